@@ -1,0 +1,93 @@
+# Run as  cmake -DINCLUDE_DIR=<include> -P CheckLayers.cmake.  Fails when a header includes a softlook
+# header of its own or a higher layer, one that does not exist, or a file this list does not know.
+# The first pattern that matches a file decides; lines of a lower rank may be used by all above it.
+# Siblings of one rank never include each other, so core/ and detail/ have one rank per file group.
+set(layers
+  "0.00 core/version"
+  "0.01 core/config"
+  "0.02 core/types"
+  "0.03 core/concepts"
+  "0.04 core/error"
+  "0.05 core/[a-z_]+"
+  "1.00 mask/(none|causal|window|padding|block_sparse|dense|where)"
+  "1.00 score/(dot|general|additive|transform)"
+  "1.00 exec/[a-z_]+"
+  "1.00 state"
+  "1.01 mask/combine"
+  "2.00 detail/stamped/[a-z_]+"
+  "2.10 detail/[a-z_]+"
+  "3.00 (attention|additive|multiplicative|linear|hard|local|decode|gradients|positional|decomposable)"
+  "4.00 (multi_head|seq2seq|vision|inspect)"
+  "5.00 transformer"
+  "6.00 softlook")
+
+function(rank_of file out)
+  foreach(entry IN LISTS layers)
+    if(entry MATCHES "^([0-9.]+) (.+)$")
+      set(rank "${CMAKE_MATCH_1}")
+      if("${file}" MATCHES "^${CMAKE_MATCH_2}\\.(hpp|inl)$")
+        set(${out} "${rank}" PARENT_SCOPE)
+        return()
+      endif()
+    endif()
+  endforeach()
+  set(${out} "" PARENT_SCOPE)
+endfunction()
+
+set(faults 0)
+macro(fault text)
+  message("${text}")
+  math(EXPR faults "${faults} + 1")
+endmacro()
+
+get_filename_component(root "${INCLUDE_DIR}/softlook" ABSOLUTE)
+file(GLOB_RECURSE files RELATIVE "${root}" "${root}/*.hpp" "${root}/*.inl")
+foreach(file IN LISTS files)
+  rank_of("${file}" rank)
+  if(rank STREQUAL "")
+    fault("softlook/${file}: belongs to no layer; add it to cmake/CheckLayers.cmake")
+    continue()
+  endif()
+  file(STRINGS "${root}/${file}" lines REGEX "^[ \t]*#[ \t]*include")
+  foreach(line IN LISTS lines)
+    if(NOT line MATCHES "include[ \t]*[<\"]([^>\"]+)[>\"]")
+      continue()
+    endif()
+    set(target "${CMAKE_MATCH_1}")
+    if(target MATCHES "^Eigen/src/|^unsupported/|^Eigen/(ThreadPool|CXX11)")
+      fault("softlook/${file}: includes <${target}>, which Eigen does not promise to keep")
+      continue()
+    elseif(file MATCHES "^detail/stamped/" AND NOT target MATCHES "^softlook/detail/stamped/")
+      # Another translation unit may share what such headers define (design: one special room).
+      if(NOT target MATCHES "^(immintrin|arm_neon)\\.h$")
+        fault("softlook/${file}: the stamped room includes ${target} from outside")
+      endif()
+      continue()
+    elseif(NOT target MATCHES "^softlook/(.+)$")
+      if(line MATCHES "\"")
+        fault("softlook/${file}: write \"softlook/...\" instead of \"${target}\"")
+      endif()
+      continue()
+    endif()
+    set(target "${CMAKE_MATCH_1}")
+    if(NOT EXISTS "${root}/${target}")
+      fault("softlook/${file}: includes softlook/${target}, which does not exist")
+      continue()
+    endif()
+    rank_of("${target}" target_rank)
+    if(target_rank STREQUAL "")
+      continue()  # reported when its own turn comes
+    endif()
+    if(NOT target_rank LESS rank)
+      fault("softlook/${file} (layer ${rank}) includes softlook/${target} (layer ${target_rank})")
+    endif()
+  endforeach()
+endforeach()
+
+list(LENGTH files count)
+if(count EQUAL 0)
+  message(FATAL_ERROR "no headers below ${root}")
+elseif(faults GREATER 0)
+  message(FATAL_ERROR "${faults} faults in the direction of includes")
+endif()
+message("${count} headers, all includes point to lower layers")

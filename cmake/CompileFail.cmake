@@ -1,0 +1,48 @@
+# Run as  cmake -DCOMPILER=<c++> -DSOURCE=<file> -DINCLUDES=<a;b> -P CompileFail.cmake.
+# SOURCE is compiled twice: as it is, which must work, and with MUST_FAIL, which must fail with every
+# text that its "// expect: " lines name. A "// flags: " line adds flags to the second time only; a
+# "// only: gcc" line says that clang cannot see the fault at all.
+file(STRINGS "${SOURCE}" expected REGEX "^// expect: ")
+file(STRINGS "${SOURCE}" flags REGEX "^// flags: ")
+file(STRINGS "${SOURCE}" only_gcc REGEX "^// only: gcc$")
+if(NOT expected)
+  message(FATAL_ERROR "${SOURCE}: no '// expect: ' line")
+endif()
+
+if(only_gcc)
+  execute_process(COMMAND "${COMPILER}" --version OUTPUT_VARIABLE banner)
+  if(banner MATCHES "clang")
+    message("SKIPPED: ${COMPILER} cannot see this fault")
+    return()
+  endif()
+endif()
+string(REPLACE "// flags: " "" flags "${flags}")
+separate_arguments(flags UNIX_COMMAND "${flags}")
+
+# English messages, whatever the user's language is.
+set(ENV{LC_ALL} C)
+set(command "${COMPILER}" -std=c++20 -fsyntax-only -Wall -Wextra -Werror)
+foreach(dir IN LISTS INCLUDES)
+  list(APPEND command -isystem "${dir}")
+endforeach()
+
+execute_process(COMMAND ${command} "${SOURCE}" RESULT_VARIABLE status ERROR_VARIABLE output)
+if(NOT status EQUAL 0)
+  message("${output}")
+  message(FATAL_ERROR "must compile without MUST_FAIL, but does not")
+endif()
+
+execute_process(COMMAND ${command} -DMUST_FAIL ${flags} "${SOURCE}"
+                RESULT_VARIABLE status ERROR_VARIABLE output OUTPUT_QUIET)
+if(status EQUAL 0)
+  list(JOIN flags " " flags)
+  message(FATAL_ERROR "must not compile with -DMUST_FAIL ${flags}, but does")
+endif()
+foreach(line IN LISTS expected)
+  string(REPLACE "// expect: " "" text "${line}")
+  string(FIND "${output}" "${text}" position)
+  if(position EQUAL -1)
+    message("${output}")
+    message(FATAL_ERROR "the compiler's output lacks '${text}'")
+  endif()
+endforeach()

@@ -1,0 +1,4 @@
+// flags: -ffast-math
+// expect: softlook: 
+// expect: compile without
+#include "softlook/core/config.hpp"

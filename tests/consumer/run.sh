@@ -1,0 +1,58 @@
+#!/bin/sh
+# run.sh WAY SOURCE WORK: builds and runs the consumer program in one way; the installed tree is
+# expected in WORK/first_prefix. Environment: CXX, CMAKE, EIGEN_INCLUDE, EIGEN_DIR. 77 means skipped.
+set -eu
+way=$1 source=$2 work=$3
+here=$source/tests/consumer
+build=$work/$way
+rm -rf "$build"
+mkdir -p "$build"
+
+# A package must work wherever it is moved to, so that it holds no path of the machine that built it.
+moved_prefix() {
+  cp -R "$work/first_prefix" "$build/prefix"
+  if grep -rn "$work" "$build/prefix"; then
+    echo "the installed tree names the folder it was installed to"
+    exit 1
+  fi
+}
+
+cmake_project() {
+  "$CMAKE" -S "$here/$way" -B "$build/build" "-DEigen3_DIR=$EIGEN_DIR" "$@"
+  "$CMAKE" --build "$build/build"
+  "$build/build/consumer"
+}
+
+case $way in
+  find_package)
+    moved_prefix
+    cmake_project "-DCMAKE_PREFIX_PATH=$build/prefix"
+    ;;
+  add_subdirectory | fetch_content)
+    cmake_project "-DSOFTLOOK_SOURCE=$source"
+    ;;
+  pkg_config)
+    if ! command -v pkg-config > /dev/null; then
+      echo "pkg-config is not installed"
+      exit 77
+    fi
+    moved_prefix
+    PKG_CONFIG_PATH=$(dirname "$(find "$build/prefix" -name softlook.pc)")
+    export PKG_CONFIG_PATH
+    flags=$(pkg-config --cflags --libs softlook)
+    echo "pkg-config: version $(pkg-config --modversion softlook), flags $flags"
+    # shellcheck disable=SC2086  # the flags are several words
+    "$CXX" -std=c++20 "$here/main.cpp" -o "$build/consumer" $flags
+    "$build/consumer"
+    ;;
+  plain)
+    # No -pthread: the headers alone have to be enough.
+    "$CXX" -std=c++20 -I "$source/include" -isystem "$EIGEN_INCLUDE" "$here/main.cpp" \
+      -o "$build/consumer"
+    "$build/consumer"
+    ;;
+  *)
+    echo "unknown way $way"
+    exit 2
+    ;;
+esac
