@@ -1,0 +1,58 @@
+// The number type of the oracle. Eigen only stores its matrices: sums are plain loops in the order
+// in which the papers write them.
+#pragma once
+
+#include <Eigen/Core>
+#include <cmath>
+#include <limits>
+
+#include "softlook/core/types.hpp"
+
+namespace oracle {
+
+using real = long double;
+using matrix = Eigen::Matrix<real, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using column = Eigen::Matrix<real, Eigen::Dynamic, 1>;
+using softlook::index;
+
+inline constexpr real infinity = std::numeric_limits<real>::infinity();
+
+template <class Expression>
+matrix widen(const Eigen::DenseBase<Expression>& expression) {
+  const typename Expression::PlainObject plain = expression;
+  matrix wide(plain.rows(), plain.cols());
+  for (index i = 0; i < plain.rows(); ++i) {
+    for (index j = 0; j < plain.cols(); ++j) wide(i, j) = static_cast<real>(plain(i, j));
+  }
+  return wide;
+}
+
+template <class T>
+matrix widen(const softlook::matrix_view<T>& view) {
+  matrix wide(view.rows, view.cols);
+  for (index i = 0; i < view.rows; ++i) {
+    for (index j = 0; j < view.cols; ++j) wide(i, j) = static_cast<real>(view(i, j));
+  }
+  return wide;
+}
+
+inline real inner_product(const matrix& a, index row_of_a, const matrix& b, index row_of_b) {
+  real sum = 0;
+  for (index f = 0; f < a.cols(); ++f) sum += a(row_of_a, f) * b(row_of_b, f);
+  return sum;
+}
+
+/// X·W, row by row.
+inline matrix product(const matrix& X, const matrix& W) {
+  matrix result(X.rows(), W.cols());
+  for (index i = 0; i < X.rows(); ++i) {
+    for (index a = 0; a < W.cols(); ++a) {
+      real sum = 0;
+      for (index f = 0; f < X.cols(); ++f) sum += X(i, f) * W(f, a);
+      result(i, a) = sum;
+    }
+  }
+  return result;
+}
+
+}  // namespace oracle

@@ -1,0 +1,59 @@
+// Scores of every kind by their definition, one pair at a time.
+#pragma once
+
+#include "softlook/core/score_recipe.hpp"
+#include "softlook/score/dot.hpp"
+#include "tests/oracle/numbers.hpp"
+
+namespace oracle {
+
+/// What a score policy asks for, as numbers: the policy's own description, widened. The formulas
+/// behind each description are pinned by tests/unit/score with matrices written out by hand.
+struct score_definition {
+  bool additive = false;
+  bool unit_rows = false;
+  real default_scale = 1;
+  matrix Q, K, v;
+};
+
+inline matrix unit_rows_of(matrix X) {
+  for (index i = 0; i < X.rows(); ++i) {
+    const real norm = std::sqrt(inner_product(X, i, X, i));
+    for (index f = 0; f < X.cols(); ++f) X(i, f) = norm > 0 ? X(i, f) / norm : real(0);
+  }
+  return X;
+}
+
+template <class T, class Score>
+score_definition define(const Score& score, matrix Q, matrix K) {
+  using recipe_type = softlook::detail::score_recipe<T>;
+  const recipe_type recipe = score.template recipe<T>("oracle", Q.cols(), K.cols());
+  score_definition result;
+  result.additive = recipe.kind == recipe_type::form::additive;
+  if (recipe.scale_by_root && Q.cols() > 0)  // no features: every score is an empty sum, 0
+    result.default_scale = 1 / std::sqrt(static_cast<real>(Q.cols()));
+  if (recipe.project_queries) Q = product(Q, widen(*recipe.project_queries));
+  if (recipe.project_keys) K = product(K, widen(*recipe.project_keys));
+  if (recipe.query_bias) {
+    const matrix bias = widen(*recipe.query_bias);
+    for (index i = 0; i < Q.rows(); ++i) {
+      for (index a = 0; a < Q.cols(); ++a) Q(i, a) += bias(0, a);
+    }
+  }
+  result.Q = recipe.unit_rows ? unit_rows_of(std::move(Q)) : std::move(Q);
+  result.K = recipe.unit_rows ? unit_rows_of(std::move(K)) : std::move(K);
+  result.v = widen(recipe.v);
+  return result;
+}
+
+/// s(i, j) before scale: q·k, or v·tanh(q + k).
+inline real score_of(const score_definition& from, index i, index j) {
+  if (!from.additive) return inner_product(from.Q, i, from.K, j);
+  real sum = 0;
+  for (index a = 0; a < from.Q.cols(); ++a) {
+    sum += from.v(0, a) * std::tanh(from.Q(i, a) + from.K(j, a));
+  }
+  return sum;
+}
+
+}  // namespace oracle
