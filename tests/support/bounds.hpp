@@ -1,0 +1,60 @@
+// Named error bounds, as functions of ε and sizes. No test carries a bare decimal.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace softlook_test {
+
+template <class Scalar>
+constexpr double epsilon_of() {
+  return static_cast<double>(std::numeric_limits<Scalar>::epsilon());
+}
+
+/// What a comparison may add to twice the error of the naive path: a case of few keys can be exact
+/// there by luck. `score_magnitude` is the largest |score|, because a relative error ε of a score s
+/// is an error |s|·ε of its weight.
+template <class Scalar>
+double rounding_of(double score_magnitude, double value_magnitude) {
+  constexpr double steps = 6;
+  return steps * epsilon_of<Scalar>() * (1 + score_magnitude) * value_magnitude;
+}
+
+/// A sum of `terms` products in any order: Higham, "Accuracy and Stability", 2002, Eq. (3.5), halved
+/// because the unit roundoff is ε/2, doubled for the rounding of the inputs themselves.
+template <class Scalar>
+double dot_product_bound(double terms, double magnitude) {
+  return (terms + 2) * epsilon_of<Scalar>() * magnitude;
+}
+
+/// One attention computed at all, by any kernel: weights are off by the error of their scores, the
+/// sum over values by its length (pairwise in practice, hence the root).
+template <class Scalar>
+double attention_bound(double keys, double features, double score_magnitude,
+                       double value_magnitude) {
+  const double of_scores = dot_product_bound<Scalar>(std::sqrt(features), 1 + score_magnitude);
+  const double of_sum = 4 * (2 + std::sqrt(keys)) * epsilon_of<Scalar>();
+  return (2 * of_scores + of_sum) * value_magnitude;
+}
+
+/// Log-sum-exp: m + log l, with m off like a score and l relatively off like a weight.
+template <class Scalar>
+double log_sum_exp_rounding(double score_magnitude) {
+  constexpr double steps = 6;
+  return steps * epsilon_of<Scalar>() * (1 + score_magnitude);
+}
+
+/// Sum of the weights of one row.
+template <class Scalar>
+double unit_sum_bound(double keys) {
+  return (4 + std::sqrt(keys)) * epsilon_of<Scalar>();
+}
+
+/// tanh by exponentials: what score/additive.hpp promises per pair, before the sum over units.
+template <class Scalar>
+double additive_score_bound(double units, double sum_of_weights) {
+  return (8 + std::sqrt(units)) * epsilon_of<Scalar>() * sum_of_weights;
+}
+
+}  // namespace softlook_test
