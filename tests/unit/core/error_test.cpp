@@ -1,0 +1,42 @@
+#include "softlook/core/error.hpp"
+
+#include <gtest/gtest.h>
+
+#include <type_traits>
+
+#include "tests/support/errors.hpp"
+
+namespace softlook {
+namespace {
+
+using softlook_test::expect_error;
+
+TEST(Errors, AreInvalidArguments) {
+  static_assert(std::is_base_of_v<std::invalid_argument, shape_error>);
+  static_assert(std::is_base_of_v<std::invalid_argument, argument_error>);
+}
+
+TEST(Errors, SizesThatAgreeRaiseNothing) {
+  detail::check_sizes("attention", "K.cols()", 64, "Q.cols()", 64, "one feature size");
+}
+
+TEST(Errors, MessageOfSizesFollowsTheGrammar) {
+  try {
+    detail::check_sizes("attention", "K.cols()", 48, "Q.cols()", 64,
+                        "queries and keys share one feature size");
+    FAIL() << "no error";
+  } catch (const shape_error& error) {
+    EXPECT_STREQ(error.what(),
+                 "attention: K.cols() is 48 but Q.cols() is 64 "
+                 "(queries and keys share one feature size)");
+  }
+}
+
+TEST(Errors, MessageOfAnArgumentNamesItsValueAndTheRule) {
+  expect_error<argument_error>(
+      [] { detail::raise_argument("exec::thread_pool", "threads", -3.0, "at least 1"); },
+      {"exec::thread_pool: threads is -3 (at least 1)"});
+}
+
+}  // namespace
+}  // namespace softlook
