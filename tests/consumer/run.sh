@@ -1,6 +1,7 @@
 #!/bin/sh
 # run.sh WAY SOURCE WORK: builds and runs the consumer program in one way; the installed tree is
-# expected in WORK/first_prefix. Environment: CXX, CMAKE, EIGEN_INCLUDE, EIGEN_DIR. 77 means skipped.
+# expected in WORK/first_prefix. Environment: CXX, CMAKE, CMAKE_GENERATOR, EIGEN_INCLUDE,
+# EIGEN_DIR. 77 means skipped.
 set -eu
 way=$1 source=$2 work=$3
 here=$source/tests/consumer
