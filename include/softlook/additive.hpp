@@ -1,0 +1,82 @@
+#pragma once
+
+#include "softlook/detail/decoder.hpp"
+#include "softlook/score/additive.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// g · v / |v|: the weight vector of normalised additive attention (weight normalisation).
+/// \see Salimans and Kingma, 2016, Eq. (2). A zero v stays zero.
+template <dense_expression V>
+[[nodiscard]] auto weight_norm(const V& v, detail::scalar_of<V> g) {
+  using T = detail::scalar_of<V>;
+  Eigen::Matrix<T, Eigen::Dynamic, 1> out(v.size());
+  if constexpr (int(V::RowsAtCompileTime) == 1)
+    out = v.matrix().transpose();
+  else
+    out = v.matrix();
+  const T norm = out.stableNorm();
+  if (norm > 0) out *= g / norm;
+  return out;
+}
+
+/// Bahdanau's attention as a decoder uses it: parameters held, the memory projected once, then a step
+/// for each query.
+///   e_ij = v · tanh(s_i W_q + h_j W_k + b),  α_i = softmax(e_i),  c_i = Σ_j α_ij value_j
+///
+/// \see Bahdanau et al., 2015, Eq. (4)–(6) and appendix A.1.2.
+/// W_q: d_q×a, W_k: d_k×a, v, b: a. Owns copies of all of them and of the projected memory.
+/// Cost of a step: O(d_q·a + m·(a + e)) for each query.
+template <real_scalar T>
+class bahdanau_attention final : public detail::decoder_memory<T> {
+ public:
+  using typename detail::decoder_memory<T>::matrix;
+  using typename detail::decoder_memory<T>::vector;
+
+  /// \throws shape_error  unless both projections and v share one hidden size.
+  template <dense_expression A, dense_expression B, dense_expression V>
+  bahdanau_attention(const A& Wq, const B& Wk, const V& v)
+      : bahdanau_attention(Wq, Wk, v, vector(vector::Zero(Wq.cols()))) {}
+
+  template <dense_expression A, dense_expression B, dense_expression V, dense_expression C>
+  bahdanau_attention(const A& Wq, const B& Wk, const V& v, const C& b)
+      : Wq_(Wq), Wk_(Wk), v_(detail::as_column<T>(v)), b_(detail::as_column<T>(b)) {
+    detail::check_scalars<A, B, V, C>();
+    static_assert(std::is_same_v<detail::scalar_of<A>, T>,
+                  "softlook: the parameters must have the scalar type of bahdanau_attention<T>");
+    const char* where = "bahdanau_attention";
+    detail::check_sizes(where, "Wk.cols()", Wk_.cols(), "Wq.cols()", Wq_.cols(),
+                        "queries and keys are projected to one hidden size");
+    detail::check_sizes(where, "v.size()", v_.size(), "Wq.cols()", Wq_.cols(),
+                        "v has an entry for each hidden feature");
+    detail::check_sizes(where, "b.size()", b_.size(), "Wq.cols()", Wq_.cols(),
+                        "b has an entry for each hidden feature");
+  }
+
+  /// Context (n×e) and weights (n×m) of one query row, or of several.
+  /// \param policies  transforms, a mask, an executor, options as in attention().
+  /// \throws argument_error  before set_memory(); shape_error unless query.cols() == W_q.rows().
+  template <dense_expression Q, class... Ps>
+  [[nodiscard]] decoder_step<T> step(const Q& query, const Ps&... policies) const {
+    detail::check_scalars<Q, matrix>();
+    detail::check_sizes("bahdanau_attention::step", "query.cols()", query.cols(), "Wq.rows()",
+                        Wq_.rows(), "Wq maps a query to the hidden features");
+    const matrix projected = (query.matrix() * Wq_).rowwise() + b_.transpose();
+    return this->attend("bahdanau_attention::step", projected, scores::additive_projected{v_},
+                        policies...);
+  }
+
+ private:
+  void check_key_features(const char* where, index features) const override {
+    detail::check_sizes(where, "keys.cols()", features, "Wk.rows()", Wk_.rows(),
+                        "Wk maps a key to the hidden features");
+  }
+  [[nodiscard]] matrix project(const matrix& keys) override { return keys * Wk_; }
+
+  matrix Wq_;
+  matrix Wk_;
+  vector v_;
+  vector b_;
+};
+
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <Eigen/Core>
+#include <concepts>
+#include <type_traits>
+#include <utility>
+
+#include "softlook/core/types.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// What a policy says it is: `using policy_kind = mask_kind;`
+struct score_kind {};
+struct transform_kind {};
+struct mask_kind {};
+
+template <class P, class Kind>
+concept policy_of_kind = requires { typename P::policy_kind; } &&
+                         std::same_as<typename P::policy_kind, Kind>;
+
+template <class P>
+concept score_policy = policy_of_kind<P, score_kind>;
+
+template <class P>
+concept transform_policy = policy_of_kind<P, transform_kind>;
+
+template <class P>
+concept mask_policy = policy_of_kind<P, mask_kind> &&
+    requires(const P& mask, std::int32_t i, range r, problem p) {
+      { mask.allows(i, i, p) } -> std::convertible_to<bool>;
+      { mask.key_range(r, p) } -> std::convertible_to<range>;
+      { mask.coverage_of(r, r, p) } -> std::convertible_to<coverage>;
+    };
+
+namespace detail {
+struct any_task {
+  void operator()(index, index) const {}
+};
+}  // namespace detail
+
+/// Runs tasks: bulk(count, f) calls f(task, worker) once for every task in [0, count), with worker
+/// in [0, concurrency()) and never two tasks of one worker at a time, and returns when all are done.
+template <class E>
+concept executor = requires(const E& e, const detail::any_task& f) {
+  { e.concurrency() } -> std::convertible_to<index>;
+  e.bulk(index{}, f);
+};
+
+template <class P>
+concept policy = score_policy<P> || transform_policy<P> || mask_policy<P> || executor<P> ||
+                 std::same_as<P, options>;
+
+template <class T>
+concept real_scalar = std::same_as<T, float> || std::same_as<T, double>;
+
+template <class X>
+concept dense_expression = std::is_base_of_v<Eigen::DenseBase<std::remove_cvref_t<X>>,
+                                             std::remove_cvref_t<X>>;
+
+namespace detail {
+
+template <class X>
+using scalar_of = typename std::remove_cvref_t<X>::Scalar;
+
+template <class X>
+inline constexpr bool has_strides = (int(std::remove_cvref_t<X>::Flags) & int(Eigen::DirectAccessBit)) != 0;
+
+template <class X>
+inline constexpr bool is_plain_object =
+    std::is_base_of_v<Eigen::PlainObjectBase<std::remove_cvref_t<X>>, std::remove_cvref_t<X>>;
+
+template <class X>
+inline constexpr bool is_row_major = (int(std::remove_cvref_t<X>::Flags) & int(Eigen::RowMajorBit)) != 0;
+
+/// Binding a plain matrix that is about to die would leave the policy with a dangling pointer.
+template <class X>
+concept dying_matrix = dense_expression<X> && !std::is_lvalue_reference_v<X> && is_plain_object<X>;
+
+template <class X>
+[[nodiscard]] auto view_of(const X& x) {
+  static_assert(has_strides<X>,
+                "softlook: this policy only looks at its matrix; evaluate the expression into a "
+                "matrix of your own first");
+  return matrix_view<scalar_of<X>>{x.derived().data(), x.rows(), x.cols(), x.derived().rowStride(),
+                                   x.derived().colStride()};
+}
+
+}  // namespace detail
+
+/// A dynamic matrix with the scalar and the storage order of an expression.
+template <class X>
+using plain_matrix_like =
+    Eigen::Matrix<typename std::remove_cvref_t<X>::Scalar, Eigen::Dynamic, Eigen::Dynamic,
+                  detail::is_row_major<X> ? int(Eigen::RowMajor) : int(Eigen::ColMajor)>;
+
+SOFTLOOK_NAMESPACE_END

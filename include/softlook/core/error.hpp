@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstdio>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+
+#include "softlook/core/config.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// Two matrices, or a matrix and a parameter, whose sizes do not fit together.
+struct shape_error : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+/// A parameter whose value is out of range, or an output that overlaps an input.
+struct argument_error : std::invalid_argument {
+  using std::invalid_argument::invalid_argument;
+};
+
+namespace detail {
+
+template <class Error>
+[[noreturn, gnu::cold, gnu::noinline]] inline void raise(const std::string& message) {
+#if SOFTLOOK_EXCEPTIONS
+  throw Error(message);
+#else
+  std::fprintf(stderr, "%s\n", message.c_str());
+  std::abort();
+#endif
+}
+
+/// "attention: K.cols() is 48 but Q.cols() is 64 (queries and keys share one feature size)"
+[[noreturn, gnu::cold, gnu::noinline]] inline void raise_sizes(const char* where, const char* left,
+                                                               long long left_is, const char* right,
+                                                               long long right_is,
+                                                               const char* rule) {
+  raise<shape_error>(std::string(where) + ": " + left + " is " + std::to_string(left_is) + " but " +
+                     right + " is " + std::to_string(right_is) + " (" + rule + ")");
+}
+
+inline void check_sizes(const char* where, const char* left, long long left_is, const char* right,
+                        long long right_is, const char* rule) {
+  if (left_is != right_is) raise_sizes(where, left, left_is, right, right_is, rule);
+}
+
+/// "masks::padding: length is 12 (it must be between 0 and the number of keys, 8)"
+[[noreturn, gnu::cold, gnu::noinline]] inline void raise_argument(const char* where,
+                                                                  const char* name, double is,
+                                                                  const std::string& rule) {
+  char value[32];
+  std::snprintf(value, sizeof value, "%.9g", is);
+  raise<argument_error>(std::string(where) + ": " + name + " is " + value + " (" + rule + ")");
+}
+
+}  // namespace detail
+
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <tuple>
+#include <type_traits>
+
+#include "softlook/core/concepts.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+template <class P>
+inline constexpr bool is_options = std::is_same_v<P, options>;
+
+template <class... Ps>
+constexpr void check_policies() {
+  static_assert((policy<Ps> && ...),
+                "softlook: an argument after V is no policy: give scores::…, transforms::…, "
+                "masks::…, exec::… or options{…}; wrap a function as transforms::map(f) or "
+                "masks::where(f)");
+  static_assert((int(score_policy<Ps>) + ... + 0) <= 1, "softlook: give at most one score");
+  static_assert((int(mask_policy<Ps>) + ... + 0) <= 1,
+                "softlook: give at most one mask; combine masks with &, | and !");
+  static_assert((int(executor<Ps>) + ... + 0) <= 1, "softlook: give at most one executor");
+  static_assert((int(is_options<Ps>) + ... + 0) <= 1, "softlook: give at most one options{…}");
+}
+
+/// Transforms in the order written:  f_k(… f_2(f_1(s))).
+template <class... Fs>
+struct transform_chain {
+  std::tuple<Fs...> steps;
+
+  template <class S>
+  [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
+    return std::apply([&](const Fs&... f) { return ((s = f(s, i, j, p)), ..., s); }, steps);
+  }
+  void check(const char* where, problem p) const {
+    const auto one = [&](const auto& f) {
+      if constexpr (requires { f.check(where, p); }) f.check(where, p);
+    };
+    std::apply([&](const Fs&... f) { (one(f), ...); }, steps);
+  }
+};
+
+template <class P, class Kind>
+[[nodiscard]] constexpr auto only_if(const P& p) {
+  if constexpr (policy_of_kind<P, Kind>)
+    return std::tuple<P>(p);
+  else
+    return std::tuple<>();
+}
+
+template <class... Fs>
+[[nodiscard]] constexpr transform_chain<Fs...> chain_of(std::tuple<Fs...> steps) {
+  return {std::move(steps)};
+}
+
+/// The transforms among the policies, in the order written.
+template <class... Ps>
+[[nodiscard]] constexpr auto transforms_of(const Ps&... ps) {
+  return chain_of(std::tuple_cat(only_if<Ps, transform_kind>(ps)...));
+}
+
+/// The one policy of a kind, or the default.
+template <class Kind, class Default, class... Ps>
+[[nodiscard]] constexpr auto policy_or(const Default& otherwise, const Ps&... ps) {
+  const auto found = std::tuple_cat(only_if<Ps, Kind>(ps)...);
+  if constexpr (std::tuple_size_v<decltype(found)> == 0)
+    return otherwise;
+  else
+    return std::get<0>(found);
+}
+
+template <class Default>
+[[nodiscard]] constexpr const auto& executor_or(const Default& otherwise) {
+  return otherwise;
+}
+template <class Default, class P, class... Ps>
+[[nodiscard]] constexpr const auto& executor_or(const Default& otherwise, const P& p,
+                                                const Ps&... ps) {
+  if constexpr (executor<P>)
+    return p;
+  else
+    return executor_or(otherwise, ps...);
+}
+
+[[nodiscard]] inline options options_of() { return {}; }
+template <class P, class... Ps>
+[[nodiscard]] options options_of(const P& p, const Ps&... ps) {
+  if constexpr (is_options<P>)
+    return p;
+  else
+    return options_of(ps...);
+}
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

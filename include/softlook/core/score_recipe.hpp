@@ -1,0 +1,32 @@
+#pragma once
+
+#include <optional>
+
+#include "softlook/core/types.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+/// What a score policy asks of the kernels. Two kernels exist, dot and additive; everything else is
+/// a projection of the inputs before the loop.
+template <class T>
+struct score_recipe {
+  enum class form { dot, additive };
+
+  form kind = form::dot;
+  bool scale_by_root = false;                          ///< default scale 1/√d instead of 1
+  bool unit_rows = false;                              ///< divide rows by their Euclidean norm
+  std::optional<matrix_view<T>> project_queries{};     ///< Q·W first
+  std::optional<matrix_view<T>> project_keys{};        ///< K·W first
+  std::optional<matrix_view<T>> query_bias{};          ///< a row added to every projected query
+  matrix_view<T> v{};                                  ///< additive: 1×a
+};
+
+/// A vector of either orientation as one row.
+template <class T>
+[[nodiscard]] constexpr matrix_view<T> as_row(matrix_view<T> x) {
+  return x.rows == 1 ? x : x.transpose();
+}
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

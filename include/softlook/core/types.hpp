@@ -1,0 +1,127 @@
+#pragma once
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+
+#include "softlook/core/config.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+using index = Eigen::Index;
+
+/// Half-open interval [begin, end) of query or key positions.
+struct range {
+  index begin = 0;
+  index end = 0;
+  [[nodiscard]] constexpr index count() const { return end > begin ? end - begin : 0; }
+  [[nodiscard]] constexpr bool empty() const { return end <= begin; }
+  friend constexpr bool operator==(range, range) = default;
+};
+
+[[nodiscard]] constexpr range intersection(range a, range b) {
+  return {std::max(a.begin, b.begin), std::min(a.end, b.end)};
+}
+
+/// The smallest interval that holds both.
+[[nodiscard]] constexpr range hull(range a, range b) {
+  if (a.empty()) return b;
+  if (b.empty()) return a;
+  return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
+}
+
+/// How much of a tile of (query, key) pairs a mask lets through. `partial` is always correct.
+enum class coverage { none, partial, full };
+
+/// What a policy may know of the call it is asked in.
+struct problem {
+  std::int32_t queries = 0;
+  std::int32_t keys = 0;
+  std::int32_t head = 0;
+};
+
+/// Instruction sets the kernels are compiled for; `baseline` is what the compiler may assume.
+enum class instruction_set { baseline, avx2, avx512 };
+
+[[nodiscard]] constexpr const char* name_of(instruction_set isa) {
+  switch (isa) {
+    case instruction_set::avx512: return "avx512";
+    case instruction_set::avx2: return "avx2";
+    case instruction_set::baseline: break;
+  }
+  return "baseline";
+}
+
+/// The ways to compute one attention.
+///   naive        stores the scores (n×m); the baseline
+///   tiled        FlashAttention's online softmax over tiles; scratch independent of n and m
+///   few_queries  reads every key and value once, for a handful of queries (decoding)
+enum class kernel { naive, tiled, few_queries };
+
+[[nodiscard]] constexpr const char* name_of(kernel which) {
+  switch (which) {
+    case kernel::naive: return "naive";
+    case kernel::tiled: return "tiled";
+    case kernel::few_queries: break;
+  }
+  return "few_queries";
+}
+
+/// Keys in a tile (rounded up to whole register rows) and register tiles of queries in a task.
+struct tile_shape {
+  index keys = 0;
+  index query_tiles = 0;
+};
+
+class workspace;
+
+/// Everything that is not a score, a transform, a mask or an executor. Unset members mean "choose".
+struct options {
+  std::optional<double> scale{};          ///< multiplies Q Kᵀ; 1/√d for scaled_dot, else 1
+  std::optional<instruction_set> isa{};   ///< force an instruction set
+  std::optional<softlook::kernel> kernel{};  ///< pin the kernel: bits then never depend on n
+  std::optional<tile_shape> tile{};       ///< force the tile shape
+  softlook::workspace* workspace = nullptr;  ///< scratch kept between calls; one call at a time
+};
+
+/// A read-only matrix in memory: pointer, sizes and a stride for each direction.
+template <class T>
+struct matrix_view {
+  const T* data = nullptr;
+  index rows = 0;
+  index cols = 0;
+  index row_stride = 0;
+  index col_stride = 0;
+
+  [[nodiscard]] const T& operator()(index i, index j) const {
+    return data[i * row_stride + j * col_stride];
+  }
+  [[nodiscard]] matrix_view columns(index first, index count) const {
+    return {count > 0 ? data + first * col_stride : data, rows, count, row_stride, col_stride};
+  }
+  [[nodiscard]] matrix_view rows_from(index first, index count) const {
+    return {count > 0 ? data + first * row_stride : data, count, cols, row_stride, col_stride};
+  }
+  [[nodiscard]] matrix_view transpose() const { return {data, cols, rows, col_stride, row_stride}; }
+  [[nodiscard]] bool present() const { return rows > 0 || cols > 0 || data != nullptr; }
+};
+
+/// The same for an output.
+template <class T>
+struct mutable_matrix_view {
+  T* data = nullptr;
+  index rows = 0;
+  index cols = 0;
+  index row_stride = 0;
+  index col_stride = 0;
+
+  [[nodiscard]] T& operator()(index i, index j) const {
+    return data[i * row_stride + j * col_stride];
+  }
+  [[nodiscard]] mutable_matrix_view columns(index first, index count) const {
+    return {count > 0 ? data + first * col_stride : data, rows, count, row_stride, col_stride};
+  }
+};
+
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,5 @@
+#pragma once
+
+#define SOFTLOOK_VERSION_MAJOR 0
+#define SOFTLOOK_VERSION_MINOR 1
+#define SOFTLOOK_VERSION_PATCH 0

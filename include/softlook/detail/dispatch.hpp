@@ -1,0 +1,193 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "softlook/core/error.hpp"
+#include "softlook/core/math.hpp"
+#include "softlook/detail/kernel_args.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+// The kernels, compiled once for each instruction set that the compiler may not already assume, each
+// time in a namespace and a target region of their own, and chosen at run time. So a plain -O2
+// build runs at full speed and still starts on an old machine.
+//
+// What is inside must not leave: an inline function of the standard library or of Eigen that is
+// instantiated in a region could become the one copy that the whole program uses.
+
+#define SOFTLOOK_ALWAYS_INLINE inline __attribute__((always_inline))
+#define SOFTLOOK_STAMP_LAMBDA __attribute__((always_inline))
+#if defined(__x86_64__)
+#define SOFTLOOK_STAMP_X86 1
+#else
+#define SOFTLOOK_STAMP_X86 0
+#endif
+// Keeps a function compiled with unsafe math from cancelling (x + rounder) − rounder.
+#if defined(__aarch64__)
+#define SOFTLOOK_STAMP_OPAQUE(x) __asm__("" : "+w"(x))
+#elif defined(__x86_64__)
+#define SOFTLOOK_STAMP_OPAQUE(x) __asm__("" : "+" SOFTLOOK_STAMP_REGISTER(x))
+#else
+#define SOFTLOOK_STAMP_OPAQUE(x) __asm__("" : "+m"(x))
+#endif
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+#if !SOFTLOOK_ASSUMES_AVX2
+#define SOFTLOOK_STAMP_BYTES 16
+#define SOFTLOOK_STAMP_REGISTER "x"
+namespace stamped_baseline {
+#include "softlook/detail/stamped/kernels.inl"
+}
+#undef SOFTLOOK_STAMP_BYTES
+#undef SOFTLOOK_STAMP_REGISTER
+#undef SOFTLOOK_STAMP_RECIPROCAL
+#endif
+
+#if SOFTLOOK_STAMP_X86 && !SOFTLOOK_ASSUMES_AVX512
+#define SOFTLOOK_STAMP_BYTES 32
+#define SOFTLOOK_STAMP_REGISTER "x"
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+namespace stamped_avx2 {
+#include "softlook/detail/stamped/kernels.inl"
+}
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#undef SOFTLOOK_STAMP_BYTES
+#undef SOFTLOOK_STAMP_REGISTER
+#undef SOFTLOOK_STAMP_RECIPROCAL
+#endif
+
+#if SOFTLOOK_STAMP_X86
+#define SOFTLOOK_STAMP_BYTES 64
+#define SOFTLOOK_STAMP_REGISTER "v"
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), \
+                             apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
+#endif
+namespace stamped_avx512 {
+#include "softlook/detail/stamped/kernels.inl"
+}
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#undef SOFTLOOK_STAMP_BYTES
+#undef SOFTLOOK_STAMP_REGISTER
+#undef SOFTLOOK_STAMP_RECIPROCAL
+#endif
+
+#undef SOFTLOOK_ALWAYS_INLINE
+#undef SOFTLOOK_STAMP_LAMBDA
+#undef SOFTLOOK_STAMP_X86
+#undef SOFTLOOK_STAMP_OPAQUE
+
+/// Whether this build holds the kernels of a set and this machine can run them. Every feature that
+/// the target region names is asked for: some AVX-512 machines lack DQ, BW and VL.
+[[nodiscard]] inline bool can_run(instruction_set isa) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();  // a static constructor may run before libgcc's own
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  switch (isa) {
+    case instruction_set::avx512:
+      return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    case instruction_set::avx2: return !SOFTLOOK_ASSUMES_AVX512 && avx2;
+    case instruction_set::baseline: return !SOFTLOOK_ASSUMES_AVX2;
+  }
+#endif
+  return isa == instruction_set::baseline;
+}
+
+[[nodiscard]] inline instruction_set best_instruction_set() {
+  static const instruction_set best = can_run(instruction_set::avx512) ? instruction_set::avx512
+                                      : can_run(instruction_set::avx2) ? instruction_set::avx2
+                                                                       : instruction_set::baseline;
+  return best;
+}
+
+/// \throws argument_error when a forced set is not to be had.
+[[nodiscard]] inline instruction_set chosen_instruction_set(const char* where, const options& o) {
+  if (!o.isa) return best_instruction_set();
+  if (!can_run(*o.isa))
+    raise<argument_error>(std::string(where) + ": options.isa is " + name_of(*o.isa) +
+                          ", which this machine or this build does not have");
+  return *o.isa;
+}
+
+template <class T>
+[[nodiscard]] const kernel_table<T>& kernels_of(instruction_set isa) {
+  switch (isa) {
+#if defined(__x86_64__)
+    case instruction_set::avx512: return stamped_avx512::table<T>;
+#if !SOFTLOOK_ASSUMES_AVX512
+    case instruction_set::avx2: return stamped_avx2::table<T>;
+#endif
+#endif
+    default: break;
+  }
+#if SOFTLOOK_ASSUMES_AVX512
+  return stamped_avx512::table<T>;
+#elif SOFTLOOK_ASSUMES_AVX2
+  return stamped_avx2::table<T>;
+#else
+  return stamped_baseline::table<T>;
+#endif
+}
+
+/// The edits of a pair of policies, compiled for a set.
+template <class T, class Policies>
+void set_edits(policy_calls<T>& calls, instruction_set isa) {
+  switch (isa) {
+#if defined(__x86_64__)
+    case instruction_set::avx512:
+      calls.edit_queries = &stamped_avx512::edit<T, Policies, true>;
+      calls.edit_keys = &stamped_avx512::edit<T, Policies, false>;
+      return;
+#if !SOFTLOOK_ASSUMES_AVX512
+    case instruction_set::avx2:
+      calls.edit_queries = &stamped_avx2::edit<T, Policies, true>;
+      calls.edit_keys = &stamped_avx2::edit<T, Policies, false>;
+      return;
+#endif
+#endif
+    default: break;
+  }
+#if !SOFTLOOK_ASSUMES_AVX2
+  calls.edit_queries = &stamped_baseline::edit<T, Policies, true>;
+  calls.edit_keys = &stamped_baseline::edit<T, Policies, false>;
+#endif
+}
+
+}  // namespace detail
+
+/// The sets whose kernels this machine can run and this build holds, lowest first.
+[[nodiscard]] inline std::vector<instruction_set> available_instruction_sets() {
+  std::vector<instruction_set> sets;
+  for (const auto isa :
+       {instruction_set::baseline, instruction_set::avx2, instruction_set::avx512})
+    if (detail::can_run(isa)) sets.push_back(isa);
+  return sets;
+}
+
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,250 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "softlook/core/types.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+/// What pictures in a terminal and in SVG are made of: the width of a text, numbers, colours.
+namespace detail::drawing {
+
+/// The first code point of a text, which loses its bytes; U+FFFD for a byte that is not UTF-8.
+[[nodiscard]] inline char32_t take_code_point(std::string_view& text) {
+  const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
+  const unsigned lead = byte(0);
+  const std::size_t length = lead < 0x80 ? 1 : lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3 : 4;
+  constexpr std::array<char32_t, 5> least = {0, 0, 0x80, 0x800, 0x10000};
+  char32_t code = length == 1 ? lead : lead & (0x7FU >> length);
+  bool good = length <= text.size() && (length < 4 || lead >> 3 == 30);
+  for (std::size_t k = 1; good && k < length; ++k) {
+    good = byte(k) >> 6 == 2;
+    code = code << 6 | (byte(k) & 0x3FU);
+  }
+  good = good && code >= least[length] && code <= 0x10FFFF && !(code >= 0xD800 && code < 0xE000);
+  text.remove_prefix(good ? length : 1);
+  return good ? code : U'\xFFFD';
+}
+
+/// Columns that a terminal gives to a code point: 0 for combining marks, 2 for wide characters.
+[[nodiscard]] constexpr index columns_of(char32_t c) {
+  const auto in = [c](char32_t first, char32_t last) { return c >= first && c <= last; };
+  if (in(0x300, 0x36F) || in(0x1AB0, 0x1AFF) || in(0x1DC0, 0x1DFF) || in(0x200B, 0x200F) ||
+      in(0x20D0, 0x20FF) || in(0xFE00, 0xFE0F) || in(0xFE20, 0xFE2F))
+    return 0;
+  if (in(0x1100, 0x115F) || in(0x2E80, 0xA4CF) || in(0xAC00, 0xD7A3) || in(0xF900, 0xFAFF) ||
+      in(0xFE30, 0xFE6F) || in(0xFF00, 0xFF60) || in(0xFFE0, 0xFFE6) || in(0x1F300, 0x1FAFF) ||
+      in(0x20000, 0x3FFFD))
+    return 2;
+  return 1;
+}
+
+[[nodiscard]] inline index columns_of(std::string_view text) {
+  index sum = 0;
+  while (!text.empty()) sum += columns_of(take_code_point(text));
+  return sum;
+}
+
+/// Tokens hold line ends and broken bytes, which neither a terminal nor XML can take: control
+/// characters become their pictures (␊), what is not UTF-8 becomes U+FFFD.
+[[nodiscard]] inline std::string printable(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const std::string_view before = text;
+    const char32_t c = take_code_point(text);
+    if (c < 0x20)
+      out += {'\xE2', '\x90', static_cast<char>(0x80 + c)};
+    else if ((c >= 0x7F && c < 0xA0) || c == 0xFFFD || c == 0xFFFE || c == 0xFFFF)
+      out += "\xEF\xBF\xBD";
+    else
+      out += before.substr(0, before.size() - text.size());
+  }
+  return out;
+}
+
+[[nodiscard]] inline std::string escaped_for_xml(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+/// Independent of the locale. An exact zero (a masked pair) is "0", a rounded one "0.00".
+[[nodiscard]] inline std::string number(double x, int decimals) {
+  if (std::isnan(x)) return "NaN";
+  if (std::isinf(x)) return x > 0 ? "inf" : "-inf";
+  if (x == 0) return "0";
+  std::array<char, 64> text;
+  const bool fixed = std::abs(x) < 1e5;
+  const auto form = fixed ? std::chars_format::fixed : std::chars_format::scientific;
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), x, form,
+                                 fixed ? std::clamp(decimals, 0, 17) : 1);
+  return {text.data(), end.ptr};
+}
+
+[[nodiscard]] inline std::string spaces(index count) {
+  return std::string(static_cast<std::size_t>(std::max<index>(count, 0)), ' ');
+}
+[[nodiscard]] inline std::string to_the_right(const std::string& text, index width) {
+  return spaces(width - columns_of(text)) + text;
+}
+[[nodiscard]] inline std::string centred(const std::string& text, index width) {
+  const index free = std::max<index>(width - columns_of(text), 0);
+  return spaces(free - free / 2) + text + spaces(free / 2);
+}
+
+[[nodiscard]] inline index widest(const std::vector<std::string>& names) {
+  index most = 0;
+  for (const std::string& name : names) most = std::max(most, columns_of(name));
+  return most;
+}
+
+/// Names written downwards, ending at the same line.
+[[nodiscard]] inline std::vector<std::string> downwards(const std::vector<std::string>& names) {
+  std::vector<std::vector<std::string>> letters;
+  std::size_t height = 0;
+  for (std::string_view name : names) {
+    auto& column = letters.emplace_back();
+    while (!name.empty()) {
+      const std::string_view before = name;
+      const index width = columns_of(take_code_point(name));
+      const std::string_view letter = before.substr(0, before.size() - name.size());
+      if (width == 0 && !column.empty())
+        column.back() += letter;
+      else
+        column.emplace_back(letter);
+    }
+    height = std::max(height, column.size());
+  }
+  std::vector<std::string> lines(height);
+  for (const auto& column : letters)
+    for (std::size_t k = 0; k < height; ++k) {
+      const std::size_t skipped = height - column.size();
+      lines[k] += to_the_right(k < skipped ? "" : column[k - skipped], 2);
+    }
+  return lines;
+}
+
+/// Lines of one length in columns; the escape codes in them have none.
+struct block {
+  std::vector<std::string> lines;
+  index width = 0;
+};
+
+/// Blocks beside each other, without spaces at the ends of lines.
+[[nodiscard]] inline std::string beside(const std::vector<block>& blocks) {
+  std::size_t height = 0;
+  for (const block& b : blocks) height = std::max(height, b.lines.size());
+  std::string out;
+  for (std::size_t k = 0; k < height; ++k) {
+    std::string line;
+    for (const block& b : blocks)
+      line += (line.empty() ? "" : "   ") + (k < b.lines.size() ? b.lines[k] : spaces(b.width));
+    out += line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
+  }
+  return out;
+}
+
+struct colour {
+  int red, green, blue;
+};
+
+/// Black text on it has more contrast than white text (WCAG 2, relative luminance).
+[[nodiscard]] inline bool is_bright(colour c) {
+  const auto linear = [](int v) { return std::pow(v / 255.0, 2.2); };
+  return 0.2126 * linear(c.red) + 0.7152 * linear(c.green) + 0.0722 * linear(c.blue) > 0.179;
+}
+
+/// The viridis ramp of van der Walt and Smith (2015, public domain): even in lightness, and safe
+/// for colour-blind readers. t in [0, 1], linear between ten of its colours.
+[[nodiscard]] inline colour viridis(double t) {
+  constexpr std::array<colour, 10> ramp = {{{68, 1, 84},
+                                            {72, 40, 120},
+                                            {62, 73, 137},
+                                            {49, 104, 142},
+                                            {38, 130, 142},
+                                            {31, 158, 137},
+                                            {53, 183, 121},
+                                            {109, 205, 89},
+                                            {180, 222, 44},
+                                            {253, 231, 37}}};
+  const double at = t * double(ramp.size() - 1);
+  const std::size_t k = std::min(static_cast<std::size_t>(at), ramp.size() - 2);
+  const auto mix = [f = at - double(k)](int a, int b) {
+    return static_cast<int>(std::lround(a + f * (b - a)));
+  };
+  const colour &a = ramp[k], &b = ramp[k + 1];
+  return {mix(a.red, b.red), mix(a.green, b.green), mix(a.blue, b.blue)};
+}
+
+/// A colour scale: 0 at `lowest`, 1 at `highest`.
+struct scale {
+  double lowest = 0;
+  double highest = 0;
+  /// In halves, because highest − lowest may overflow; half of a tiny difference may be none.
+  [[nodiscard]] double operator()(double x) const {
+    const double all = highest / 2 - lowest / 2;
+    return all > 0 ? std::clamp((x / 2 - lowest / 2) / all, 0.0, 1.0) : 0.0;
+  }
+};
+
+/// What is no number has colours that the ramp has not: NaN orange, −∞ grey, +∞ white.
+[[nodiscard]] inline colour colour_of(double x, const scale& s) {
+  if (std::isnan(x)) return {230, 97, 0};
+  if (std::isinf(x)) return x > 0 ? colour{255, 255, 255} : colour{200, 200, 200};
+  return viridis(s(x));
+}
+
+/// Text on a coloured ground in a terminal, with 24-bit codes or the nearest of the 6×6×6 cube.
+[[nodiscard]] inline std::string on_ground(const std::string& text, colour c, bool cube) {
+  std::string code = "\x1b[";
+  code += is_bright(c) ? "38;5;16;48;" : "38;5;231;48;";  // black and white of the cube
+  if (cube) {
+    const auto level = [](int v) { return v < 48 ? 0 : v < 115 ? 1 : (v - 35) / 40; };
+    code += "5;" + std::to_string(16 + 36 * level(c.red) + 6 * level(c.green) + level(c.blue));
+  } else {
+    code +=
+        "2;" + std::to_string(c.red) + ';' + std::to_string(c.green) + ';' + std::to_string(c.blue);
+  }
+  return code + 'm' + text + "\x1b[0m";
+}
+
+/// A coordinate or length in pixels.
+[[nodiscard]] inline std::string px(double x) { return x == 0 ? "0" : number(x, 1); }
+
+[[nodiscard]] inline std::string text_at(double x, double y, std::string_view text,
+                                         const std::string& attributes = "") {
+  return "<text x=\"" + px(x) + "\" y=\"" + px(y) + "\"" + attributes + ">" +
+         escaped_for_xml(text) + "</text>\n";
+}
+
+[[nodiscard]] inline std::string box(double x, double y, double width, double height, colour c) {
+  return "<rect x=\"" + px(x) + "\" y=\"" + px(y) + "\" width=\"" + px(width) + "\" height=\"" +
+         px(height) + "\" fill=\"rgb(" + std::to_string(c.red) + ',' + std::to_string(c.green) +
+         ',' + std::to_string(c.blue) + ")\"/>\n";
+}
+
+}  // namespace detail::drawing
+SOFTLOOK_NAMESPACE_END

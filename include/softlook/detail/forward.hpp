@@ -1,0 +1,343 @@
+#pragma once
+
+#include <cmath>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "softlook/core/score_recipe.hpp"
+#include "softlook/core/workspace.hpp"
+#include "softlook/detail/dispatch.hpp"
+#include "softlook/detail/materialised.hpp"
+#include "softlook/detail/plan.hpp"
+#include "softlook/detail/tasks.hpp"
+
+// From a checked call to tasks: project, plan, share out scratch, run. Compiled once for a scalar
+// type; policies and executor come as functions.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+inline constexpr double log2_e = 1.44269504088896340736;
+
+/// A checked call. Heads lie side by side in the columns of Q, K, V and O.
+template <class T>
+struct forward_call {
+  const char* where = "attention";
+  matrix_view<T> Q;
+  matrix_view<T> K;
+  matrix_view<T> V;
+  mutable_matrix_view<T> O;
+  mutable_matrix_view<T> log_sum_exp;  // n×heads, or no data
+  index query_heads = 1;
+  index kv_heads = 1;
+  score_recipe<T> score;
+  policy_calls<T> policy;
+  options opts;
+  instruction_set isa = instruction_set::baseline;
+
+  [[nodiscard]] index query_features() const { return Q.cols / query_heads; }
+  [[nodiscard]] index key_features() const { return K.cols / kv_heads; }
+  [[nodiscard]] index values() const { return V.cols / kv_heads; }
+  [[nodiscard]] index group() const { return query_heads / kv_heads; }
+  [[nodiscard]] problem shape(index head) const {
+    return {std::int32_t(Q.rows), std::int32_t(K.rows), std::int32_t(head)};
+  }
+  [[nodiscard]] double scale() const {
+    const double d = double(query_features());
+    return opts.scale.value_or(score.scale_by_root && d > 0 ? 1 / std::sqrt(d) : 1.0);
+  }
+};
+
+/// Memory of one call: the caller's workspace, or a block that is freed at the end.
+class call_memory {
+ public:
+  explicit call_memory(softlook::workspace* given) : workspace_(given ? given : &own_) {}
+  template <class T>
+  [[nodiscard]] T* take(index count) {
+    return reinterpret_cast<T*>(
+        workspace_->reserve(static_cast<std::size_t>(count) * sizeof(T)));
+  }
+
+ private:
+  workspace own_;
+  workspace* workspace_;
+};
+
+/// What a call needs besides scratch: projected inputs.
+struct projection_sizes {
+  index queries = 0;
+  index keys = 0;
+  index v = 0;
+  [[nodiscard]] index total() const { return queries + keys + v; }
+};
+
+template <class T>
+[[nodiscard]] projection_sizes sizes_of_projections(const forward_call<T>& c) {
+  projection_sizes s;
+  const auto room = [](index count) { return round_up(count, 16); };
+  if (c.score.project_queries)
+    s.queries = room(c.Q.rows * c.query_heads * c.score.project_queries->cols);
+  else if (c.score.unit_rows)
+    s.queries = room(c.Q.rows * c.Q.cols);
+  if (c.score.project_keys)
+    s.keys = room(c.K.rows * c.kv_heads * c.score.project_keys->cols);
+  else if (c.score.unit_rows)
+    s.keys = room(c.K.rows * c.K.cols);
+  s.v = room(c.score.v.cols);
+  return s;
+}
+
+/// Rows of one head divided by their norm; the norm is taken in units of the largest entry, so that it
+/// neither overflows nor vanishes.
+template <class T>
+void normalise_rows(const matrix_view<T>& X, T* out) {
+  for (index i = 0; i < X.rows; ++i) {
+    T most = 0;
+    for (index c = 0; c < X.cols; ++c) {
+      const T size = std::abs(X(i, c));
+      most = size <= most ? most : size;
+    }
+    const T unit = most > 0 ? most : T(1);
+    T squares = 0;
+    for (index c = 0; c < X.cols; ++c) squares += (X(i, c) / unit) * (X(i, c) / unit);
+    const T norm = squares > 0 ? std::sqrt(squares) : squares == 0 ? T(1) : squares;
+    for (index c = 0; c < X.cols; ++c) out[c * X.rows + i] = X(i, c) / unit / norm;
+  }
+}
+
+template <class T>
+[[nodiscard]] index product_columns_for(const kernel_table<T>& kernels) {
+  return round_up(96, kernels.shape.rows);
+}
+template <class T>
+[[nodiscard]] index product_scratch(const kernel_table<T>& kernels, index depth) {
+  const index columns = product_columns_for(kernels), width = kernels.shape.width();
+  return round_up(depth * width, 16) + columns * width + columns * depth + 16;
+}
+
+/// X·W for every head, column by column, on the executor.
+template <class T>
+matrix_view<T> project(const kernel_table<T>& kernels, const executor_ref& exec,
+                       const matrix_view<T>& X, index heads, const matrix_view<T>& W, T* out) {
+  const index rows = X.rows, features = X.cols / heads, step = 4 * kernels.shape.width();
+  const index tasks = ceil_div(rows, step);
+  const index workers = std::min(exec.concurrency, std::max<index>(tasks * heads, 1));
+  const index each = product_scratch(kernels, features);
+  workspace memory;
+  T* scratch = reinterpret_cast<T*>(memory.reserve(std::size_t(each * workers) * sizeof(T)));
+  run_tasks(exec, tasks * heads, [&](index task, index worker) {
+    const index head = task / tasks, first = task % tasks * step;
+    const product_args<T> args{X.columns(head * features, features), W, out + head * W.cols * rows,
+                               rows, product_columns_for(kernels)};
+    kernels.product(args, {first, std::min(first + step, rows)}, scratch + worker * each);
+  });
+  return {out, rows, heads * W.cols, 1, rows};
+}
+
+template <class T>
+matrix_view<T> unit_rows(const matrix_view<T>& X, index heads, T* out) {
+  const index features = X.cols / heads;
+  for (index h = 0; h < heads; ++h)
+    normalise_rows(X.columns(h * features, features), out + h * features * X.rows);
+  return {out, X.rows, X.cols, 1, X.rows};
+}
+
+/// Replaces Q and K by what the score asks for; afterwards every score is dot or additive.
+template <class T>
+void apply_projections(forward_call<T>& c, const kernel_table<T>& kernels, const executor_ref& exec,
+                       T* memory) {
+  const projection_sizes sizes = sizes_of_projections(c);
+  T* queries = memory;
+  T* keys = memory + sizes.queries;
+  if (c.score.unit_rows) {
+    c.Q = unit_rows(c.Q, c.query_heads, queries);
+    c.K = unit_rows(c.K, c.kv_heads, keys);
+  }
+  if (c.score.project_queries) {
+    c.Q = project(kernels, exec, c.Q, c.query_heads, *c.score.project_queries, queries);
+    if (c.score.query_bias)
+      for (index column = 0; column < c.Q.cols; ++column)
+        for (index i = 0; i < c.Q.rows; ++i)
+          queries[column * c.Q.rows + i] += (*c.score.query_bias)(0, column % c.score.query_bias->cols);
+  }
+  if (c.score.project_keys)
+    c.K = project(kernels, exec, c.K, c.kv_heads, *c.score.project_keys, keys);
+}
+
+template <class T>
+[[nodiscard]] call_shape shape_of(const forward_call<T>& c) {
+  return {.queries = c.Q.rows,
+          .keys = c.K.rows,
+          .features = c.query_features(),
+          .values = c.values(),
+          .query_heads = c.query_heads,
+          .kv_heads = c.kv_heads,
+          .additive = c.score.kind == score_recipe<T>::form::additive,
+          .scalar_bytes = index(sizeof(T))};
+}
+
+/// The arguments of one query head. log2 e goes into the scale, or behind the transforms, which see
+/// scores in natural units.
+template <class T>
+[[nodiscard]] forward_args<T> args_of_head(const forward_call<T>& c, double scale, const plan& p,
+                                           const T* v, index head) {
+  const index kv_head = head / c.group();
+  forward_args<T> a;
+  a.Q = c.Q.columns(head * c.query_features(), c.query_features());
+  a.K = c.K.columns(kv_head * c.key_features(), c.key_features());
+  a.V = c.V.columns(kv_head * c.values(), c.values());
+  a.O = c.O.columns(head * c.values(), c.values());
+  if (c.log_sum_exp.data) {
+    a.log_sum_exp = &c.log_sum_exp(0, head);
+    a.log_sum_exp_stride = c.log_sum_exp.row_stride;
+  }
+  a.shape = c.shape(head);
+  a.additive = c.score.kind == score_recipe<T>::form::additive;
+  a.v = {v, 1, c.score.v.cols, 1, 1};
+  a.query_scale = T(c.policy.transforms ? scale : scale * log2_e);
+  a.factor = T(c.policy.transforms ? log2_e : 1.0);
+  a.layout = p.tiled;
+  a.policy = c.policy;
+  return a;
+}
+
+template <class T>
+void run_tiled(const forward_call<T>& c, const kernel_table<T>& kernels, const executor_ref& exec,
+               double scale, const plan& p, const T* v, T* scratch) {
+  const index step = p.tiled.query_tiles * kernels.shape.width();
+  const index blocks = ceil_div(c.Q.rows, step);
+  run_tasks(exec, blocks * c.query_heads, [&](index task, index worker) {
+    // The last queries first: under a causal mask they are the longest.
+    const index head = task / blocks, block = blocks - 1 - task % blocks;
+    const range queries{block * step, std::min((block + 1) * step, c.Q.rows)};
+    kernels.tiled_forward(args_of_head(c, scale, p, v, head), queries,
+                          scratch + worker * p.tiled.total);
+  });
+}
+
+/// Groups of rows that share keys and values, times chunks of keys; as many groups at a time as keep
+/// the partial states within the limit of one worker's scratch.
+template <class T>
+void run_few_queries(const forward_call<T>& c, const kernel_table<T>& kernels,
+                     const executor_ref& exec, double scale, const plan& p, const T* v, T* scratch,
+                     T* partials, index groups_at_once) {
+  const index rows = c.Q.rows * c.group(), chunks = std::max<index>(ceil_div(c.K.rows, p.chunk), 1);
+  const index groups_per_head = ceil_div(rows, p.few.rows), groups = groups_per_head * c.kv_heads;
+  const auto args_of_group = [&](index group) {
+    few_args<T> f;
+    f.head = args_of_head(c, scale, p, v, group / groups_per_head * c.group());
+    f.head_stride_Q = c.query_features() * c.Q.col_stride;
+    f.head_stride_O = c.values() * c.O.col_stride;
+    f.head_stride_log_sum_exp = c.log_sum_exp.col_stride;
+    const index first = group % groups_per_head * p.few.rows;
+    f.rows = {first, std::min(first + p.few.rows, rows)};
+    f.layout = p.few;
+    return f;
+  };
+  for (index from = 0; from < groups; from += groups_at_once) {
+    const index count = std::min(groups_at_once, groups - from);
+    run_tasks(exec, count * chunks, [&](index task, index worker) {
+      const index chunk = task % chunks;
+      const range keys{chunk * p.chunk, std::min((chunk + 1) * p.chunk, c.K.rows)};
+      kernels.few_queries(args_of_group(from + task / chunks), keys,
+                          partials + task * p.few.partial, scratch + worker * p.few.total);
+    });
+    for (index g = 0; g < count; ++g)
+      kernels.merge_chunks(args_of_group(from + g), partials + g * chunks * p.few.partial, chunks);
+  }
+}
+
+/// Raw scores of one head, everything materialised.
+template <class T>
+[[nodiscard]] row_major<T> naive_scores(const forward_call<T>& c, double scale, index head) {
+  const forward_args<T> a = args_of_head(c, scale, plan{}, c.score.v.data, head);
+  return materialised_scores(a.Q, a.K, c.score, T(scale));
+}
+
+/// Weights of one head; output and log-sum-exp are written where the call has room for them.
+template <class T>
+row_major<T> naive_head(const forward_call<T>& c, double scale, index head) {
+  const forward_args<T> a = args_of_head(c, scale, plan{}, c.score.v.data, head);
+  row_major<T> S = naive_scores(c, scale, head);
+  c.policy.edit_matrix(c.policy.policies, {S.data(), S.rows(), S.cols(), S.cols(), 1}, a.shape, true);
+  row_major<T> P = S;
+  Eigen::Matrix<T, Eigen::Dynamic, 1> log_sum_exp(S.rows());
+  softmax_rows(P, log_sum_exp);
+  if (a.O.rows > 0) weighted_sum(P, S, a.V, a.O);
+  if (a.log_sum_exp)
+    for (index i = 0; i < S.rows(); ++i)
+      a.log_sum_exp[i * a.log_sum_exp_stride] = log_sum_exp[i];
+  return P;
+}
+
+/// Projects, then calls f(call, scale).
+template <class T, class F>
+auto with_projections(forward_call<T> c, const executor_ref& exec, const F& f) {
+  const double scale = c.scale();
+  call_memory memory(c.opts.workspace);
+  T* const start = memory.take<T>(sizes_of_projections(c).total());
+  apply_projections(c, kernels_of<T>(c.isa), exec, start);
+  return f(c, scale);
+}
+
+template <class T>
+[[nodiscard]] row_major<T> run_weights(const forward_call<T>& c, const executor_ref& exec, index head) {
+  return with_projections(c, exec, [&](const forward_call<T>& projected, double scale) {
+    return naive_head(projected, scale, head);
+  });
+}
+
+template <class T>
+[[nodiscard]] row_major<T> run_raw_scores(const forward_call<T>& c, const executor_ref& exec) {
+  return with_projections(c, exec, [&](const forward_call<T>& projected, double scale) {
+    return naive_scores(projected, scale, 0);
+  });
+}
+
+template <class T>
+void run_naive(const forward_call<T>& c, const executor_ref& exec) {
+  with_projections(c, exec, [&](const forward_call<T>& projected, double scale) {
+    run_tasks(exec, c.query_heads, [&](index head, index) { naive_head(projected, scale, head); });
+  });
+}
+
+/// Runs a checked call.
+template <class T>
+void run_forward(forward_call<T> c, const executor_ref& exec) {
+  if (c.Q.rows == 0) return;
+  if (c.opts.kernel == kernel::naive) return run_naive(c, exec);
+  const kernel_table<T>& kernels = kernels_of<T>(c.isa);
+  const double scale = c.scale();
+  const projection_sizes projected = sizes_of_projections(c);
+  call_shape shape = shape_of(c);
+  if (c.score.project_queries) shape.features = c.score.project_queries->cols;
+  const plan p = plan_for(c.where, shape, kernels.shape, c.opts, exec.concurrency);
+
+  const index blocks = ceil_div(c.Q.rows, p.tiled.query_tiles * kernels.shape.width());
+  const index chunks = std::max<index>(ceil_div(c.K.rows, p.chunk), 1);
+  const index groups = ceil_div(c.Q.rows * c.group(), p.few.rows) * c.kv_heads;
+  const index groups_at_once = std::clamp<index>(
+      scratch_limit / index(sizeof(T)) / (chunks * p.few.partial), 1, std::max<index>(groups, 1));
+  const bool tiled = p.kernel == kernel::tiled;
+  const index tasks = tiled ? blocks * c.query_heads : groups_at_once * chunks;
+  const index workers = std::min(exec.concurrency, tasks);
+  const index each = tiled ? p.tiled.total : p.few.total;
+  const index partials = tiled ? 0 : groups_at_once * chunks * p.few.partial;
+
+  call_memory memory(c.opts.workspace);
+  T* const start = memory.take<T>(projected.total() + workers * each + partials);
+  apply_projections(c, kernels, exec, start);
+  T* const v = start + projected.queries + projected.keys;
+  const T v_scale = T(c.policy.transforms ? scale : scale * log2_e);
+  for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * v_scale;
+  T* const scratch = v + projected.v;
+  if (tiled)
+    run_tiled(c, kernels, exec, scale, p, v, scratch);
+  else
+    run_few_queries(c, kernels, exec, scale, p, v, scratch, scratch + workers * each,
+                    groups_at_once);
+}
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

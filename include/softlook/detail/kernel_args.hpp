@@ -1,0 +1,128 @@
+#pragma once
+
+#include "softlook/core/types.hpp"
+
+// What crosses the border into detail/stamped/: pointers, sizes and plain structs.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+/// A block of scores whose lanes are queries (rows are keys), or the other way round.
+struct edit_block {
+  index stride = 0;                     // between rows
+  std::int32_t rows = 0;                // rows in the block
+  std::int32_t vectors = 0;             // vectors of lanes
+  std::int32_t first_row = 0;           // position of row 0
+  const std::int32_t* lanes = nullptr;  // position of each lane, always a valid one
+  bool masked = false;                  // apply the mask too
+};
+
+/// The transforms and the mask of a call, behind functions. Only the edits are hot, and they are
+/// called for whole blocks; so the loops need not be compiled anew for every policy.
+template <class T>
+struct policy_calls {
+  using edit_function = void (*)(const void*, T* S, const edit_block&, problem, T factor);
+  using plain_edit = void (*)(const void*, mutable_matrix_view<T> S, problem, bool masked);
+
+  const void* policies = nullptr;
+  range (*key_range)(const void*, range queries, problem) = nullptr;
+  coverage (*coverage_of)(const void*, range queries, range keys, problem) = nullptr;
+  edit_function edit_queries = nullptr;  // lanes are queries
+  edit_function edit_keys = nullptr;     // lanes are keys
+  plain_edit edit_matrix = nullptr;      // a whole n×m matrix, for the materialised path
+  bool transforms = false;
+};
+
+/// What the register micro-kernel of an instruction set works on.
+struct register_shape {
+  index lanes = 0;    // scalars in a vector
+  index vectors = 0;  // vectors in a register tile
+  index rows = 0;     // rows in a register tile
+  [[nodiscard]] constexpr index width() const { return lanes * vectors; }
+};
+
+/// Where the tiled kernel keeps what, in scalars from the start of a worker's scratch.
+struct tiled_layout {
+  index key_tile = 0;     // keys in a tile, a multiple of the register rows
+  index query_tiles = 0;  // register tiles of queries in a task
+  index values = 0;       // values rounded up to the register rows
+  index queries = 0, query_form = 0;  // packed queries; distance between forms (additive)
+  index keys = 0, key_form = 0;
+  index value_panels = 0, output = 0, scores = 0;
+  index maximum = 0, sum = 0, correction = 0;
+  index query_sizes = 0, key_sizes = 0, weights = 0;  // additive
+  index positions = 0;                                // std::int32_t
+  index total = 0;
+};
+
+inline constexpr index max_query_tiles = 16;
+inline constexpr index max_key_tile = 512;
+inline constexpr index max_few_rows = 16;
+
+/// Attention of one head.
+template <class T>
+struct forward_args {
+  matrix_view<T> Q;
+  matrix_view<T> K;
+  matrix_view<T> V;
+  mutable_matrix_view<T> O;
+  T* log_sum_exp = nullptr;
+  index log_sum_exp_stride = 0;
+  problem shape;
+  bool additive = false;
+  matrix_view<T> v;  // additive: 1×a
+  T query_scale = 1;  // dot: multiplied into the queries. additive: multiplied into v
+  T factor = 1;       // multiplied in after the transforms; log2 e is in one of the two
+  tiled_layout layout;
+  policy_calls<T> policy;
+};
+
+/// Where the few-query kernel keeps what, in scalars.
+struct few_layout {
+  index block = 0;     // keys between two steps of the online softmax
+  index features = 0;  // rounded up to whole vectors
+  index values = 0;
+  index rows = 0;      // rows in a group
+  index queries = 0, keys = 0, value_rows = 0, scores = 0, positions = 0;
+  index query_form = 0, key_form = 0, query_sizes = 0, key_sizes = 0, tile = 0;  // additive
+  index total = 0;
+  index partial = 0;  // of one chunk: maximum, sum and output of each row
+};
+
+/// A few rows (head, query) that share one head of keys and values: row r is query r % n of query
+/// head r / n.
+template <class T>
+struct few_args {
+  forward_args<T> head;  // Q, O and log_sum_exp of the first query head of the group
+  index head_stride_Q = 0;
+  index head_stride_O = 0;
+  index head_stride_log_sum_exp = 0;
+  range rows;
+  few_layout layout;
+};
+
+/// C = A·B for the projections: A n×d, B d×a, C n×a column by column.
+template <class T>
+struct product_args {
+  matrix_view<T> A;
+  matrix_view<T> B;
+  T* C = nullptr;
+  index C_stride = 0;     // between columns
+  index block_columns = 0;  // columns of B packed at a time
+};
+
+/// The kernels of one instruction set.
+template <class T>
+struct kernel_table {
+  register_shape shape;
+  void (*tiled_forward)(const forward_args<T>&, range queries, T* scratch) = nullptr;
+  void (*few_queries)(const few_args<T>&, range keys, T* partial, T* scratch) = nullptr;
+  void (*merge_chunks)(const few_args<T>&, T* partials, index chunks) = nullptr;
+  void (*product)(const product_args<T>&, range rows, T* scratch) = nullptr;
+};
+
+constexpr index ceil_div(index a, index b) { return (a + b - 1) / b; }
+constexpr index round_up(index a, index b) { return ceil_div(a, b) * b; }
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

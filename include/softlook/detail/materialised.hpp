@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "softlook/core/score_recipe.hpp"
+#include "softlook/detail/kernel_args.hpp"
+
+// The baseline: the whole n×m matrix of scores, Eigen products, one row of softmax after another.
+// It is written apart from the kernels on purpose, as what they are checked against.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+template <class T>
+using row_major = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+template <class T>
+using dynamic_map =
+    Eigen::Map<const row_major<T>, Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
+
+template <class T>
+[[nodiscard]] dynamic_map<T> map_of(const matrix_view<T>& x) {
+  return {x.data, x.rows, x.cols,
+          Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>(x.row_stride, x.col_stride)};
+}
+
+/// scale · score of every pair; Q and K are projected already.
+template <class T>
+[[nodiscard]] row_major<T> materialised_scores(const matrix_view<T>& Q, const matrix_view<T>& K,
+                                               const score_recipe<T>& score, T scale) {
+  const auto q = map_of(Q), k = map_of(K);
+  if (score.kind == score_recipe<T>::form::dot) {
+    const row_major<T> scaled = q * scale;
+    return scaled * k.transpose();
+  }
+  row_major<T> S(Q.rows, K.rows), hidden(K.rows, K.cols);
+  const Eigen::Matrix<T, Eigen::Dynamic, 1> v = map_of(score.v).row(0).transpose() * scale;
+  for (index i = 0; i < Q.rows; ++i) {
+    hidden = (k.rowwise() + q.row(i)).array().tanh().matrix();
+    S.row(i) = (hidden * v).transpose();
+  }
+  return S;
+}
+
+/// Rows of S become weights, and their natural log-sum-exp; a row of −∞ becomes zeros and −∞.
+template <class T>
+void softmax_rows(row_major<T>& S, Eigen::Matrix<T, Eigen::Dynamic, 1>& log_sum_exp) {
+  constexpr T lowest = -std::numeric_limits<T>::infinity();
+  for (index i = 0; i < S.rows(); ++i) {
+    auto row = S.row(i).array();
+    T top = lowest;
+    for (index j = 0; j < S.cols(); ++j) top = S(i, j) > top ? S(i, j) : top;
+    if (top == lowest && !row.isNaN().any()) {
+      row.setZero();
+      log_sum_exp[i] = lowest;
+      continue;
+    }
+    const T finite_top = top == lowest ? T(0) : top;
+    for (index j = 0; j < S.cols(); ++j) S(i, j) = std::exp(S(i, j) - finite_top);
+    const T sum = row.sum();
+    log_sum_exp[i] = finite_top + std::log(sum);
+    row /= sum;
+  }
+}
+
+/// P·V in which a pair whose score was −∞ touches nothing, whatever its value holds: rows of V that are
+/// not finite are left out of the product and added pair by pair.
+template <class T>
+void weighted_sum(const row_major<T>& P, const row_major<T>& S, const matrix_view<T>& V,
+                  mutable_matrix_view<T> O) {
+  row_major<T> values = map_of(V);
+  std::vector<index> special;
+  for (index j = 0; j < values.rows(); ++j)
+    if (!values.row(j).array().isFinite().all()) {
+      special.push_back(j);
+      values.row(j).setZero();
+    }
+  row_major<T> out = P * values;
+  for (const index j : special)
+    for (index i = 0; i < out.rows(); ++i)
+      if (S(i, j) != -std::numeric_limits<T>::infinity())
+        for (index c = 0; c < out.cols(); ++c) out(i, c) += P(i, j) * V(j, c);
+  for (index i = 0; i < O.rows; ++i)
+    for (index c = 0; c < O.cols; ++c) O(i, c) = out(i, c);
+}
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

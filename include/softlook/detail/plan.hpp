@@ -1,0 +1,161 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "softlook/core/error.hpp"
+#include "softlook/detail/kernel_args.hpp"
+
+// Which kernel, which tiles, how much scratch: pure functions of the shape.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+/// The shape of a call, after projections.
+struct call_shape {
+  index queries = 0;
+  index keys = 0;
+  index features = 0;
+  index values = 0;
+  index query_heads = 1;
+  index kv_heads = 1;
+  bool additive = false;
+  index scalar_bytes = 4;
+};
+
+struct plan {
+  softlook::kernel kernel = kernel::tiled;
+  tiled_layout tiled{};
+  few_layout few{};
+  index chunk = 0;  // few queries: keys in a chunk
+};
+
+/// Scratch of one worker stays below this for d, e ≤ 1024, whatever n and m.
+inline constexpr index scratch_limit = index{4} << 20;
+
+/// Keys in a tile. It may depend on the sizes of a row, never on the number of queries: where a tile
+/// begins decides when the output is rescaled, and that decides bits.
+[[nodiscard]] constexpr index key_tile_for(const call_shape& s, const register_shape& r) {
+  const index wanted = s.additive ? 64 : 96;
+  const index fits = 768 * 1024 / ((s.features * (s.additive ? 3 : 1) + s.values + 1) * s.scalar_bytes);
+  return std::clamp(fits / r.rows * r.rows, r.rows, round_up(wanted, r.rows));
+}
+
+/// Register tiles of queries in a task: as many as keep packed queries and outputs in the second-level
+/// cache, fewer where that leaves workers idle, evenly spread.
+[[nodiscard]] constexpr index query_tiles_for(const call_shape& s, const register_shape& r,
+                                              index workers) {
+  const index row_bytes = (s.features * (s.additive ? 3 : 1) + s.values + 4) * s.scalar_bytes;
+  const index most = std::clamp(index{512 * 1024} / (row_bytes * r.width()), index{1}, index{8});
+  const index tiles = ceil_div(std::max<index>(s.queries, 1), r.width());
+  const index wanted_tasks = workers > 1 ? ceil_div(4 * workers, s.query_heads) : 1;
+  const index tasks = std::max(ceil_div(tiles, most), std::min(wanted_tasks, ceil_div(tiles, 2)));
+  return ceil_div(tiles, tasks);
+}
+
+class layout_cursor {
+ public:
+  constexpr explicit layout_cursor(index alignment) : alignment_(alignment) {}
+  constexpr index take(index count) {
+    const index at = end_;
+    end_ += round_up(count, alignment_);
+    return at;
+  }
+  [[nodiscard]] constexpr index total() const { return end_; }
+
+ private:
+  index alignment_;
+  index end_ = 0;
+};
+
+[[nodiscard]] constexpr tiled_layout tiled_layout_for(const call_shape& s, const register_shape& r,
+                                                      index key_tile, index query_tiles) {
+  const index forms = s.additive ? 3 : 1, lanes = query_tiles * r.width();
+  layout_cursor cursor(64 / s.scalar_bytes);
+  tiled_layout at;
+  at.key_tile = key_tile;
+  at.query_tiles = query_tiles;
+  at.values = round_up(s.values, r.rows);
+  at.query_form = round_up(lanes * s.features + r.lanes, 64);  // forms are written in whole vectors
+  at.queries = cursor.take(forms * at.query_form);
+  at.key_form = round_up(key_tile * s.features + r.lanes, 64);
+  at.keys = cursor.take(forms * at.key_form);
+  at.value_panels = cursor.take(key_tile * at.values + r.lanes);
+  at.output = cursor.take(lanes * at.values);
+  at.scores = cursor.take(key_tile * r.width());
+  at.maximum = cursor.take(lanes);
+  at.sum = cursor.take(lanes);
+  at.correction = cursor.take(r.width());
+  at.query_sizes = cursor.take(s.additive ? lanes : 0);
+  at.key_sizes = cursor.take(s.additive ? key_tile : 0);
+  at.positions = cursor.take(lanes);
+  at.total = cursor.total();
+  return at;
+}
+
+[[nodiscard]] constexpr few_layout few_layout_for(const call_shape& s, const register_shape& r,
+                                                  index rows) {
+  layout_cursor cursor(64 / s.scalar_bytes);
+  few_layout at;
+  const index forms = s.additive ? 3 : 1, padded_rows = round_up(rows, r.rows);
+  at.rows = rows;
+  at.block = round_up(256, r.width());
+  at.features = round_up(s.features, r.lanes);
+  at.values = round_up(s.values, r.lanes);
+  at.query_form = round_up(padded_rows * at.features + r.lanes, 64);
+  at.queries = cursor.take(forms * at.query_form);
+  at.key_form = round_up(r.width() * at.features + r.lanes, 64);
+  at.keys = cursor.take(forms * at.key_form);
+  at.value_rows = cursor.take(32 * at.values);
+  at.scores = cursor.take(rows * at.block);
+  at.positions = cursor.take(at.block);
+  at.query_sizes = cursor.take(s.additive ? padded_rows : 0);
+  at.key_sizes = cursor.take(s.additive ? r.width() : 0);
+  at.tile = cursor.take(s.additive ? r.rows * r.width() : 0);
+  at.total = cursor.total();
+  at.partial = round_up(2 * round_up(rows, r.lanes) + rows * at.values, 64 / s.scalar_bytes);
+  return at;
+}
+
+/// Keys in a chunk of the few-query kernel: whole blocks, at most 16 chunks. It depends on m alone.
+[[nodiscard]] constexpr index chunk_for(index keys, index block) {
+  return round_up(std::max<index>(ceil_div(keys, 16), 512), block);
+}
+
+[[nodiscard]] constexpr kernel kernel_for(const call_shape& s, const register_shape&) {
+  const index rows = s.queries * (s.query_heads / s.kv_heads);
+  return rows <= 4 ? kernel::few_queries : kernel::tiled;
+}
+
+inline void check_tile(const char* where, const tile_shape& t) {
+  if (t.keys < 1 || t.keys > max_key_tile)
+    raise_argument(where, "options.tile.keys", double(t.keys),
+                   "it must lie between 1 and " + std::to_string(max_key_tile));
+  if (t.query_tiles < 1 || t.query_tiles > max_query_tiles)
+    raise_argument(where, "options.tile.query_tiles", double(t.query_tiles),
+                   "it must lie between 1 and " + std::to_string(max_query_tiles));
+}
+
+[[nodiscard]] inline plan plan_for(const char* where, const call_shape& s, const register_shape& r,
+                                   const options& o, index workers) {
+  plan p;
+  p.kernel = o.kernel.value_or(kernel_for(s, r));
+  if (o.tile) check_tile(where, *o.tile);
+  const index key_tile = o.tile ? round_up(o.tile->keys, r.rows) : key_tile_for(s, r);
+  const index query_tiles = o.tile ? o.tile->query_tiles : query_tiles_for(s, r, workers);
+  p.tiled = tiled_layout_for(s, r, key_tile, query_tiles);
+  const index rows = s.queries * (s.query_heads / std::max<index>(s.kv_heads, 1));
+  p.few = few_layout_for(s, r, std::clamp(rows, index{1}, max_few_rows));
+  p.chunk = chunk_for(s.keys, p.few.block);
+  return p;
+}
+
+inline void check_positions(const char* where, const char* name, index count) {
+  if (count > std::numeric_limits<std::int32_t>::max())
+    raise_argument(where, name, double(count), "positions are 32-bit: at most 2147483647 rows");
+}
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

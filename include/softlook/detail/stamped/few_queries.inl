@@ -1,0 +1,314 @@
+// Attention of a handful of queries (decoding): every key and value is read once, for all the rows
+// that share it, and that is what bounds it: m·(d + e) scalars for 2·m·(d + e)·rows flops.
+//
+// Keys are not packed where a row of features is contiguous. Scores lie row × keys, so that the
+// softmax runs over lanes of keys. A chunk of keys gives one state (maximum, sum, output); chunks
+// have a length that depends on m alone and are merged in their order, so that neither threads nor
+// the number of queries change a bit.
+//   \see Dao et al., "Flash-Decoding", 2023.
+
+/// Sums of pairs of lanes of a and b, blocks of Block alternating: log2(lanes) steps over `lanes`
+/// vectors leave one vector that holds the sum of each.
+template <class T, int Block, int... L>
+SOFTLOOK_ALWAYS_INLINE vec<T> fold_lanes(vec<T> a, vec<T> b, std::integer_sequence<int, L...>) {
+  constexpr int n = lanes<T>;
+  const vec<T> low = __builtin_shufflevector(
+      a, b, ((L / Block % 2 == 0 ? 0 : n) + L / (2 * Block) * (2 * Block) + L % Block)...);
+  const vec<T> high = __builtin_shufflevector(
+      a, b, ((L / Block % 2 == 0 ? 0 : n) + L / (2 * Block) * (2 * Block) + L % Block + Block)...);
+  return low + high;
+}
+
+template <class T, int Block>
+SOFTLOOK_ALWAYS_INLINE vec<T> sum_each(vec<T> (&x)[lanes<T>]) {
+  constexpr int n = lanes<T>;
+#pragma GCC unroll 16
+  for (int k = 0; k < n / Block; k += 2)
+    x[k / 2] = fold_lanes<T, Block>(x[k], x[k + 1], std::make_integer_sequence<int, n>{});
+  if constexpr (2 * Block < n)
+    return sum_each<T, 2 * Block>(x);
+  else
+    return x[0];
+}
+
+/// scores[k] = q · key k, for as many keys as a vector has lanes. `features` counts whole vectors.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE void dot_keys(const T* q, const T* keys, index key_stride, index features,
+                                     T* scores) {
+  constexpr int n = lanes<T>;
+  vec<T> sum[n];
+#pragma GCC unroll 16
+  for (int k = 0; k < n; ++k) sum[k] = vec<T>{};
+#pragma GCC unroll 1
+  for (index c = 0; c < features; c += n) {
+    const vec<T> x = load(q + c);
+#pragma GCC unroll 16
+    for (int k = 0; k < n; ++k) sum[k] = fused(x, load(keys + k * key_stride + c), sum[k]);
+  }
+  store(scores, sum_each<T, 1>(sum));
+}
+
+/// A copy of rows with contiguous, zero-padded columns, or the rows themselves where they are so.
+template <class T>
+struct row_block {
+  const T* data;
+  index stride;
+};
+
+template <class T>
+inline row_block<T> contiguous_rows(const matrix_view<T>& X, index first, index count, index padded,
+                                    index wanted, T* buffer) {
+  const T* source = X.data + first * X.row_stride;
+  if (X.col_stride == 1 && X.cols == padded && count == wanted) return {source, X.row_stride};
+  for (index r = 0; r < wanted; ++r)
+    for (index c = 0; c < padded; ++c)
+      buffer[r * padded + c] =
+          r < count && c < X.cols ? source[r * X.row_stride + c * X.col_stride] : T(0);
+  return {buffer, padded};
+}
+
+template <class T>
+inline void few_dot_scores(const few_args<T>& f, range keys, T* scratch) {
+  constexpr index n = lanes<T>;
+  const few_layout& at = f.layout;
+  for (index j = keys.begin; j < keys.end; j += n) {
+    const index count = keys.end - j < n ? keys.end - j : n;
+    const row_block<T> block =
+        contiguous_rows(f.head.K, j, count, at.features, n, scratch + at.keys);
+    for (index r = 0; r < f.rows.count(); ++r)
+      dot_keys(scratch + at.queries + r * at.features, block.data, block.stride, at.features,
+               scratch + at.scores + r * at.block + (j - keys.begin));
+  }
+}
+
+template <class T>
+inline additive_panel<T> panel_at(T* raw, index form, T* largest) {
+  additive_panel<T> p;
+  p.raw = raw;
+  p.exponential = raw + form;
+  p.tangent = raw + 2 * form;
+  p.largest = largest;
+  return p;
+}
+
+template <class T>
+inline void few_additive_scores(const few_args<T>& f, additive_panel<T>* rows, range keys,
+                                T* scratch) {
+  constexpr index width = tile_vectors * lanes<T>;
+  const few_layout& at = f.layout;
+  const index depth = f.head.K.cols;
+  T* tile = scratch + at.tile;
+  additive_panel<T> wide = panel_at(scratch + at.keys, at.key_form, scratch + at.key_sizes);
+  for (index j = keys.begin; j < keys.end; j += width) {
+    const index count = keys.end - j < width ? keys.end - j : width;
+    pack_panel(f.head.K.data + j * f.head.K.row_stride, count, depth, f.head.K.row_stride,
+               f.head.K.col_stride, width, T(1), wide.raw);
+    begin_panel(wide, depth, width, count);
+    for (index r = 0; r < f.rows.count(); r += tile_rows) {
+      const index left = f.rows.count() - r, used = left < tile_rows ? left : tile_rows;
+      additive_scores<T, tile_vectors>(rows[r / tile_rows], wide, f.head.v.data, depth, used, tile);
+      for (index k = 0; k < used; ++k)
+        for (index x = 0; x < width; x += lanes<T>)
+          store(scratch + at.scores + (r + k) * at.block + (j - keys.begin) + x,
+                load(tile + k * width + x));
+    }
+  }
+}
+
+/// Transforms and masks row r of the scores; −∞ where nothing is allowed and past the last key.
+template <class T>
+inline void few_edit(const few_args<T>& f, index r, range keys, T* S, const std::int32_t* positions) {
+  const index row = f.rows.begin + r, n = f.head.shape.queries, i = row % n;
+  const index whole = round_up(keys.count(), lanes<T>);
+  problem p = f.head.shape;
+  p.head += std::int32_t(row / n);
+  const policy_calls<T>& policy = f.head.policy;
+  const range live = intersection(policy.key_range(policy.policies, {i, i + 1}, p), keys);
+  const coverage seen = live.empty() ? coverage::none
+                                     : policy.coverage_of(policy.policies, {i, i + 1}, keys, p);
+  if (seen == coverage::none) {
+    for (index x = 0; x < whole; ++x) S[x] = -infinity<T>;
+    return;
+  }
+  if (policy.transforms || seen == coverage::partial)
+    policy.edit_keys(policy.policies, S,
+                     {0, 1, std::int32_t(whole / lanes<T>), std::int32_t(i), positions,
+                      seen == coverage::partial},
+                     p, f.head.factor);
+  for (index x = keys.count(); x < whole; ++x) S[x] = -infinity<T>;
+}
+
+/// maximum, sum and output of the rows of a group after a number of keys.
+template <class T>
+struct few_state {
+  T* maximum;
+  T* sum;
+  T* output;
+};
+
+template <class T>
+inline few_state<T> few_state_at(const few_layout& at, T* partial) {
+  const index rows = round_up(at.rows, lanes<T>);
+  return {partial, partial + rows, partial + 2 * rows};
+}
+
+/// Row r of the scores becomes weights; returns the factor for what was summed before.
+template <class T, bool Careful>
+inline T few_absorb(T* S, index count, T& maximum, T& sum) {
+  const index vectors = ceil_div(count, lanes<T>);
+  vec<T> top[1] = {spread(-infinity<T>)}, safe[1], added[1];
+  raise_to_maximum<T, 1>(S, vectors, top);
+  T most = maximum;
+  for (int l = 0; l < lanes<T>; ++l) most = top[0][l] > most ? top[0][l] : most;
+  safe[0] = spread(most == -infinity<T> ? T(0) : most);
+  exponentiate<T, 1, Careful>(S, vectors, safe, added);
+  const vec<T> shrink = exp2_nonpositive<T>(spread(maximum) - safe[0]);
+  T total = 0;
+  for (int l = 0; l < lanes<T>; ++l) total += added[0][l];
+  sum = fused(spread(sum), shrink, spread(total))[0];
+  maximum = most;
+  return shrink[0];
+}
+
+/// output += Σ_j p_j · value row j, `Vectors` vectors of columns at a time.
+template <class T, int Vectors, bool Careful>
+SOFTLOOK_ALWAYS_INLINE void add_value_rows(const T* p, const T* values, index value_stride,
+                                           index count, T* output) {
+  vec<T> sum[Vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) sum[v] = load(output + v * lanes<T>);
+#pragma GCC unroll 1
+  for (index j = 0; j < count; ++j, values += value_stride) {
+    if constexpr (Careful)
+      if (p[j] == 0 && __builtin_signbit(p[j])) continue;
+    const vec<T> weight = spread(p[j]);
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) sum[v] = fused(weight, load(values + v * lanes<T>), sum[v]);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) store(output + v * lanes<T>, sum[v]);
+}
+
+template <class T, bool Careful>
+inline void few_add_values(const few_args<T>& f, range keys, const few_state<T>& state, T* scratch) {
+  const few_layout& at = f.layout;
+  constexpr index n = lanes<T>, step = 32;
+  for (index j = keys.begin; j < keys.end; j += step) {
+    const index count = keys.end - j < step ? keys.end - j : step;
+    const row_block<T> block =
+        contiguous_rows(f.head.V, j, count, at.values, count, scratch + at.value_rows);
+    for (index r = 0; r < f.rows.count(); ++r) {
+      const T* p = scratch + at.scores + r * at.block + (j - keys.begin);
+      T* output = state.output + r * at.values;
+      index c = 0;
+      for (; c + 8 * n <= at.values; c += 8 * n)
+        add_value_rows<T, 8, Careful>(p, block.data + c, block.stride, count, output + c);
+      for (; c + 4 * n <= at.values; c += 4 * n)
+        add_value_rows<T, 4, Careful>(p, block.data + c, block.stride, count, output + c);
+      for (; c < at.values; c += n)
+        add_value_rows<T, 1, Careful>(p, block.data + c, block.stride, count, output + c);
+    }
+  }
+}
+
+template <class T>
+inline void few_pack_queries(const few_args<T>& f, additive_panel<T>* panels, T* scratch) {
+  const few_layout& at = f.layout;
+  const forward_args<T>& a = f.head;
+  const index n = a.shape.queries, count = f.rows.count();
+  T* to = scratch + at.queries;
+  if (a.additive)
+    for (index x = 0; x < round_up(count, tile_rows) * a.Q.cols; ++x) to[x] = 0;
+  for (index r = 0; r < count; ++r) {
+    const index row = f.rows.begin + r;
+    const T* from = a.Q.data + row / n * f.head_stride_Q + row % n * a.Q.row_stride;
+    T* base = a.additive ? to + r / tile_rows * tile_rows * a.Q.cols + r % tile_rows
+                         : to + r * at.features;
+    const index stride = a.additive ? tile_rows : 1;
+    for (index c = 0; c < a.Q.cols; ++c)
+      base[c * stride] = from[c * a.Q.col_stride] * (a.additive ? T(1) : a.query_scale);
+    if (!a.additive)
+      for (index c = a.Q.cols; c < at.features; ++c) base[c] = 0;
+  }
+  if (!a.additive) return;
+  for (index r = 0; r < count; r += tile_rows) {
+    panels[r / tile_rows] = panel_at(to + r * a.Q.cols, at.query_form, scratch + at.query_sizes + r);
+    begin_panel(panels[r / tile_rows], a.Q.cols, index(tile_rows),
+                count - r < tile_rows ? count - r : index(tile_rows));
+  }
+}
+
+template <class T, bool Careful>
+inline void few_chunk(const few_args<T>& f, additive_panel<T>* panels, range keys,
+                      const few_state<T>& state, T* scratch) {
+  const few_layout& at = f.layout;
+  std::int32_t* positions = reinterpret_cast<std::int32_t*>(scratch + at.positions);
+  for (index r = 0; r < f.rows.count(); ++r) {
+    state.maximum[r] = -infinity<T>;
+    state.sum[r] = 0;
+  }
+  for (index x = 0; x < f.rows.count() * at.values; ++x) state.output[x] = 0;
+  for (index first = keys.begin; first < keys.end; first += at.block) {
+    const range block{first, first + at.block < keys.end ? first + at.block : keys.end};
+    for (index x = 0; x < at.block; ++x)
+      positions[x] = std::int32_t(x < block.count() ? first + x : first);
+    if (f.head.additive)
+      few_additive_scores(f, panels, block, scratch);
+    else
+      few_dot_scores(f, block, scratch);
+    for (index r = 0; r < f.rows.count(); ++r) {
+      T* S = scratch + at.scores + r * at.block;
+      few_edit(f, r, block, S, positions);
+      const vec<T> shrink = spread(few_absorb<T, Careful>(S, block.count(), state.maximum[r],
+                                                          state.sum[r]));
+      for (index c = 0; first > keys.begin && c < at.values; c += lanes<T>)
+        store(state.output + r * at.values + c, load(state.output + r * at.values + c) * shrink);
+    }
+    few_add_values<T, Careful>(f, block, state, scratch);
+  }
+}
+
+/// The state of a group of rows after one chunk of keys. An output that is not finite may be the
+/// fault of a masked value, 0·∞; then the chunk is done again with care.
+template <class T>
+void few_queries(const few_args<T>& f, range keys, T* partial, T* scratch) {
+  additive_panel<T> panels[max_few_rows / tile_rows];
+  const few_state<T> state = few_state_at(f.layout, partial);
+  few_pack_queries(f, panels, scratch);
+  few_chunk<T, false>(f, panels, keys, state, scratch);
+  if (!all_finite(state.output, f.rows.count() * f.layout.values))
+    few_chunk<T, true>(f, panels, keys, state, scratch);
+}
+
+/// Merges the states of all chunks in their order and writes the rows of the output.
+template <class T>
+void merge_chunks(const few_args<T>& f, T* partials, index chunks) {
+  const few_layout& at = f.layout;
+  const forward_args<T>& a = f.head;
+  const index n = a.shape.queries;
+  for (index r = 0; r < f.rows.count(); ++r) {
+    T most = -infinity<T>, sum = 0;
+    for (index k = 0; k < chunks; ++k) {
+      const T m = few_state_at(at, partials + k * at.partial).maximum[r];
+      most = m > most ? m : most;
+    }
+    const T safe = most == -infinity<T> ? T(0) : most;
+    T* total = few_state_at(at, partials).output + r * at.values;
+    for (index k = 0; k < chunks; ++k) {
+      const few_state<T> state = few_state_at(at, partials + k * at.partial);
+      const vec<T> weight = exp2_nonpositive<T>(spread(state.maximum[r] - safe));
+      sum = fused(spread(state.sum[r]), weight, spread(sum))[0];
+      for (index c = 0; c < at.values; c += lanes<T>) {
+        const vec<T> output = load(state.output + r * at.values + c);
+        store(total + c, k == 0 ? output * weight : fused(output, weight, load(total + c)));
+      }
+    }
+    const index row = f.rows.begin + r, head = row / n, i = row % n;
+    const T inverse = sum == 0 ? T(1) : T(1) / sum;
+    T* out = a.O.data + head * f.head_stride_O + i * a.O.row_stride;
+    for (index c = 0; c < a.O.cols; ++c) out[c * a.O.col_stride] = total[c] * inverse;
+    if (a.log_sum_exp)
+      a.log_sum_exp[head * f.head_stride_log_sum_exp + i * a.log_sum_exp_stride] =
+          natural_log_sum_exp(most, sum);
+  }
+}

@@ -1,0 +1,17 @@
+// The room of one instruction set, in the order of use.
+
+#include "softlook/detail/stamped/vector.inl"
+#include "softlook/detail/stamped/math.inl"
+#include "softlook/detail/stamped/pack.inl"
+#include "softlook/detail/stamped/micro_kernel.inl"
+#include "softlook/detail/stamped/scores.inl"
+#include "softlook/detail/stamped/online_softmax.inl"
+#include "softlook/detail/stamped/edit.inl"
+#include "softlook/detail/stamped/tiled_forward.inl"
+#include "softlook/detail/stamped/few_queries.inl"
+#include "softlook/detail/stamped/packed_product.inl"
+
+template <class T>
+inline constexpr kernel_table<T> table{
+    {lanes<T>, tile_vectors, tile_rows}, &tiled_forward<T>, &few_queries<T>, &merge_chunks<T>,
+    &product<T>};

@@ -1,0 +1,81 @@
+// The online softmax over a tile of scores in units of log2, rows × (Vectors vectors of lanes), one
+// softmax for each lane. Everything is vertical: no lane ever looks at another.
+//   \see Milakov and Gimelshein, 2018; Dao et al., "FlashAttention", 2022, algorithm 1.
+
+template <class T>
+inline constexpr T infinity = sizeof(T) == 4 ? T(__builtin_inff()) : T(__builtin_inf());
+
+/// top = max(top, S over its rows); a NaN score is passed over here and returns through the sum.
+template <class T, int Vectors>
+SOFTLOOK_ALWAYS_INLINE void raise_to_maximum(const T* S, index rows, vec<T> (&top)[Vectors]) {
+  constexpr int width = Vectors * lanes<T>;
+#pragma GCC unroll 2
+  for (index r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) top[v] = larger(load(S + r * width + v * lanes<T>), top[v]);
+}
+
+/// S = 2^(S − top), and its sums over the rows. With Careful a score of −∞ becomes −0 instead of +0:
+/// a weight that must not touch a value that is not finite, unlike one that underflowed.
+template <class T, int Vectors, bool Careful>
+SOFTLOOK_ALWAYS_INLINE void exponentiate(T* S, index rows, const vec<T> (&top)[Vectors],
+                                         vec<T> (&sum)[Vectors]) {
+  constexpr int width = Vectors * lanes<T>;
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v) sum[v] = vec<T>{};
+#pragma GCC unroll 1
+  for (index r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      T* at = S + r * width + v * lanes<T>;
+      const vec<T> s = load(at);
+      vec<T> p = exp2_nonpositive<T>(s - top[v]);
+      if constexpr (Careful) p = blend<T>(s == spread(-infinity<T>), spread(T(-0.0)), p);
+      store(at, p);
+      sum[v] = sum[v] + p;
+    }
+}
+
+/// A maximum of −∞ (no key yet) is replaced by 0, so that −∞ − (−∞) never happens.
+template <class T, int Vectors>
+SOFTLOOK_ALWAYS_INLINE void finite_maximum(const vec<T> (&top)[Vectors], vec<T> (&safe)[Vectors]) {
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v)
+    safe[v] = blend<T>(top[v] == spread(-infinity<T>), vec<T>{}, top[v]);
+}
+
+/// One step: the scores S become weights relative to the new maximum, `maximum` and `sum` are brought
+/// up to date. Returns whether a maximum grew; then the output so far must be multiplied by
+/// `correction`.
+template <class T, int Vectors, bool Careful>
+__attribute__((noinline)) inline bool absorb(T* S, index rows, T* maximum, T* sum, T* correction) {
+  vec<T> old[Vectors], top[Vectors], safe[Vectors], added[Vectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v) old[v] = top[v] = load(maximum + v * lanes<T>);
+  raise_to_maximum<T, Vectors>(S, rows, top);
+  finite_maximum<T, Vectors>(top, safe);
+  exponentiate<T, Vectors, Careful>(S, rows, safe, added);
+  bool grew = false;
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v) grew |= any_greater(top[v], old[v]);
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v) {
+    T* l = sum + v * lanes<T>;
+    if (grew) {
+      const vec<T> c = exp2_nonpositive<T>(old[v] - safe[v]);
+      store(correction + v * lanes<T>, c);
+      store(maximum + v * lanes<T>, top[v]);
+      store(l, fused(load(l), c, added[v]));
+    } else {
+      store(l, load(l) + added[v]);
+    }
+  }
+  return grew;
+}
+
+/// Natural log-sum-exp from a maximum in units of log2 and the sum of the weights relative to it.
+template <class T>
+inline T natural_log_sum_exp(T maximum, T sum) {
+  if (sum == 0) return -infinity<T>;
+  return T(__builtin_fma(double(maximum), 0.69314718055994530942, __builtin_log(double(sum))));
+}

@@ -1,0 +1,114 @@
+// Copies between matrices in memory and panels. A panel holds `width` rows side by side, depth-major:
+// panel[c·width + r] = source(r, c). Keys, values and queries differ only in what is a row.
+
+template <class T>
+inline constexpr int block_bytes = 4 * int(sizeof(T));
+
+/// Four rows of four, transposed: the same code for every instruction set.
+template <class T>
+struct block4;
+template <>
+struct block4<float> {
+  typedef float row __attribute__((vector_size(16)));
+};
+template <>
+struct block4<double> {
+  typedef double row __attribute__((vector_size(32)));
+};
+
+template <class T>
+SOFTLOOK_ALWAYS_INLINE void transpose4(const T* source, index source_stride, T* target,
+                                       index target_stride, T scale) {
+  using row = typename block4<T>::row;
+  row a, b, c, d;
+  __builtin_memcpy(&a, source, sizeof a);
+  __builtin_memcpy(&b, source + source_stride, sizeof b);
+  __builtin_memcpy(&c, source + 2 * source_stride, sizeof c);
+  __builtin_memcpy(&d, source + 3 * source_stride, sizeof d);
+  const row ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  const row ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const row cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const row cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  const row s = {scale, scale, scale, scale};
+  const row r0 = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5) * s;
+  const row r1 = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7) * s;
+  const row r2 = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5) * s;
+  const row r3 = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7) * s;
+  __builtin_memcpy(target, &r0, sizeof r0);
+  __builtin_memcpy(target + target_stride, &r1, sizeof r1);
+  __builtin_memcpy(target + 2 * target_stride, &r2, sizeof r2);
+  __builtin_memcpy(target + 3 * target_stride, &r3, sizeof r3);
+}
+
+/// One panel of `width` rows (a multiple of 4) from `rows` ≤ width rows; the rest is zero.
+template <class T>
+inline void pack_panel(const T* source, index rows, index depth, index row_stride, index col_stride,
+                       index width, T scale, T* panel) {
+  using row = typename block4<T>::row;
+  const index whole_rows = rows / 4 * 4, whole_depth = depth / 4 * 4;
+  index r = 0;
+  if (col_stride == 1) {
+    for (; r < whole_rows; r += 4) {
+      const T* from = source + r * row_stride;
+      for (index c = 0; c < whole_depth; c += 4)
+        transpose4(from + c, row_stride, panel + c * width + r, width, scale);
+      for (index c = whole_depth; c < depth; ++c)
+        for (index k = 0; k < 4; ++k)
+          panel[c * width + r + k] = from[k * row_stride + c] * scale;
+    }
+  } else if (row_stride == 1) {
+    const row s = {scale, scale, scale, scale};
+    for (index c = 0; c < depth; ++c)
+      for (index q = 0; q < whole_rows; q += 4) {
+        row x;
+        __builtin_memcpy(&x, source + c * col_stride + q, sizeof x);
+        x = x * s;
+        __builtin_memcpy(panel + c * width + q, &x, sizeof x);
+      }
+    r = whole_rows;
+  }
+  for (; r < rows; ++r)
+    for (index c = 0; c < depth; ++c)
+      panel[c * width + r] = source[r * row_stride + c * col_stride] * scale;
+  if (rows < width)
+    for (index c = 0; c < depth; ++c)
+      for (index q = rows; q < width; ++q) panel[c * width + q] = T(0);
+}
+
+/// Rows [0, rows) cut into panels of `width`, each `depth` deep; panels follow one another.
+template <class T>
+inline void pack_panels(const T* source, index rows, index depth, index row_stride,
+                        index col_stride, index width, T* panels) {
+  for (index r = 0; r < rows; r += width)
+    pack_panel(source + r * row_stride, rows - r < width ? rows - r : width, depth, row_stride,
+               col_stride, width, T(1), panels + r * depth);
+}
+
+/// Whether `count` scalars, followed by room up to a whole vector, are finite: x − x is NaN for
+/// anything else.
+template <class T>
+inline bool all_finite(T* data, index count) {
+  const index whole = round_up(count, lanes<T>);
+  for (index k = count; k < whole; ++k) data[k] = 0;
+  vec<T> zero = {};
+  for (index k = 0; k < whole; k += lanes<T>) {
+    const vec<T> x = load(data + k);
+    zero = zero + (x - x);
+  }
+  T sum = 0;
+  for (int l = 0; l < lanes<T>; ++l) sum += zero[l];
+  return sum == 0;
+}
+
+/// A panel of queries back to a matrix: target(r, c) = panel[c·width + r].
+template <class T>
+inline void unpack_panel(const T* panel, index width, T* target, index rows, index depth,
+                         index row_stride, index col_stride) {
+  const index whole_rows = col_stride == 1 ? rows / 4 * 4 : 0, whole_depth = depth / 4 * 4;
+  for (index r = 0; r < whole_rows; r += 4)
+    for (index c = 0; c < whole_depth; c += 4)
+      transpose4(panel + c * width + r, width, target + r * row_stride + c, row_stride, T(1));
+  for (index c = 0; c < depth; ++c)
+    for (index r = c < whole_depth ? whole_rows : 0; r < rows; ++r)
+      target[r * row_stride + c * col_stride] = panel[c * width + r];
+}

@@ -1,0 +1,260 @@
+// Attention of a block of queries, one key tile after the other.
+//   \see Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2", 2023, algorithm 1.
+//
+// Scores are kept as keys × queries: queries lie in SIMD lanes, so maximum, exponential and sum are
+// vertical, and Sᵀ = K Qᵀ and Oᵀ += Vᵀ Pᵀ are one micro-kernel whose scalars come from packed K and V.
+//
+// Traffic of a task of B queries: Q and O once (B·(d + e)), K and V once for each task, packed into
+// key_tile·(d + e) scalars that stay in the second-level cache while every register tile of queries
+// (width·(d + e + key_tile) scalars) passes over them. So memory is read (n / B)·m·(d + e) scalars in
+// all, and B is as large as the packed queries and outputs may be in that cache.
+
+/// One register tile of queries.
+template <class T>
+struct query_tile {
+  int vectors = 0;
+  index first = 0;  // position of lane 0
+  index used = 0;   // lanes that hold a query
+  range keys{};     // keys the mask may allow
+  bool started = false;
+  T* packed = nullptr;
+  T* output = nullptr;  // Oᵀ, values × width
+  T* maximum = nullptr;
+  T* sum = nullptr;
+  std::int32_t* positions = nullptr;
+  additive_panel<T> additive{};
+};
+
+/// One tile of keys, packed on first use.
+template <class T>
+struct key_tile {
+  range keys{};
+  bool packed = false;
+  bool finite = true;  // every value of the tile
+  T* keys_packed = nullptr;
+  T* values_packed = nullptr;
+  additive_panel<T> additive[max_key_tile / tile_rows]{};
+};
+
+template <class T>
+inline void pack_queries(const forward_args<T>& a, query_tile<T>& q) {
+  const index width = q.vectors * lanes<T>;
+  const T scale = a.additive ? T(1) : a.query_scale;
+  pack_panel(a.Q.data + q.first * a.Q.row_stride, q.used, a.Q.cols, a.Q.row_stride, a.Q.col_stride,
+             width, scale, q.packed);
+  if (a.additive) begin_panel(q.additive, a.Q.cols, width, q.used);
+  for (index l = 0; l < width; ++l) {
+    q.positions[l] = std::int32_t(q.first + (l < q.used ? l : 0));
+    q.maximum[l] = -infinity<T>;
+    q.sum[l] = 0;
+  }
+}
+
+template <class T>
+inline void pack_keys(const forward_args<T>& a, key_tile<T>& k) {
+  const index count = k.keys.count(), features = a.K.cols;
+  k.packed = true;
+  pack_panels(a.K.data + k.keys.begin * a.K.row_stride, count, features, a.K.row_stride,
+              a.K.col_stride, tile_rows, k.keys_packed);
+  pack_panels(a.V.data + k.keys.begin * a.V.row_stride, a.V.cols, count, a.V.col_stride,
+              a.V.row_stride, tile_rows, k.values_packed);
+  k.finite = all_finite(k.values_packed, a.layout.values * count);
+  if (!a.additive) return;
+  for (index r = 0; r < count; r += tile_rows)
+    begin_panel(k.additive[r / tile_rows], features, tile_rows,
+                count - r < tile_rows ? count - r : tile_rows);
+}
+
+/// Scores of the key rows [rows.begin, rows.end) of a tile, transformed and masked. Where the tile is
+/// partial, coverage is asked again for each panel of rows.
+template <class T, int Vectors>
+inline void fill_scores(const forward_args<T>& a, query_tile<T>& q, key_tile<T>& k, range rows,
+                        coverage seen, T* S) {
+  constexpr int width = Vectors * lanes<T>;
+  const range queries{q.first, q.first + q.used};
+  for (index r = rows.begin; r < rows.end; r += tile_rows) {
+    T* panel = S + (r - rows.begin) * width;
+    const index count = rows.end - r < tile_rows ? rows.end - r : tile_rows;
+    const index first = k.keys.begin + r;
+    coverage here = seen;
+    if (seen == coverage::partial)
+      here = a.policy.coverage_of(a.policy.policies, queries, {first, first + count}, a.shape);
+    if (here == coverage::none) {
+      for (index x = 0; x < count * width; ++x) panel[x] = -infinity<T>;
+      continue;
+    }
+    if (a.additive)
+      additive_scores<T, Vectors>(k.additive[r / tile_rows], q.additive, a.v.data, a.Q.cols, count,
+                                  panel);
+    else
+      micro_kernel<T, tile_rows, Vectors, start::from_zero>(k.keys_packed + r * a.K.cols, q.packed,
+                                                            panel, a.K.cols, nullptr);
+    if (a.policy.transforms || here == coverage::partial)
+      a.policy.edit_queries(a.policy.policies, panel,
+                            {width, std::int32_t(count), Vectors, std::int32_t(first), q.positions,
+                             here == coverage::partial},
+                            a.shape, a.factor);
+  }
+}
+
+/// Oᵀ += Vᵀ Pᵀ where some value is not finite: a weight of −0 (a score of −∞) touches nothing.
+template <class T, int Vectors>
+inline void add_careful_product(const T* values, const T* P, T* O, index depth) {
+  constexpr int width = Vectors * lanes<T>;
+  using bits = typename simd<T>::bits;
+  const bits forbidden = (bits)spread(T(-0.0));
+  for (int r = 0; r < tile_rows; ++r)
+    for (int v = 0; v < Vectors; ++v) {
+      T* at = O + r * width + v * lanes<T>;
+      vec<T> sum = load(at);
+      for (index j = 0; j < depth; ++j) {
+        const vec<T> p = load(P + j * width + v * lanes<T>);
+        sum = blend<T>((bits)p == forbidden, sum, fused(spread(values[j * tile_rows + r]), p, sum));
+      }
+      store(at, sum);
+    }
+}
+
+template <class T, int Vectors>
+inline void add_careful_products(const forward_args<T>& a, query_tile<T>& q, const key_tile<T>& k,
+                                 range rows, const T* P, const T* correction) {
+  constexpr int width = Vectors * lanes<T>;
+  for (index x = 0; x < a.layout.values * width; x += lanes<T>)
+    store(q.output + x, q.started ? load(q.output + x) * load(correction + x % width) : vec<T>{});
+  for (index c = 0; c < a.layout.values; c += tile_rows)
+    add_careful_product<T, Vectors>(k.values_packed + c * k.keys.count() + rows.begin * tile_rows, P,
+                                    q.output + c * width, rows.count());
+}
+
+template <class T, int Vectors, start Start>
+inline void add_products(const forward_args<T>& a, query_tile<T>& q, const key_tile<T>& k,
+                         range rows, const T* P, const T* correction) {
+  constexpr int width = Vectors * lanes<T>;
+  for (index c = 0; c < a.layout.values; c += tile_rows)
+    micro_kernel<T, tile_rows, Vectors, Start>(
+        k.values_packed + c * k.keys.count() + rows.begin * tile_rows, P, q.output + c * width,
+        rows.count(), correction);
+}
+
+/// Scores, online softmax, values: the queries of one register tile meet one tile of keys.
+template <class T, int Vectors>
+inline void meet(const forward_args<T>& a, query_tile<T>& q, key_tile<T>& k, range rows,
+                 coverage seen, T* scratch) {
+  constexpr int width = Vectors * lanes<T>;
+  T* S = scratch + a.layout.scores;
+  T* correction = scratch + a.layout.correction;
+  fill_scores<T, Vectors>(a, q, k, rows, seen, S);
+  if (!k.finite) {
+    for (int l = 0; l < width; ++l) correction[l] = 1;
+    absorb<T, Vectors, true>(S, rows.count(), q.maximum, q.sum, correction);
+    add_careful_products<T, Vectors>(a, q, k, rows, S, correction);
+  } else {
+    const bool grew = absorb<T, Vectors, false>(S, rows.count(), q.maximum, q.sum, correction);
+    if (!q.started)
+      add_products<T, Vectors, start::from_zero>(a, q, k, rows, S, correction);
+    else if (grew)
+      add_products<T, Vectors, start::rescale>(a, q, k, rows, S, correction);
+    else
+      add_products<T, Vectors, start::add>(a, q, k, rows, S, correction);
+  }
+  q.started = true;
+}
+
+/// O / l and m + log l. A query without a key has l = 0: a row of zeros, log-sum-exp −∞.
+template <class T>
+inline void finish(const forward_args<T>& a, query_tile<T>& q) {
+  const index width = q.vectors * lanes<T>;
+  if (a.log_sum_exp)
+    for (index l = 0; l < q.used; ++l)
+      a.log_sum_exp[(q.first + l) * a.log_sum_exp_stride] =
+          natural_log_sum_exp(q.maximum[l], q.sum[l]);
+  for (index l = 0; l < width; ++l) q.sum[l] = q.sum[l] == 0 ? T(1) : T(1) / q.sum[l];
+  for (index c = 0; c < a.O.cols; ++c)
+    for (index x = 0; x < width; x += lanes<T>) {
+      T* at = q.output + c * width + x;
+      store(at, q.started ? load(at) * load(q.sum + x) : vec<T>{});
+    }
+  unpack_panel(q.output, width, a.O.data + q.first * a.O.row_stride, q.used, a.O.cols,
+               a.O.row_stride, a.O.col_stride);
+}
+
+/// Cuts the queries of a task into register tiles; a remainder of 4 vectors is 2 + 2, not 3 + 1.
+template <class T>
+inline index cut_queries(const forward_args<T>& a, range queries, T* scratch, query_tile<T>* tiles) {
+  const tiled_layout& at = a.layout;
+  constexpr index full = tile_vectors * lanes<T>;
+  index count = 0;
+  for (index first = queries.begin; first < queries.end; ++count) {
+    const index left = ceil_div(queries.end - first, lanes<T>);
+    query_tile<T>& q = tiles[count];
+    q.vectors = int(left == 4 ? 2 : left < tile_vectors ? left : tile_vectors);
+    q.first = first;
+    const index room = q.vectors * lanes<T>, rest = queries.end - first;
+    q.used = rest < room ? rest : room;
+    q.packed = scratch + at.queries + count * full * a.Q.cols;
+    q.output = scratch + at.output + count * full * at.values;
+    q.maximum = scratch + at.maximum + count * full;
+    q.sum = scratch + at.sum + count * full;
+    q.positions = reinterpret_cast<std::int32_t*>(scratch + at.positions) + count * full;
+    q.additive.raw = q.packed;
+    q.additive.exponential = q.packed + at.query_form;
+    q.additive.tangent = q.packed + 2 * at.query_form;
+    q.additive.largest = scratch + at.query_sizes + count * full;
+    q.keys = intersection(
+        a.policy.key_range(a.policy.policies, {q.first, q.first + q.used}, a.shape),
+        {0, a.K.rows});
+    pack_queries(a, q);
+    first += q.used;
+  }
+  return count;
+}
+
+template <class T>
+inline void visit(const forward_args<T>& a, query_tile<T>& q, key_tile<T>& k, T* scratch) {
+  const range live = intersection(q.keys, k.keys);
+  if (live.empty()) return;
+  // From the start of a panel of rows; rows before the live ones are masked away.
+  const range rows{(live.begin - k.keys.begin) / tile_rows * tile_rows, live.end - k.keys.begin};
+  const coverage seen =
+      a.policy.coverage_of(a.policy.policies, {q.first, q.first + q.used},
+                           {k.keys.begin + rows.begin, k.keys.begin + rows.end}, a.shape);
+  if (seen == coverage::none) return;
+  if (!k.packed) pack_keys(a, k);
+  switch (q.vectors) {
+    case 1: return meet<T, 1>(a, q, k, rows, seen, scratch);
+    case 2: return meet<T, 2>(a, q, k, rows, seen, scratch);
+    default: return meet<T, 3>(a, q, k, rows, seen, scratch);
+  }
+}
+
+template <class T>
+inline void begin_key_tile(const forward_args<T>& a, range keys, T* scratch, key_tile<T>& k) {
+  const tiled_layout& at = a.layout;
+  k.keys = keys;
+  k.packed = false;
+  k.keys_packed = scratch + at.keys;
+  k.values_packed = scratch + at.value_panels;
+  if (!a.additive) return;
+  for (index r = 0; r < keys.count(); r += tile_rows) {
+    additive_panel<T>& p = k.additive[r / tile_rows];
+    p.raw = k.keys_packed + r * a.K.cols;
+    p.exponential = p.raw + at.key_form;
+    p.tangent = p.raw + 2 * at.key_form;
+    p.largest = scratch + at.key_sizes + r;
+  }
+}
+
+template <class T>
+void tiled_forward(const forward_args<T>& a, range queries, T* scratch) {
+  query_tile<T> tiles[max_query_tiles];
+  key_tile<T> k;
+  const index count = cut_queries(a, queries, scratch, tiles);
+  range keys{};
+  for (index t = 0; t < count; ++t) keys = hull(keys, tiles[t].keys);
+  const index step = a.layout.key_tile;
+  for (index first = keys.begin / step * step; first < keys.end; first += step) {
+    begin_key_tile(a, {first, first + step < a.K.rows ? first + step : a.K.rows}, scratch, k);
+    for (index t = 0; t < count; ++t) visit(a, tiles[t], k, scratch);
+  }
+  for (index t = 0; t < count; ++t) finish(a, tiles[t]);
+}

@@ -1,0 +1,179 @@
+// Vectors of one instruction set. Included once for each set, inside its namespace and its target
+// region; SOFTLOOK_STAMP_BYTES, SOFTLOOK_STAMP_X86 say which.
+
+inline constexpr int vector_bytes = SOFTLOOK_STAMP_BYTES;
+
+typedef float float_vector __attribute__((vector_size(vector_bytes)));
+typedef double double_vector __attribute__((vector_size(vector_bytes)));
+typedef std::int32_t int32_vector __attribute__((vector_size(vector_bytes)));
+typedef std::int64_t int64_vector __attribute__((vector_size(vector_bytes)));
+
+template <class T>
+struct simd;
+
+template <>
+struct simd<float> {
+  using vec = float_vector;
+  using bits = int32_vector;
+  using integer = std::int32_t;
+};
+template <>
+struct simd<double> {
+  using vec = double_vector;
+  using bits = int64_vector;
+  using integer = std::int64_t;
+};
+
+template <class T>
+using vec = typename simd<T>::vec;
+template <class T>
+inline constexpr int lanes = vector_bytes / int(sizeof(T));
+
+// The register tile of the micro-kernel: rows × vectors accumulators, `vectors` vectors of the wide
+// operand and a broadcast must fit the register file (32 registers with AVX-512, else 16).
+inline constexpr int tile_vectors = 3;
+inline constexpr int tile_rows = vector_bytes == 64 ? 8 : 4;
+
+template <class T>
+SOFTLOOK_ALWAYS_INLINE vec<T> load(const T* p) {
+  vec<T> x;
+  __builtin_memcpy(&x, p, sizeof x);
+  return x;
+}
+template <class T>
+SOFTLOOK_ALWAYS_INLINE void store(T* p, vec<T> x) {
+  __builtin_memcpy(p, &x, sizeof x);
+}
+
+#if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 64
+
+SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return (float_vector)_mm512_set1_ps(x); }
+SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return (double_vector)_mm512_set1_pd(x); }
+SOFTLOOK_ALWAYS_INLINE float_vector fused(float_vector a, float_vector b, float_vector c) {
+  return (float_vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector fused(double_vector a, double_vector b, double_vector c) {
+  return (double_vector)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
+SOFTLOOK_ALWAYS_INLINE float_vector negative_fused(float_vector a, float_vector b, float_vector c) {
+  return (float_vector)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector negative_fused(double_vector a, double_vector b,
+                                                    double_vector c) {
+  return (double_vector)_mm512_fnmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
+// The zero-masking forms: gcc 12 warns about an uninitialised operand inside the plain ones.
+SOFTLOOK_ALWAYS_INLINE float_vector larger(float_vector a, float_vector b) {
+  return (float_vector)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector larger(double_vector a, double_vector b) {
+  return (double_vector)_mm512_maskz_max_pd(0xff, (__m512d)a, (__m512d)b);
+}
+SOFTLOOK_ALWAYS_INLINE bool any_greater(float_vector a, float_vector b) {
+  return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GT_OQ) != 0;
+}
+SOFTLOOK_ALWAYS_INLINE bool any_greater(double_vector a, double_vector b) {
+  return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_GT_OQ) != 0;
+}
+SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
+  return (float_vector)_mm512_maskz_rcp14_ps(0xffff, (__m512)a);
+}
+#define SOFTLOOK_STAMP_RECIPROCAL 1
+
+#elif SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 32
+
+SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return (float_vector)_mm256_set1_ps(x); }
+SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return (double_vector)_mm256_set1_pd(x); }
+SOFTLOOK_ALWAYS_INLINE float_vector fused(float_vector a, float_vector b, float_vector c) {
+  return (float_vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector fused(double_vector a, double_vector b, double_vector c) {
+  return (double_vector)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
+SOFTLOOK_ALWAYS_INLINE float_vector negative_fused(float_vector a, float_vector b, float_vector c) {
+  return (float_vector)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector negative_fused(double_vector a, double_vector b,
+                                                    double_vector c) {
+  return (double_vector)_mm256_fnmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
+SOFTLOOK_ALWAYS_INLINE float_vector larger(float_vector a, float_vector b) {
+  return (float_vector)_mm256_max_ps((__m256)a, (__m256)b);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector larger(double_vector a, double_vector b) {
+  return (double_vector)_mm256_max_pd((__m256d)a, (__m256d)b);
+}
+SOFTLOOK_ALWAYS_INLINE bool any_greater(float_vector a, float_vector b) {
+  return _mm256_movemask_ps(_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_GT_OQ)) != 0;
+}
+SOFTLOOK_ALWAYS_INLINE bool any_greater(double_vector a, double_vector b) {
+  return _mm256_movemask_pd(_mm256_cmp_pd((__m256d)a, (__m256d)b, _CMP_GT_OQ)) != 0;
+}
+SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
+  return (float_vector)_mm256_rcp_ps((__m256)a);
+}
+#define SOFTLOOK_STAMP_RECIPROCAL 1
+
+#else
+
+template <class V, class T>
+SOFTLOOK_ALWAYS_INLINE V spread_lanes(T x) {
+  V v = {};
+#pragma GCC unroll 16
+  for (int l = 0; l < vector_bytes / int(sizeof(T)); ++l) v[l] = x;
+  return v;
+}
+SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return spread_lanes<float_vector>(x); }
+SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return spread_lanes<double_vector>(x); }
+#if defined(__aarch64__)
+SOFTLOOK_ALWAYS_INLINE float_vector fused(float_vector a, float_vector b, float_vector c) {
+  return (float_vector)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector fused(double_vector a, double_vector b, double_vector c) {
+  return (double_vector)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
+}
+#else
+// Without FMA the product is rounded; two statements keep a compiler from contracting them.
+SOFTLOOK_ALWAYS_INLINE float_vector fused(float_vector a, float_vector b, float_vector c) {
+  const float_vector product = a * b;
+  return product + c;
+}
+SOFTLOOK_ALWAYS_INLINE double_vector fused(double_vector a, double_vector b, double_vector c) {
+  const double_vector product = a * b;
+  return product + c;
+}
+#endif
+SOFTLOOK_ALWAYS_INLINE float_vector negative_fused(float_vector a, float_vector b, float_vector c) {
+  return fused(-a, b, c);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector negative_fused(double_vector a, double_vector b,
+                                                    double_vector c) {
+  return fused(-a, b, c);
+}
+SOFTLOOK_ALWAYS_INLINE float_vector larger(float_vector a, float_vector b) { return a > b ? a : b; }
+SOFTLOOK_ALWAYS_INLINE double_vector larger(double_vector a, double_vector b) {
+  return a > b ? a : b;
+}
+template <class V>
+SOFTLOOK_ALWAYS_INLINE bool any_greater(V a, V b) {
+  const auto greater = a > b;
+  bool any = false;
+  for (int l = 0; l < int(sizeof(V) / sizeof(greater[0])); ++l) any |= greater[l] != 0;
+  return any;
+}
+#define SOFTLOOK_STAMP_RECIPROCAL 0
+
+#endif
+
+// larger(a, b) is b when either is NaN: put the operand whose NaN must survive second.
+
+/// condition ? a : b, lane by lane.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE vec<T> blend(typename simd<T>::bits condition, vec<T> a, vec<T> b) {
+  return condition ? a : b;
+}
+
+template <class T>
+SOFTLOOK_ALWAYS_INLINE vec<T> reciprocal(vec<T> a) {
+  return spread(T(1)) / a;
+}

@@ -1,0 +1,116 @@
+#pragma once
+
+#include <cfenv>
+#include <exception>
+#include <limits>
+#include <mutex>
+#include <thread>
+
+#include "softlook/core/concepts.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+/// A function of (task, worker) by reference.
+struct task_ref {
+  const void* function;
+  void (*call)(const void*, index, index);
+  void operator()(index task, index worker) const { call(function, task, worker); }
+};
+
+/// An executor of any type by reference, so that what uses it is compiled once.
+struct executor_ref {
+  const void* executor;
+  index concurrency;
+  void (*bulk)(const void*, index count, const task_ref&);
+};
+
+template <class E>
+[[nodiscard]] executor_ref ref_to(const E& e) {
+  const index workers = e.concurrency();
+  return {&e, workers < 1 ? 1 : workers, [](const void* self, index count, const task_ref& f) {
+            static_cast<const E*>(self)->bulk(count, f);
+          }};
+}
+
+/// The caller's floating-point control word, on whatever thread a task runs.
+class inherited_environment {
+ public:
+  inherited_environment() { std::fegetenv(&caller_); }
+
+  class scope {
+   public:
+    explicit scope(const inherited_environment& from) : foreign_(std::this_thread::get_id() != from.thread_) {
+      if (!foreign_) return;
+      std::fegetenv(&own_);
+      std::fesetenv(&from.caller_);
+    }
+    ~scope() {
+      if (foreign_) std::fesetenv(&own_);
+    }
+    scope(const scope&) = delete;
+    scope& operator=(const scope&) = delete;
+
+   private:
+    bool foreign_;
+    std::fenv_t own_{};
+  };
+
+ private:
+  std::thread::id thread_ = std::this_thread::get_id();
+  std::fenv_t caller_{};
+};
+
+/// The exception of the lowest task that threw one.
+class first_error {
+ public:
+  template <class F>
+  void guard(index task, const F& f) {
+#if SOFTLOOK_EXCEPTIONS
+    try {
+      f();
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      if (task < lowest_) {
+        lowest_ = task;
+        error_ = std::current_exception();
+      }
+    }
+#else
+    static_cast<void>(task);
+    f();
+#endif
+  }
+  void rethrow() const {
+#if SOFTLOOK_EXCEPTIONS
+    if (error_) std::rethrow_exception(error_);
+#endif
+  }
+
+ private:
+  std::mutex mutex_;
+  index lowest_ = std::numeric_limits<index>::max();
+  std::exception_ptr error_;
+};
+
+/// Runs f(task, worker) for every task. Executors never see an exception; the lowest task's is thrown
+/// when all are done.
+template <class F>
+void run_tasks(const executor_ref& exec, index count, const F& f) {
+  if (count <= 0) return;
+  first_error error;
+  const inherited_environment environment;
+  const auto guarded = [&](index task, index worker) {
+    const inherited_environment::scope as_caller(environment);
+    error.guard(task, [&] { f(task, worker); });
+  };
+  using guarded_type = decltype(guarded);
+  exec.bulk(exec.executor, count,
+            {&guarded, [](const void* g, index task, index worker) {
+               (*static_cast<const guarded_type*>(g))(task, worker);
+             }});
+  error.rethrow();
+}
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

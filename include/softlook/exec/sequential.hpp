@@ -1,0 +1,18 @@
+#pragma once
+
+#include "softlook/core/types.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace exec {
+
+/// Runs every task on the calling thread. The default.
+struct sequential {
+  [[nodiscard]] index concurrency() const { return 1; }
+  template <class F>
+  void bulk(index count, const F& f) const {
+    for (index task = 0; task < count; ++task) f(task, index{0});
+  }
+};
+
+}  // namespace exec
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,61 @@
+#pragma once
+
+#include "softlook/core/band.hpp"
+#include "softlook/core/concepts.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace masks {
+
+/// Keys j ≤ i + offset (ONNX). A negative offset leaves the leading rows without a key: zero rows.
+struct causal {
+  using policy_kind = mask_kind;
+  index offset = 0;
+
+  [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem) const {
+    return shape().allows(i, j);
+  }
+  [[nodiscard]] constexpr range key_range(range q, problem p) const {
+    return shape().key_range(q, p);
+  }
+  [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem) const {
+    return shape().coverage_of(q, k);
+  }
+
+ private:
+  [[nodiscard]] constexpr softlook::detail::band shape() const {
+    return {.high = softlook::detail::band::clamp(offset)};
+  }
+};
+
+/// Keys j ≤ i: the first query sees the first key (PyTorch is_causal, JAX, Keras).
+struct causal_top_left {
+  using policy_kind = mask_kind;
+
+  [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem) const {
+    return j <= i;
+  }
+  [[nodiscard]] constexpr range key_range(range q, problem p) const {
+    return softlook::detail::band{.high = 0}.key_range(q, p);
+  }
+  [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem) const {
+    return softlook::detail::band{.high = 0}.coverage_of(q, k);
+  }
+};
+
+/// Keys j ≤ i + m − n: the last query sees every key (FlashAttention ≥ 2.1, decoding with a cache).
+struct causal_bottom_right {
+  using policy_kind = mask_kind;
+
+  [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem p) const {
+    return j - i <= p.keys - p.queries;
+  }
+  [[nodiscard]] constexpr range key_range(range q, problem p) const {
+    return softlook::detail::band{.high = p.keys - p.queries}.key_range(q, p);
+  }
+  [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem p) const {
+    return softlook::detail::band{.high = p.keys - p.queries}.coverage_of(q, k);
+  }
+};
+
+}  // namespace masks
+SOFTLOOK_NAMESPACE_END

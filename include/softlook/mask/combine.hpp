@@ -1,0 +1,95 @@
+#pragma once
+
+#include "softlook/core/concepts.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace masks {
+
+namespace detail {
+template <mask_policy M>
+void check(const M& mask, const char* where, problem p) {
+  if constexpr (requires { mask.check(where, p); }) mask.check(where, p);
+}
+}  // namespace detail
+
+/// Pairs that both masks allow:  a & b.
+template <mask_policy A, mask_policy B>
+struct both {
+  using policy_kind = mask_kind;
+  A a;
+  B b;
+  [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem p) const {
+    return a.allows(i, j, p) & b.allows(i, j, p);
+  }
+  [[nodiscard]] constexpr range key_range(range q, problem p) const {
+    return intersection(a.key_range(q, p), b.key_range(q, p));
+  }
+  [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem p) const {
+    const coverage in_a = a.coverage_of(q, k, p), in_b = b.coverage_of(q, k, p);
+    if (in_a == coverage::none || in_b == coverage::none) return coverage::none;
+    return in_a == coverage::full ? in_b : coverage::partial;
+  }
+  void check(const char* where, problem p) const {
+    detail::check(a, where, p);
+    detail::check(b, where, p);
+  }
+};
+
+/// Pairs that either mask allows:  a | b.
+template <mask_policy A, mask_policy B>
+struct either {
+  using policy_kind = mask_kind;
+  A a;
+  B b;
+  [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem p) const {
+    return a.allows(i, j, p) | b.allows(i, j, p);
+  }
+  [[nodiscard]] constexpr range key_range(range q, problem p) const {
+    return hull(a.key_range(q, p), b.key_range(q, p));
+  }
+  [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem p) const {
+    const coverage in_a = a.coverage_of(q, k, p), in_b = b.coverage_of(q, k, p);
+    if (in_a == coverage::full || in_b == coverage::full) return coverage::full;
+    return in_a == coverage::none ? in_b : coverage::partial;
+  }
+  void check(const char* where, problem p) const {
+    detail::check(a, where, p);
+    detail::check(b, where, p);
+  }
+};
+
+/// Pairs that the mask forbids:  !a.
+template <mask_policy A>
+struct complement {
+  using policy_kind = mask_kind;
+  A a;
+  [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem p) const {
+    return !a.allows(i, j, p);
+  }
+  [[nodiscard]] constexpr range key_range(range, problem p) const { return {0, p.keys}; }
+  [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem p) const {
+    switch (a.coverage_of(q, k, p)) {
+      case coverage::none: return coverage::full;
+      case coverage::full: return coverage::none;
+      case coverage::partial: break;
+    }
+    return coverage::partial;
+  }
+  void check(const char* where, problem p) const { detail::check(a, where, p); }
+};
+
+template <mask_policy A, mask_policy B>
+[[nodiscard]] constexpr both<A, B> operator&(const A& a, const B& b) {
+  return {a, b};
+}
+template <mask_policy A, mask_policy B>
+[[nodiscard]] constexpr either<A, B> operator|(const A& a, const B& b) {
+  return {a, b};
+}
+template <mask_policy A>
+[[nodiscard]] constexpr complement<A> operator!(const A& a) {
+  return {a};
+}
+
+}  // namespace masks
+SOFTLOOK_NAMESPACE_END

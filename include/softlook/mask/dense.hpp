@@ -1,0 +1,53 @@
+#pragma once
+
+#include "softlook/core/concepts.hpp"
+#include "softlook/core/error.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace masks {
+
+/// A matrix of bool, n×m: true = attend (`ignored = false`), or true = ignore. A view; keep the
+/// matrix alive. One row or one column is repeated.
+struct dense {
+  using policy_kind = mask_kind;
+
+  template <dense_expression M>
+    requires(!softlook::detail::dying_matrix<M>)
+  explicit dense(M&& attend, bool true_means_ignore = false)
+      : allowed_(softlook::detail::view_of(attend)), ignored_(true_means_ignore) {
+    static_assert(std::is_same_v<softlook::detail::scalar_of<M>, bool>,
+                  "softlook: a dense mask is a matrix of bool (add scores with transforms::bias)");
+  }
+  template <softlook::detail::dying_matrix M>
+  explicit dense(M&&, bool = false) = delete;  // a view of a temporary would dangle
+
+  [[nodiscard]] bool allows(std::int32_t i, std::int32_t j, problem) const {
+    return allowed_(allowed_.rows == 1 ? 0 : i, allowed_.cols == 1 ? 0 : j) != ignored_;
+  }
+  [[nodiscard]] range key_range(range, problem p) const { return {0, p.keys}; }
+  [[nodiscard]] coverage coverage_of(range, range, problem) const { return coverage::partial; }
+
+  /// \throws shape_error unless the mask is n×m (or has one row, or one column).
+  void check(const char* where, problem p) const {
+    using softlook::detail::check_sizes;
+    if (allowed_.rows != 1 || p.queries == 1)
+      check_sizes(where, "masks::dense rows()", allowed_.rows, "Q.rows()", p.queries,
+                  "a dense mask has a row for each query, or one row for all");
+    if (allowed_.cols != 1 || p.keys == 1)
+      check_sizes(where, "masks::dense cols()", allowed_.cols, "K.rows()", p.keys,
+                  "a dense mask has a column for each key, or one column for all");
+  }
+
+ private:
+  matrix_view<bool> allowed_;
+  bool ignored_;
+};
+
+/// A dense mask in the convention of torch.nn.MultiheadAttention: true = ignore this key.
+template <dense_expression M>
+[[nodiscard]] dense dense_ignoring(M&& ignored) {
+  return dense(std::forward<M>(ignored), true);
+}
+
+}  // namespace masks
+SOFTLOOK_NAMESPACE_END

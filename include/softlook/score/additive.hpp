@@ -1,0 +1,156 @@
+#pragma once
+
+#include <optional>
+
+#include "softlook/core/concepts.hpp"
+#include "softlook/core/error.hpp"
+#include "softlook/core/score_recipe.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace scores {
+
+namespace detail {
+
+template <class T, class X>
+[[nodiscard]] softlook::matrix_view<T> vector_view(const X& x) {
+  static_assert(X::IsVectorAtCompileTime, "softlook: v and b of an additive score are vectors");
+  return softlook::detail::as_row(softlook::detail::view_of(x));
+}
+
+template <class X>
+concept kept = dense_expression<X> && !softlook::detail::dying_matrix<X>;
+
+template <class Scalar, class T>
+constexpr void same_scalar() {
+  static_assert(std::is_same_v<Scalar, T>,
+                "softlook: Q, K, V and the matrices of a policy must share one scalar type");
+}
+
+}  // namespace detail
+
+/// Additive scores of inputs that are already projected:  s = v · tanh(q + k),  q, k, v of length a.
+/// Keras' AdditiveAttention, and the inner loop of Bahdanau's. A view of v.
+template <class T>
+struct additive_projected {
+  using policy_kind = score_kind;
+  using scalar = T;
+
+  template <detail::kept V>
+  explicit additive_projected(V&& v) : v_(detail::vector_view<T>(v)) {}
+  template <softlook::detail::dying_matrix V>
+  explicit additive_projected(V&&) = delete;  // a view of a temporary would dangle
+
+  template <real_scalar Scalar>
+  [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where, index query_features,
+                                                              index key_features) const {
+    detail::same_scalar<Scalar, T>();
+    using softlook::detail::check_sizes;
+    check_sizes(where, "scores::additive_projected v.size()", v_.cols, "Q.cols()", query_features,
+                "projected queries, projected keys and v share one size");
+    check_sizes(where, "K.cols()", key_features, "Q.cols()", query_features,
+                "projected queries, projected keys and v share one size");
+    return {.kind = softlook::detail::score_recipe<Scalar>::form::additive, .v = v_};
+  }
+
+ private:
+  matrix_view<T> v_;
+};
+
+template <class V>
+additive_projected(V&&) -> additive_projected<softlook::detail::scalar_of<V>>;
+
+/// Additive (Bahdanau) scores:  s = v · tanh(q W_q + k W_k + b),
+/// W_q: d_q×a, W_k: d_k×a, v, b: a; b may be left out. Views of all of them.
+/// \see Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate",
+///      2015, appendix A.1.2:  e_ij = v_aᵀ tanh(W_a s_{i−1} + U_a h_j).
+template <class T>
+struct additive {
+  using policy_kind = score_kind;
+  using scalar = T;
+
+  template <detail::kept A, detail::kept B, detail::kept V>
+  additive(A&& Wq, B&& Wk, V&& v)
+      : Wq_(softlook::detail::view_of(Wq)),
+        Wk_(softlook::detail::view_of(Wk)),
+        v_(detail::vector_view<T>(v)) {}
+  template <detail::kept A, detail::kept B, detail::kept V, detail::kept C>
+  additive(A&& Wq, B&& Wk, V&& v, C&& b) : additive(Wq, Wk, v) {
+    b_ = detail::vector_view<T>(b);
+  }
+  template <dense_expression... X>
+    requires((sizeof...(X) == 3 || sizeof...(X) == 4) && (softlook::detail::dying_matrix<X> || ...))
+  additive(X&&...) = delete;  // a view of a temporary would dangle
+
+  template <real_scalar Scalar>
+  [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where, index query_features,
+                                                              index key_features) const {
+    detail::same_scalar<Scalar, T>();
+    using softlook::detail::check_sizes;
+    check_sizes(where, "scores::additive Wq.rows()", Wq_.rows, "Q.cols()", query_features,
+                "Wq maps a query to a hidden features");
+    check_sizes(where, "scores::additive Wk.rows()", Wk_.rows, "K.cols()", key_features,
+                "Wk maps a key to a hidden features");
+    check_sizes(where, "scores::additive Wk.cols()", Wk_.cols, "Wq.cols()", Wq_.cols,
+                "queries and keys are projected to one hidden size");
+    check_sizes(where, "scores::additive v.size()", v_.cols, "Wq.cols()", Wq_.cols,
+                "v has an entry for each hidden feature");
+    if (b_)
+      check_sizes(where, "scores::additive b.size()", b_->cols, "Wq.cols()", Wq_.cols,
+                  "b has an entry for each hidden feature");
+    return {.kind = softlook::detail::score_recipe<Scalar>::form::additive,
+            .project_queries = Wq_,
+            .project_keys = Wk_,
+            .query_bias = b_,
+            .v = v_};
+  }
+
+ private:
+  matrix_view<T> Wq_;
+  matrix_view<T> Wk_;
+  matrix_view<T> v_;
+  std::optional<matrix_view<T>> b_{};
+};
+
+template <class A, class B, class V>
+additive(A&&, B&&, V&&) -> additive<softlook::detail::scalar_of<A>>;
+template <class A, class B, class V, class C>
+additive(A&&, B&&, V&&, C&&) -> additive<softlook::detail::scalar_of<A>>;
+
+/// Luong's concat scores:  s = v · tanh([q k] W),  W: (d_q + d_k)×a.  Additive with W cut in two.
+/// \see Luong et al., 2015, Eq. (8), concat.
+template <class T>
+struct concat {
+  using policy_kind = score_kind;
+  using scalar = T;
+
+  template <detail::kept M, detail::kept V>
+  concat(M&& W, V&& v) : W_(softlook::detail::view_of(W)), v_(detail::vector_view<T>(v)) {}
+  template <dense_expression M, dense_expression V>
+    requires(softlook::detail::dying_matrix<M> || softlook::detail::dying_matrix<V>)
+  concat(M&&, V&&) = delete;  // a view of a temporary would dangle
+
+  template <real_scalar Scalar>
+  [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where, index query_features,
+                                                              index key_features) const {
+    detail::same_scalar<Scalar, T>();
+    using softlook::detail::check_sizes;
+    check_sizes(where, "scores::concat W.rows()", W_.rows, "Q.cols() + K.cols()",
+                query_features + key_features, "W maps a query beside a key");
+    check_sizes(where, "scores::concat v.size()", v_.cols, "W.cols()", W_.cols,
+                "v has an entry for each hidden feature");
+    return {.kind = softlook::detail::score_recipe<Scalar>::form::additive,
+            .project_queries = W_.rows_from(0, query_features),
+            .project_keys = W_.rows_from(query_features, key_features),
+            .v = v_};
+  }
+
+ private:
+  matrix_view<T> W_;
+  matrix_view<T> v_;
+};
+
+template <class M, class V>
+concat(M&&, V&&) -> concat<softlook::detail::scalar_of<M>>;
+
+}  // namespace scores
+SOFTLOOK_NAMESPACE_END

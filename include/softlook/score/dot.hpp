@@ -1,0 +1,39 @@
+#pragma once
+
+#include "softlook/core/concepts.hpp"
+#include "softlook/core/score_recipe.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace scores {
+
+/// s = q·k / √d (options::scale replaces 1/√d).
+/// \see Vaswani et al., "Attention Is All You Need", 2017, Eq. (1).
+struct scaled_dot {
+  using policy_kind = score_kind;
+  template <real_scalar T>
+  [[nodiscard]] softlook::detail::score_recipe<T> recipe(const char*, index, index) const {
+    return {.scale_by_root = true};
+  }
+};
+
+/// s = q·k.  \see Luong et al., "Effective Approaches to Attention-based NMT", 2015, Eq. (8), dot.
+struct dot {
+  using policy_kind = score_kind;
+  template <real_scalar T>
+  [[nodiscard]] softlook::detail::score_recipe<T> recipe(const char*, index, index) const {
+    return {};
+  }
+};
+
+/// s = q·k / (|q| |k|); a zero vector scores 0.
+/// \see Graves et al., "Neural Turing Machines", 2014, Eq. (6); options::scale is their β.
+struct cosine {
+  using policy_kind = score_kind;
+  template <real_scalar T>
+  [[nodiscard]] softlook::detail::score_recipe<T> recipe(const char*, index, index) const {
+    return {.unit_rows = true};
+  }
+};
+
+}  // namespace scores
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,153 @@
+#pragma once
+
+#include <cmath>
+#include <type_traits>
+#include <utility>
+
+#include "softlook/core/concepts.hpp"
+#include "softlook/core/error.hpp"
+#include "softlook/core/math.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace transforms {
+
+/// c · tanh(s / c): scores stay within ±c.
+/// \see Gemma Team, "Gemma 2", 2024, section 2 (logit soft-capping).
+struct soft_cap {
+  using policy_kind = transform_kind;
+  double cap;
+
+  template <class S>
+  [[nodiscard]] S operator()(S s, std::int32_t, std::int32_t, problem) const {
+    const S c = static_cast<S>(cap), inverse = static_cast<S>(1 / cap);
+    return c * math::tanh(s * inverse);
+  }
+  /// \throws argument_error unless the cap is positive and finite.
+  void check(const char* where, problem) const {
+    if (!(cap > 0) || !std::isfinite(cap))
+      softlook::detail::raise_argument(where, "transforms::soft_cap.cap", cap,
+                                       "a cap is positive and finite");
+  }
+};
+
+/// s − slope·|i + m − n − j|: the last query is next to the last key.
+/// \see Press et al., "Train Short, Test Long", 2022, section 3.
+struct alibi {
+  using policy_kind = transform_kind;
+  double slope;
+
+  template <class S>
+  [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
+    const std::int32_t between = (i - p.queries) + (p.keys - j);
+    const std::int32_t distance = between < 0 ? -between : between;
+    return s - static_cast<S>(slope) * static_cast<S>(distance);
+  }
+};
+
+/// ALiBi with a slope for each query head (multi-head attention). A view of the slopes.
+struct alibi_per_head {
+  using policy_kind = transform_kind;
+
+  template <dense_expression V>
+    requires(!softlook::detail::dying_matrix<V>)
+  explicit alibi_per_head(V&& slopes) : slopes_(softlook::detail::view_of(slopes)) {
+    static_assert(std::is_same_v<softlook::detail::scalar_of<V>, double>,
+                  "softlook: ALiBi slopes are a vector of double, as alibi_slopes(heads) gives");
+    static_assert(std::remove_cvref_t<V>::IsVectorAtCompileTime,
+                  "softlook: ALiBi slopes are a vector, one entry for each query head");
+    if (slopes_.rows == 1) slopes_ = slopes_.transpose();
+  }
+  template <softlook::detail::dying_matrix V>
+  explicit alibi_per_head(V&&) = delete;  // a view of a temporary would dangle
+
+  template <class S>
+  [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
+    return alibi{slopes_(p.head, 0)}(s, i, j, p);
+  }
+  void check(const char* where, problem p) const {
+    if (p.head >= slopes_.rows)
+      softlook::detail::raise_sizes(where, "transforms::alibi_per_head slopes.size()", slopes_.rows,
+                                    "the number of query heads", p.head + 1,
+                                    "one slope for each query head");
+  }
+
+ private:
+  matrix_view<double> slopes_;
+};
+
+/// The slopes of Press et al. for any number of heads: 2^(−8/h), 2^(−16/h), … for a power of two h;
+/// otherwise those of the next lower power of two, then every other one of twice as many.
+[[nodiscard]] inline Eigen::VectorXd alibi_slopes(index heads) {
+  if (heads < 0)
+    softlook::detail::raise_argument("transforms::alibi_slopes", "heads", double(heads),
+                                     "a number of heads is at least 0");
+  Eigen::VectorXd slopes(heads);
+  index power = 1;
+  while (2 * power <= heads) power *= 2;
+  for (index h = 0; h < heads; ++h)
+    slopes[h] = h < power ? std::exp2(-8.0 * double(h + 1) / double(power))
+                          : std::exp2(-4.0 * double(2 * (h - power) + 1) / double(power));
+  return slopes;
+}
+
+/// s + B(i, j), B: n×m, or one row or one column that is repeated. −∞ forbids a pair. A view of B.
+template <class T>
+struct bias {
+  using policy_kind = transform_kind;
+  using scalar = T;
+
+  template <dense_expression M>
+    requires(!softlook::detail::dying_matrix<M>)
+  explicit bias(M&& B) : B_(softlook::detail::view_of(B)) {}
+  template <softlook::detail::dying_matrix M>
+  explicit bias(M&&) = delete;  // a view of a temporary would dangle
+
+  template <class S>
+  [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem) const {
+    return s + static_cast<S>(B_(B_.rows == 1 ? 0 : i, B_.cols == 1 ? 0 : j));
+  }
+  /// \throws shape_error unless B is n×m (or has one row, or one column).
+  void check(const char* where, problem p) const {
+    using softlook::detail::check_sizes;
+    if (B_.rows != 1 || p.queries == 1)
+      check_sizes(where, "transforms::bias rows()", B_.rows, "Q.rows()", p.queries,
+                  "a bias has a row for each query, or one row for all");
+    if (B_.cols != 1 || p.keys == 1)
+      check_sizes(where, "transforms::bias cols()", B_.cols, "K.rows()", p.keys,
+                  "a bias has a column for each key, or one column for all");
+  }
+
+ private:
+  matrix_view<T> B_;
+};
+
+template <class M>
+bias(M&&) -> bias<softlook::detail::scalar_of<M>>;
+
+/// A user's f(s, i, j) or f(s, i, j, head) of a score, its query and its key (std::int32_t).
+/// Branch-free functions, and those of softlook::math, are vectorised by the kernels.
+template <class F>
+struct map {
+  using policy_kind = transform_kind;
+  F f;
+
+  explicit map(F function) : f(std::move(function)) {}
+
+  template <class S>
+  [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
+    constexpr bool takes_head =
+        std::is_invocable_v<const F&, S, std::int32_t, std::int32_t, std::int32_t>;
+    static_assert(takes_head || std::is_invocable_v<const F&, S, std::int32_t, std::int32_t>,
+                  "softlook: transforms::map takes f(s, i, j) or f(s, i, j, head)");
+    if constexpr (takes_head)
+      return static_cast<S>(f(s, i, j, p.head));
+    else
+      return static_cast<S>(f(s, i, j));
+  }
+};
+
+template <class F>
+map(F) -> map<F>;
+
+}  // namespace transforms
+SOFTLOOK_NAMESPACE_END

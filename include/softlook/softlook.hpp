@@ -1,0 +1,12 @@
+#pragma once
+
+// Everything. Programs that care about compile time include the headers they use.
+
+#include "softlook/additive.hpp"
+#include "softlook/attention.hpp"
+#include "softlook/exec/sequential.hpp"
+#include "softlook/exec/thread_pool.hpp"
+#include "softlook/inspect.hpp"
+#include "softlook/multi_head.hpp"
+#include "softlook/multiplicative.hpp"
+#include "softlook/state.hpp"
