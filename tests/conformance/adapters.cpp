@@ -1,0 +1,110 @@
+#include "adapters.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace conformance {
+namespace {
+
+using text_pair = std::pair<const char*, const char*>;
+
+// By prefix; the first that fits counts.
+constexpr text_pair reasons[] = {
+    {"tfa.BahdanauMonotonic", "monotonic attention is not in the library yet"},
+    {"tfa.LuongMonotonic", "monotonic attention is not in the library yet"},
+    {"tfa.AttentionStep.BahdanauMonotonic", "monotonic attention is not in the library yet"},
+    {"tfa.AttentionStep.LuongMonotonic", "monotonic attention is not in the library yet"},
+    {"tfa.monotonic", "monotonic attention is not in the library yet"},
+    {"allennlp.Linear", "linear scores of joined features are not in the library"},
+    {"entmax.", "sparse softmax is not in the library yet"},
+    {"fla.", "linear attention and fast weights are not in the library yet"},
+    {"ft.", "linear attention is not in the library yet"},
+    {"performer.", "linear attention is not in the library yet"},
+    {"onnx.LinearAttention", "linear attention is not in the library yet"},
+    {"onnx.RotaryEmbedding", "rotary embeddings are not in the library yet"},
+    {"onnx.TensorScatter", "the key-value cache is not in the library yet"},
+    {"rope", "rotary embeddings are not in the library yet"},
+    {"sinusoidal", "position encodings are not in the library yet"},
+    {"t5", "T5 position buckets are not in the library yet"},
+    {"timm.", "channel and spatial attention is not in the library yet"},
+    {"luong.", "local attention is not in the library yet"},
+    {"minilm.", "the sentence encoder is not in the library yet"},
+    {"torch.Transformer", "transformer layers are not in the library yet"},
+};
+
+constexpr text_pair conventions[] = {
+    {"sdpa_f64_inf_value_masked",
+     "a masked value never reaches the output; PyTorch multiplies its zero weight by inf"},
+    {"sdpa_f64_empty_keys", "a query without keys gets a row of zeros"},
+    {"sdpa_f64_fullymasked_minus1e9", "a finite -1e9 is a number like any other"},
+    {"jax_fullymasked_row", "a row without keys is zero; JAX averages all values"},
+    {"keras_mha_fullymasked_row",
+     "a row without keys is zero on every path; Keras' fused path averages all values"},
+    {"allennlp_masked_softmax_memeff",
+     "a row without keys has zero weights; memory_efficient makes them uniform"},
+    {"mha_fullymasked_row", "a row without keys is zero; PyTorch's need_weights path gives NaN"},
+};
+
+bool starts_with(const std::string& text, const char* prefix) { return text.rfind(prefix, 0) == 0; }
+
+}  // namespace
+
+adapter_table all_adapters() {
+  adapter_table table;
+  add_torch_adapters(table);
+  add_flex_adapters(table);
+  add_onnx_adapters(table);
+  add_keras_adapters(table);
+  add_seq2seq_adapters(table);
+  add_other_adapters(table);
+  return table;
+}
+
+std::string missing_reason(const std::string& op) {
+  for (const auto& [prefix, reason] : reasons)
+    if (starts_with(op, prefix)) return reason;
+  return "no adapter for " + op;
+}
+
+std::string convention_of(const case_file& c) {
+  for (const auto& [prefix, text] : conventions)
+    if (starts_with(c.name, prefix)) return text;
+  return "left to each library by " + c.op;
+}
+
+std::vector<index> lengths_of(const case_file& c, const tensor& t, index batches, index limit) {
+  if (t.rank() != 1 || t.shape[0] != batches) c.fail(t.line, "one length for each batch is needed");
+  std::vector<index> lengths;
+  for (const double value : t.values) {
+    const auto length = static_cast<index>(value);
+    if (length < 0 || length > limit)
+      c.fail(t.line, "length " + std::to_string(length) + " is not between 0 and " +
+                         std::to_string(limit));
+    lengths.push_back(length);
+  }
+  return lengths;
+}
+
+grid key_mask(const case_file& c, const tensor& t, index batches, index keys) {
+  if (t.rank() != 2) c.fail(t.line, "a mask (batch, keys) is needed here");
+  tensor spread = t;
+  spread.shape = {t.shape[0], 1, 1, t.shape[1]};
+  return aligned(c, spread, batches, 1, 1, keys);
+}
+
+grid intersection(const grid& a, const grid& b) {
+  grid both = grid::zeros(std::max(a.batches, b.batches), std::max(a.heads, b.heads),
+                          std::max(a.rows, b.rows), std::max(a.cols, b.cols));
+  const auto at = [](const grid& g, index n, index h, index i, index j) {
+    return g.slice(n, h)[(g.rows == 1 ? 0 : i) * g.cols + (g.cols == 1 ? 0 : j)];
+  };
+  for (index n = 0; n < both.batches; ++n)
+    for (index h = 0; h < both.heads; ++h)
+      for (index i = 0; i < both.rows; ++i)
+        for (index j = 0; j < both.cols; ++j)
+          both.slice(n, h)[i * both.cols + j] =
+              at(a, n, h, i, j) != 0 && at(b, n, h, i, j) != 0 ? 1 : 0;
+  return both;
+}
+
+}  // namespace conformance

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "batched.hpp"
+
+namespace conformance {
+
+/// A tensor that the library computed. `bound` is what a float run may add to the case's tolerance.
+struct produced {
+  std::vector<index> shape;
+  std::vector<double> values;
+  double bound = 0;
+};
+using outputs = std::map<std::string, produced>;
+
+/// A case that the library cannot run today; the text is the reason in the summary.
+struct unsupported : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// Computes a case in one mode through public functions of the library. An adapter reshapes,
+/// translates conventions into policies and composes; attention itself is never computed in it.
+using adapter = outputs (*)(const case_file&, const mode&);
+using adapter_table = std::map<std::string, adapter>;
+
+void add_torch_adapters(adapter_table& table);
+void add_flex_adapters(adapter_table& table);
+void add_onnx_adapters(adapter_table& table);
+void add_keras_adapters(adapter_table& table);
+void add_seq2seq_adapters(adapter_table& table);
+void add_other_adapters(adapter_table& table);
+
+adapter_table all_adapters();
+
+/// Why there is no adapter for an operation.
+std::string missing_reason(const std::string& op);
+
+/// The convention in which the library and the origin of an implementation-defined case differ.
+std::string convention_of(const case_file& c);
+
+inline produced heads_first(const grid& g, double bound) {
+  return {{g.batches, g.heads, g.rows, g.cols}, g.values, bound};
+}
+inline produced tokens_first(const grid& g, double bound) {
+  return {{g.batches, g.rows, g.heads, g.cols}, reordered(g).values, bound};
+}
+/// The heads of a token side by side: (B, L, heads·D).
+inline produced packed(const grid& g, double bound) {
+  return {{g.batches, g.rows, g.heads * g.cols}, reordered(g).values, bound};
+}
+inline produced reshaped(produced p, std::vector<index> shape) {
+  p.shape = std::move(shape);
+  return p;
+}
+
+/// One length for each batch, each between 0 and `limit`. \throws case_error
+std::vector<index> lengths_of(const case_file& c, const tensor& t, index batches, index limit);
+
+/// (B, T) of bool as a mask over keys: (B, 1, 1, T).
+grid key_mask(const case_file& c, const tensor& t, index batches, index keys);
+
+/// Both masks: 1 where either operand, broadcast, is 1 in both.
+grid intersection(const grid& a, const grid& b);
+
+}  // namespace conformance

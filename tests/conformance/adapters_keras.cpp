@@ -1,0 +1,214 @@
+#include "adapters.hpp"
+#include "projection.hpp"
+
+/// Keras writes masks as 1 = attend and subtracts 1e9 from masked scores. Where a query has a key
+/// left that equals our masks; where it has none Keras gives the softmax of the unmasked scores,
+/// which is no convention of ours.
+namespace conformance {
+namespace {
+
+namespace masks = softlook::masks;
+namespace scores = softlook::scores;
+
+struct keras_inputs {
+  attention_call call;
+  bool causal = false;
+};
+
+bool some_key_for_each_query(const attention_call& call, bool causal) {
+  if (!call.allowed) return true;
+  const grid& g = *call.allowed;
+  for (index b = 0; b < g.batches; ++b)
+    for (index h = 0; h < g.heads; ++h)
+      for (index i = 0; i < call.Q.rows; ++i) {
+        bool any = false;
+        for (index j = 0; j < g.cols && (!causal || j <= i); ++j)
+          any = any || g.slice(b, h)[(g.rows == 1 ? 0 : i) * g.cols + j] != 0;
+        if (!any) return false;
+      }
+  return true;
+}
+
+void add_mask(attention_call& call, const grid& g) {
+  call.allowed = call.allowed ? intersection(*call.allowed, g) : g;
+}
+
+keras_inputs read_inputs(const case_file& c) {
+  keras_inputs in;
+  in.call.Q = grid_of_batch(c, c.input("query", 3));
+  in.call.V = grid_of_batch(c, c.input("value", 3));
+  in.call.K = c.has_input("key") ? grid_of_batch(c, c.input("key", 3)) : in.call.V;
+  in.call.wants_weights = c.expects("attention_scores");
+  in.causal = c.flag("use_causal_mask");
+  if (c.has_input("value_mask"))
+    add_mask(in.call, key_mask(c, c.input("value_mask"), in.call.Q.batches, in.call.K.rows));
+  return in;
+}
+
+/// query_mask zeroes rows of the output, not of the weights.
+outputs results(const case_file& c, attention_answer a) {
+  if (c.has_input("query_mask")) {
+    const tensor& t = c.input("query_mask", 2);
+    require(c, t.shape[0] == a.output.batches && t.shape[1] == a.output.rows,
+            "query_mask has an entry for each query");
+    for (index i = 0; i < t.shape[0] * t.shape[1]; ++i)
+      if (t.values[static_cast<std::size_t>(i)] == 0)
+        std::fill_n(a.output.values.begin() + i * a.output.cols, a.output.cols, 0.0);
+  }
+  outputs out;
+  out["output"] = packed(a.output, a.bounds.output);
+  if (c.expects("attention_scores")) {
+    const grid& W = a.weights;
+    out["attention_scores"] = {{W.batches, W.rows, W.cols}, W.values, a.bounds.weights};
+  }
+  return out;
+}
+
+/// Additive scores of Keras:  Σ_d v_d tanh(x_d) with x = q + k, or x = factor·(q + k).
+template <class T>
+attention_answer additive(const mode& m, const keras_inputs& in, const row<T>& v,
+                          std::optional<double> factor) {
+  const attention_call& call = in.call;
+  const index d = call.Q.cols;
+  const matrix<T> W = matrix<T>::Identity(d, d) * static_cast<T>(factor.value_or(1));
+  return for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index h) {
+    const double inside = factor ? std::abs(*factor) : 1;
+    const double reach = inside * (finite_magnitude(p.Q) + finite_magnitude(p.K));
+    p.size = {(1 + reach) * v.template cast<double>().cwiseAbs().sum(), d};
+    const bool_matrix allowed = call.allowed
+                                    ? bool_matrix((call.allowed->head<double>(b, h).array() != 0))
+                                    : bool_matrix::Constant(1, 1, true);
+    const auto with_mask = [&](const auto& score) {
+      if (in.causal && call.allowed)
+        return attend(m, p, score, masks::causal_top_left{} & masks::dense(allowed));
+      if (in.causal) return attend(m, p, score, masks::causal_top_left{});
+      if (call.allowed) return attend(m, p, score, masks::dense(allowed));
+      return attend(m, p, score);
+    };
+    if (factor) return with_mask(scores::additive(W, W, v));
+    return with_mask(scores::additive_projected(v));
+  });
+}
+
+double scalar(const case_file& c, const char* name, double otherwise) {
+  if (!c.has_weight(name)) return otherwise;
+  return c.weight(name, 0).values[0];
+}
+
+template <class T>
+attention_answer keras_additive(const case_file& c, const mode& m, const keras_inputs& in) {
+  const index d = in.call.Q.cols;
+  row<T> v = row<T>::Ones(d);
+  if (c.has_weight("scale")) {
+    const tensor& t = c.weight("scale", 1);
+    require(c, t.shape[0] == d, "scale has an entry for each feature");
+    v = Eigen::Map<const row<double>>(t.values.data(), d).template cast<T>();
+  }
+  return additive<T>(m, in, v, std::nullopt);
+}
+
+/// "concat" mode:  w · Σ_d tanh(scale·(q_d + k_d)).
+template <class T>
+attention_answer keras_concat(const case_file& c, const mode& m, const keras_inputs& in) {
+  const auto w = static_cast<T>(scalar(c, "concat_score_weight", 1));
+  const row<T> v = row<T>::Constant(in.call.Q.cols, w);
+  std::optional<double> factor;
+  if (c.has_weight("scale")) factor = scalar(c, "scale", 1);
+  return additive<T>(m, in, v, factor);
+}
+
+attention_answer keras_dot(const case_file& c, const mode& m, keras_inputs in) {
+  in.call.scale = scalar(c, "scale", 1);
+  if (in.causal) in.call.masks = {mask_parts{.causal = mask_parts::diagonal::top_left}};
+  return run(m, in.call);
+}
+
+outputs attention(const case_file& c, const mode& m) {
+  const keras_inputs in = read_inputs(c);
+  require(c, in.call.Q.cols == in.call.K.cols, "query and key differ in features");
+  if (!some_key_for_each_query(in.call, in.causal))
+    throw unsupported("Keras gives a fully masked row the softmax of its raw scores");
+  const bool additive = c.op == "keras.AdditiveAttention";
+  if (additive && m.single_precision) return results(c, keras_additive<float>(c, m, in));
+  if (additive) return results(c, keras_additive<double>(c, m, in));
+  const std::string score = c.text("score_mode", "dot");
+  if (score == "dot") return results(c, keras_dot(c, m, in));
+  if (score != "concat") throw unsupported("unknown score_mode " + score);
+  if (m.single_precision) return results(c, keras_concat<float>(c, m, in));
+  return results(c, keras_concat<double>(c, m, in));
+}
+
+/// Kernels are (in, heads, features): a projection to heads·features.
+projection head_projection(const case_file& c, const std::string& name) {
+  const tensor& W = c.weight(name + "_kernel", 3);
+  const index width = W.shape[1] * W.shape[2];
+  projection p;
+  p.W = Eigen::Map<const matrix<double>>(W.values.data(), W.shape[0], width);
+  p.b = Eigen::RowVectorXd::Zero(width);
+  if (c.has_weight(name + "_bias")) {
+    const tensor& b = c.weight(name + "_bias", 2);
+    require(c, b.shape[0] == W.shape[1] && b.shape[1] == W.shape[2], name + "_bias does not fit");
+    p.b = Eigen::Map<const Eigen::RowVectorXd>(b.values.data(), width);
+  }
+  return p;
+}
+
+/// The output kernel is (heads, features, out): a projection from heads·features.
+projection output_projection(const case_file& c) {
+  const tensor& W = c.weight("output_kernel", 3);
+  projection p;
+  p.W = Eigen::Map<const matrix<double>>(W.values.data(), W.shape[0] * W.shape[1], W.shape[2]);
+  p.b = Eigen::RowVectorXd::Zero(W.shape[2]);
+  if (c.has_weight("output_bias")) {
+    const tensor& b = c.weight("output_bias", 1);
+    require(c, b.shape[0] == W.shape[2], "output_bias does not fit");
+    p.b = Eigen::Map<const Eigen::RowVectorXd>(b.values.data(), b.shape[0]);
+  }
+  return p;
+}
+
+outputs multi_head_attention(const case_file& c, const mode& m) {
+  keras_inputs in = read_inputs(c);
+  attention_call& call = in.call;
+  const index heads = c.integer("num_heads", 0), kv_heads = c.integer("num_kv_heads", heads);
+  const auto to_heads = [&](const grid& x, const char* name, index count) {
+    require(c, count > 0 && c.weight(std::string(name) + "_kernel", 3).shape[1] == count,
+            "a kernel does not fit its number of heads");
+    return split_heads(project(c, x, head_projection(c, name)), count);
+  };
+  call.Q = to_heads(call.Q, "query", heads);
+  call.K = to_heads(call.K, "key", kv_heads);
+  call.V = to_heads(call.V, "value", kv_heads);
+  if (c.has_input("attention_mask")) {
+    tensor t = c.input("attention_mask", 3);
+    t.shape = {t.shape[0], 1, t.shape[1], t.shape[2]};
+    add_mask(call, aligned(c, t, call.Q.batches, 1, call.Q.rows, call.K.rows));
+  }
+  mask_parts parts;
+  if (in.causal) parts.causal = mask_parts::diagonal::top_left;
+  if (c.has("sliding_window")) {  // w means |i − j| < w
+    const index reach = c.integer("sliding_window", 1) - 1;
+    parts.window = masks::window{.left = reach, .right = reach};
+  }
+  call.masks = {parts};
+  const attention_answer a = run(m, call);
+  const projection W = output_projection(c);
+  const grid output = project(c, join_heads(a.output), W);
+  const double bound = projected_error(a.bounds.output, W.W);
+  outputs out;
+  out["output"] = packed(output, bound);
+  out["attention_scores"] = heads_first(a.weights, a.bounds.weights);
+  if (c.expects("output_noscores_path")) out["output_noscores_path"] = out["output"];
+  return out;
+}
+
+}  // namespace
+
+void add_keras_adapters(adapter_table& table) {
+  table["keras.Attention"] = attention;
+  table["keras.AdditiveAttention"] = attention;
+  table["keras.MultiHeadAttention"] = multi_head_attention;
+  table["keras.GroupedQueryAttention"] = multi_head_attention;
+}
+
+}  // namespace conformance

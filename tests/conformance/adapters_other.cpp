@@ -1,0 +1,332 @@
+#include <limits>
+
+#include "adapters.hpp"
+
+/// JAX, FlashAttention's reference, Hugging Face, flash-linear-attention's softmax attention, and
+/// AllenNLP's masked softmax, ALiBi's slopes.
+namespace conformance {
+namespace {
+
+namespace masks = softlook::masks;
+namespace transforms = softlook::transforms;
+
+attention_call read_call(const case_file& c, const char* q, const char* k, const char* v,
+                         layout how) {
+  attention_call call;
+  call.Q = grid_of(c, c.input(q, 4), how);
+  call.K = grid_of(c, c.input(k, 4), how);
+  call.V = grid_of(c, c.input(v, 4), how);
+  return call;
+}
+
+/// Two whole numbers, as "3 0".
+std::pair<index, index> number_pair(const case_file& c, const char* name) {
+  const std::string text = c.text(name);
+  const std::size_t blank = text.find(' ');
+  double first = 0, second = 0;
+  const bool fine = blank != std::string::npos && parse_number(text.substr(0, blank), first) &&
+                    parse_number(text.substr(blank + 1), second) && std::abs(first) < 1e9 &&
+                    std::abs(second) < 1e9;
+  require(c, fine, std::string(name) + " is two numbers");
+  return {static_cast<index>(first), static_cast<index>(second)};
+}
+
+outputs jax(const case_file& c, const mode& m) {
+  if (c.has_input("query_seq_lengths")) throw unsupported("query_seq_lengths");
+  attention_call call = read_call(c, "query", "key", "value", layout::tokens_first);
+  const index batches = call.Q.batches, heads = call.Q.heads;
+  if (c.has("scale")) call.scale = c.number("scale", 0);
+  if (c.has_input("mask"))
+    call.allowed = aligned(c, c.input("mask"), batches, heads, call.Q.rows, call.K.rows);
+  if (c.has_input("bias"))
+    call.bias = aligned(c, c.input("bias"), batches, heads, call.Q.rows, call.K.rows);
+  mask_parts parts;
+  if (c.flag("is_causal")) parts.causal = mask_parts::diagonal::top_left;
+  if (c.has("local_window_size")) {
+    const auto [left, right] = number_pair(c, "local_window_size");
+    parts.window = masks::window{.left = left, .right = right};
+  }
+  if (!c.has_input("key_value_seq_lengths")) {
+    call.masks = {parts};
+  } else {
+    for (const index n :
+         lengths_of(c, c.input("key_value_seq_lengths"), batches, call.K.rows)) {
+      parts.length = n;
+      call.masks.push_back(parts);
+    }
+  }
+  const attention_answer a = run(m, call);
+  return {{"output", tokens_first(a.output, a.bounds.output)}};
+}
+
+/// Per batch the number of real positions of a padding mask, which has them in front.
+std::vector<index> real_lengths(const case_file& c, const char* name, index batches, index limit) {
+  if (!c.has_input(name)) return std::vector<index>(static_cast<std::size_t>(batches), limit);
+  const tensor& t = c.input(name, 2);
+  require(c, t.shape[0] == batches && t.shape[1] == limit, std::string(name) + " does not fit");
+  std::vector<index> lengths;
+  for (index b = 0; b < batches; ++b) {
+    index length = 0;
+    for (index j = 0; j < limit; ++j) {
+      if (t.values[static_cast<std::size_t>(b * limit + j)] == 0) continue;
+      if (length != j) throw unsupported(std::string(name) + " with gaps");
+      ++length;
+    }
+    lengths.push_back(length);
+  }
+  return lengths;
+}
+
+/// Chunked attention: a query sees the chunk of `length` keys that its own position lies in.
+grid chunks(index queries, index keys, index length) {
+  grid g = grid::zeros(1, 1, queries, keys);
+  for (index i = 0; i < queries; ++i)
+    for (index j = 0; j < keys; ++j) {
+      const index position = i + keys - queries;
+      const bool same = position >= 0 && position / length == j / length;
+      g.values[static_cast<std::size_t>(i * keys + j)] = same ? 1 : 0;
+    }
+  return g;
+}
+
+mask_parts flash_mask(const case_file& c, index offset, bool padded) {
+  mask_parts parts;
+  const index left = c.integer("window_left", -1), right = c.integer("window_right", -1);
+  if (left >= 0 || right >= 0) {
+    masks::window w;
+    if (left >= 0) w.left = left;
+    if (right >= 0) w.right = right;
+    w.offset = offset;
+    parts.window = w;
+  }
+  if (c.flag("causal")) {
+    if (padded)
+      parts.causal_offset = offset;
+    else
+      parts.causal = mask_parts::diagonal::bottom_right;
+  }
+  return parts;
+}
+
+/// ALiBi as this reference writes it with causal: s + slope·(j − (m − 1)). A row's scores then
+/// differ by a constant from −slope·|i + m − n − j|, which only the log-sum-exp shows.
+template <class T>
+struct alibi_from_last_key {
+  const T* slopes;
+  std::int32_t keys;
+  T operator()(T s, std::int32_t, std::int32_t j, std::int32_t head) const {
+    return s + slopes[head] * static_cast<T>(j - (keys - 1));
+  }
+};
+
+template <class T>
+attention_answer flash_alibi(const case_file& c, const mode& m, const attention_call& call) {
+  const tensor& t = c.input("alibi_slopes", 2);
+  const index heads = call.Q.heads;
+  require(c, t.shape[0] == call.Q.batches && t.shape[1] == heads, "alibi_slopes are (batch, heads)");
+  require(c, c.flag("causal"), "alibi_slopes without causal");
+  const double reach = static_cast<double>(std::max(call.Q.rows, call.K.rows));
+  attention_answer logs = for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index) {
+    const matrix<T> slopes =
+        Eigen::Map<const matrix<double>>(t.values.data() + b * heads, 1, heads).template cast<T>();
+    p.added = reach * finite_magnitude(slopes);
+    const auto keys = static_cast<std::int32_t>(call.K.rows);
+    return attend(m, p, masks::causal_bottom_right{},
+                  transforms::map(alibi_from_last_key<T>{slopes.data(), keys}));
+  });
+  attention_answer a = for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index) {
+    const Eigen::VectorXd slopes =
+        Eigen::Map<const Eigen::VectorXd>(t.values.data() + b * heads, heads);
+    p.added = reach * finite_magnitude(slopes);
+    return attend(m, p, transforms::alibi_per_head(slopes), masks::causal_bottom_right{});
+  });
+  a.log_sum_exp = std::move(logs.log_sum_exp);
+  return a;
+}
+
+/// A learned logit per head that joins the softmax without a value: one more key that every query
+/// sees, whose score is only its bias and whose value is zero.
+void add_sink(const case_file& c, attention_call& call, const tensor& sinks, bool causal) {
+  const index heads = call.Q.heads, n = call.Q.rows, keys = call.K.rows;
+  require(c, sinks.rank() == 1 && sinks.shape[0] == heads, "there is one sink for each head");
+  grid bias = grid::zeros(1, heads, n, keys + 1);
+  const double forbidden = -std::numeric_limits<double>::infinity();
+  for (index h = 0; h < heads; ++h)
+    for (index i = 0; i < n; ++i) {
+      double* row = bias.slice(0, h) + i * (keys + 1);
+      for (index j = 0; j < keys; ++j) row[j] = causal && j > i + keys - n ? forbidden : 0;
+      row[keys] = sinks.values[static_cast<std::size_t>(h)];
+    }
+  call.bias = bias;
+  call.K = stacked(call.K, grid::zeros(1, 1, 1, call.K.cols));
+  call.V = stacked(call.V, grid::zeros(1, 1, 1, call.V.cols));
+}
+
+grid without_last_key(const grid& weights) {
+  grid g = grid::zeros(weights.batches, weights.heads, weights.rows, weights.cols - 1);
+  for (index b = 0; b < g.batches; ++b)
+    for (index h = 0; h < g.heads; ++h)
+      g.set_head<double>(b, h, weights.head<double>(b, h).leftCols(g.cols));
+  return g;
+}
+
+void clear_padded_queries(grid& g, const std::vector<index>& lengths) {
+  for (index b = 0; b < g.batches; ++b)
+    for (index h = 0; h < g.heads; ++h) {
+      const index real = lengths[static_cast<std::size_t>(b)];
+      std::fill_n(g.slice(b, h) + real * g.cols, (g.rows - real) * g.cols, 0.0);
+    }
+}
+
+outputs flash_reference(const case_file& c, const mode& m) {
+  attention_call call = read_call(c, "q", "k", "v", layout::tokens_first);
+  if (c.integer("sink_token_length", 0) != 0) throw unsupported("sink_token_length");
+  if (c.number("softcap", 0) != 0) call.soft_cap = c.number("softcap", 0);
+  call.wants_weights = true;
+  const index batches = call.Q.batches, n = call.Q.rows, keys = call.K.rows;
+  const auto real_keys = real_lengths(c, "key_padding_mask", batches, keys);
+  const auto real_queries = real_lengths(c, "query_padding_mask", batches, n);
+  const bool padded = c.has_input("key_padding_mask") || c.has_input("query_padding_mask");
+  const bool sink = c.has_input("learnable_sink");
+  for (std::size_t b = 0; b < real_keys.size(); ++b) {
+    mask_parts parts = flash_mask(c, real_keys[b] - real_queries[b], padded);
+    if (c.has_input("key_padding_mask")) parts.length = real_keys[b];
+    call.masks.push_back(parts);
+  }
+  if (const index chunk = c.integer("attention_chunk", 0); chunk > 0) {
+    if (padded) throw unsupported("attention_chunk with padding");
+    call.allowed = chunks(n, keys, chunk);
+  }
+  if (sink) {
+    require(c, !padded && !call.masks[0].window, "a learnable sink with padding or windows");
+    add_sink(c, call, c.input("learnable_sink"), c.flag("causal"));
+    call.masks.clear();
+  }
+  attention_answer a;
+  if (!c.has_input("alibi_slopes"))
+    a = run(m, call);
+  else
+    a = m.single_precision ? flash_alibi<float>(c, m, call) : flash_alibi<double>(c, m, call);
+  if (sink) a.weights = without_last_key(a.weights);
+  clear_padded_queries(a.output, real_queries);
+  clear_padded_queries(a.weights, real_queries);
+  const std::vector<index> per_query = {batches, call.Q.heads, n};
+  return {{"output", tokens_first(a.output, a.bounds.output)},
+          {"attention", heads_first(a.weights, a.bounds.weights)},
+          {"lse", reshaped(heads_first(a.log_sum_exp, a.bounds.log_sum_exp), per_query)}};
+}
+
+/// eager_attention_forward of transformers: scaling, soft cap, an additive mask, sinks.
+outputs hugging_face(const case_file& c, const mode& m) {
+  attention_call call = read_call(c, "query", "key", "value", layout::heads_first);
+  call.scale = c.number("scaling", 1);
+  if (c.number("softcap", 0) != 0) call.soft_cap = c.number("softcap", 0);
+  call.wants_weights = true;
+  const bool sink = c.has_input("sinks");
+  if (c.has_input("attention_mask"))
+    call.bias = aligned(c, c.input("attention_mask"), call.Q.batches, call.Q.heads, call.Q.rows,
+                        call.K.rows);
+  if (sink) {
+    const grid mask = call.bias.value_or(grid{1, 1, 1, 1, {0.0}});
+    require(c, mask.batches == 1 && mask.heads == 1, "sinks with a mask that differs");
+    const index keys = call.K.rows;
+    add_sink(c, call, c.input("sinks"), false);
+    for (index h = 0; h < call.Q.heads; ++h)
+      for (index i = 0; i < call.Q.rows; ++i)
+        for (index j = 0; j < keys; ++j)
+          call.bias->slice(0, h)[i * (keys + 1) + j] =
+              mask.values[static_cast<std::size_t>((mask.rows == 1 ? 0 : i) * mask.cols +
+                                                   (mask.cols == 1 ? 0 : j))];
+  }
+  attention_answer a = run(m, call);
+  if (sink) a.weights = without_last_key(a.weights);
+  return {{"output", tokens_first(a.output, a.bounds.output)},
+          {"attn_weights", heads_first(a.weights, a.bounds.weights)}};
+}
+
+/// max_logits are the largest masked scores of each query, a sink's logit included.
+outputs fla_softmax(const case_file& c, const mode& m) {
+  attention_call call = read_call(c, "q", "k", "v", layout::tokens_first);
+  if (c.integer("window_size", 0) != 0) throw unsupported("window_size");
+  call.scale = c.number("scale", 1);
+  const bool causal = c.flag("causal");
+  if (c.has_input("sink_bias")) {
+    add_sink(c, call, c.input("sink_bias"), causal);
+  } else if (causal) {
+    call.masks = {mask_parts{.causal = mask_parts::diagonal::top_left}};
+  }
+  call.wants_scores = softlook::stage::masked;
+  const attention_answer a = run(m, call);
+  grid largest = grid::zeros(a.scores.batches, a.scores.heads, a.scores.rows, 1);
+  for (index b = 0; b < largest.batches; ++b)
+    for (index h = 0; h < largest.heads; ++h)
+      largest.set_head<double>(b, h, a.scores.head<double>(b, h).rowwise().maxCoeff());
+  const std::vector<index> shape = {largest.batches, largest.rows, largest.heads};
+  return {{"o", tokens_first(a.output, a.bounds.output)},
+          {"max_logits", reshaped(tokens_first(largest, a.bounds.scores), shape)}};
+}
+
+/// Forgetting attention: a causal softmax with the bias Σ_{t ≤ i} g_t − Σ_{t ≤ j} g_t.
+outputs fla_forgetting(const case_file& c, const mode& m) {
+  attention_call call = read_call(c, "q", "k", "v", layout::tokens_first);
+  call.scale = c.number("scale", 1);
+  const tensor& g = c.input("g", 3);
+  const index batches = call.Q.batches, n = call.Q.rows, heads = call.Q.heads;
+  const bool fits = g.shape[0] == batches && g.shape[1] == n && g.shape[2] == heads;
+  require(c, fits && call.K.rows == n, "g does not fit the queries");
+  grid bias = grid::zeros(batches, heads, n, n);
+  for (index b = 0; b < batches; ++b)
+    for (index h = 0; h < heads; ++h) {
+      Eigen::VectorXd sums(n);
+      double sum = 0;
+      for (index i = 0; i < n; ++i)
+        sums[i] = sum += g.values[static_cast<std::size_t>((b * n + i) * heads + h)];
+      const matrix<double> B =
+          sums.replicate(1, n) - sums.transpose().replicate(n, 1);
+      bias.set_head<double>(b, h, B);
+    }
+  call.bias = bias;
+  mask_parts parts{.causal = mask_parts::diagonal::top_left};
+  if (const index width = c.integer("window_size", 0); width > 0)
+    parts.window = masks::window_of(width);
+  call.masks = {parts};
+  const attention_answer a = run(m, call);
+  return {{"o", tokens_first(a.output, a.bounds.output)}};
+}
+
+/// Softmax of given scores: queries and keys without features score 0, the scores are the bias, and
+/// the identity as values makes the output the weights.
+outputs masked_softmax(const case_file& c, const mode& m) {
+  const tensor& x = c.input("vector", 2);
+  const index batches = x.shape[0], entries = x.shape[1];
+  attention_call call;
+  call.Q = grid::zeros(batches, 1, 1, 0);
+  call.K = grid::zeros(1, 1, entries, 0);
+  call.V = grid::zeros(1, 1, entries, entries);
+  call.V.set_head<double>(0, 0, matrix<double>::Identity(entries, entries));
+  call.scale = 1;
+  call.bias = grid{batches, 1, 1, entries, x.values};
+  if (c.has_input("mask")) call.allowed = key_mask(c, c.input("mask"), batches, entries);
+  const attention_answer a = run(m, call);
+  return {{"output", {{batches, entries}, a.output.values, a.bounds.output}}};
+}
+
+outputs alibi_slopes(const case_file& c, const mode&) {
+  const Eigen::VectorXd slopes = transforms::alibi_slopes(c.integer("num_heads", 0));
+  return {{"slopes", {{slopes.size()}, {slopes.data(), slopes.data() + slopes.size()}, 0}}};
+}
+
+}  // namespace
+
+void add_other_adapters(adapter_table& table) {
+  table["jax.dot_product_attention"] = jax;
+  table["flash_attn.attention_ref"] = flash_reference;
+  table["gemma2.eager_attention_forward"] = hugging_face;
+  table["gpt_oss.eager_attention_forward"] = hugging_face;
+  table["fla.naive_parallel_attn"] = fla_softmax;
+  table["fla.naive_forgetting_attn"] = fla_forgetting;
+  table["allennlp.masked_softmax"] = masked_softmax;
+  table["alibi_slopes"] = alibi_slopes;
+}
+
+}  // namespace conformance

@@ -1,0 +1,330 @@
+#include "adapters.hpp"
+#include "projection.hpp"
+
+/// Attention of the encoder-decoder models: TensorFlow Addons, OpenNMT-py, AllenNLP.
+namespace conformance {
+namespace {
+
+namespace masks = softlook::masks;
+namespace scores = softlook::scores;
+
+template <class T>
+matrix<T> weight_matrix(const case_file& c, const std::string& name) {
+  const tensor& W = c.weight(name, 2);
+  return Eigen::Map<const matrix<double>>(W.values.data(), W.shape[0], W.shape[1])
+      .template cast<T>();
+}
+
+template <class T>
+row<T> weight_row(const case_file& c, const std::string& name) {
+  const tensor& v = c.weight(name);
+  return Eigen::Map<const row<double>>(v.values.data(), static_cast<index>(v.values.size()))
+      .template cast<T>();
+}
+
+/// (A, B, D) -> (B, 1, A, D): decoder steps become the queries of each batch, and back.
+grid swapped(const grid& g) {
+  return {g.rows, 1, g.batches, g.cols, reordered({1, g.batches, g.rows, g.cols, g.values}).values};
+}
+
+produced three_dimensional(const grid& g, double bound) {
+  return {{g.batches, g.rows, g.cols}, g.values, bound};
+}
+
+/// The parameters of v·tanh(q W_q + k W_k + b); b may be empty.
+template <class T>
+struct additive_parameters {
+  matrix<T> Wq, Wk;
+  row<T> v, b;
+
+  score_size size(const head_problem<T>& p) const {
+    const auto norm = [](const auto& X) { return X.template cast<double>().norm(); };
+    const double reach = dot_magnitude(p.Q, matrix<T>::Ones(1, 1)) * norm(Wq) +
+                         dot_magnitude(p.K, matrix<T>::Ones(1, 1)) * norm(Wk) + norm(b);
+    return {(1 + reach) * v.template cast<double>().cwiseAbs().sum(), Wq.rows() + v.cols()};
+  }
+  softlook::bahdanau_attention<T> decoder() const {
+    if (b.size() == 0) return softlook::bahdanau_attention<T>(Wq, Wk, v);
+    return softlook::bahdanau_attention<T>(Wq, Wk, v, b);
+  }
+};
+
+/// A decoder that holds its parameters, as a model uses it: the automatic mode of these adapters.
+template <class T, class Decoder>
+head_answer<T> decode(const mode& m, const head_problem<T>& p, Decoder decoder, index length) {
+  if (m.single_precision && !says_something(p.bounds())) throw beyond_float();
+  decoder.set_memory(p.K, p.V, length);
+  head_answer<T> answer{matrix<T>(p.Q.rows(), p.V.cols()), matrix<T>::Zero(p.Q.rows(), 1),
+                        {matrix<T>(p.Q.rows(), p.K.rows())}};
+  for (index i = 0; i < p.Q.rows(); ++i) {
+    const auto step = decoder.step(p.Q.row(i), m.options(p.scale));
+    answer.output.row(i) = step.context;
+    answer.weights[0].row(i) = step.weights;
+  }
+  return answer;
+}
+
+template <class T>
+head_answer<T> attend_additive(const mode& m, head_problem<T>& p, const additive_parameters<T>& w,
+                               std::optional<index> length) {
+  p.size = w.size(p);
+  if (m.how == mode::path::automatic)
+    return decode(m, p, w.decoder(), length.value_or(p.K.rows()));
+  const auto masked = [&](const auto& score) {
+    return length ? attend(m, p, score, masks::padding{.length = *length}) : attend(m, p, score);
+  };
+  if (w.b.size() == 0) return masked(scores::additive(w.Wq, w.Wk, w.v));
+  return masked(scores::additive(w.Wq, w.Wk, w.v, w.b));
+}
+
+template <class T>
+head_answer<T> attend_general(const mode& m, head_problem<T>& p, const matrix<T>& W,
+                              std::optional<index> length) {
+  const double norm = W.template cast<double>().norm() * std::abs(p.scale.value_or(1));
+  p.size = {norm * dot_magnitude(p.Q, p.K), W.rows() + W.cols()};
+  if (m.how == mode::path::automatic)
+    return decode(m, p, softlook::luong_attention<T>::general(W), length.value_or(p.K.rows()));
+  const scores::general score(W);
+  return length ? attend(m, p, score, masks::padding{.length = *length}) : attend(m, p, score);
+}
+
+template <class T>
+head_answer<T> attend_dot(const mode& m, head_problem<T>& p, std::optional<index> length) {
+  p.size = {dot_magnitude(p.Q, p.K), p.Q.cols()};
+  if (m.how == mode::path::automatic)
+    return decode(m, p, softlook::luong_attention<T>::dot(), length.value_or(p.K.rows()));
+  return length ? attend(m, p, scores::dot{}, masks::padding{.length = *length})
+                : attend(m, p, scores::dot{});
+}
+
+std::vector<std::optional<index>> memory_lengths(const case_file& c, const char* name,
+                                                 const grid& memory) {
+  std::vector<std::optional<index>> lengths(static_cast<std::size_t>(memory.batches));
+  if (!c.has_input(name)) return lengths;
+  const auto given = lengths_of(c, c.input(name), memory.batches, memory.rows);
+  for (std::size_t b = 0; b < given.size(); ++b) lengths[b] = given[b];
+  return lengths;
+}
+
+/// TensorFlow Addons sets memory past its length to zero; this shows in its keys only.
+grid zeroed(grid memory, const std::vector<std::optional<index>>& lengths) {
+  for (index b = 0; b < memory.batches; ++b) {
+    const index length = lengths[static_cast<std::size_t>(b)].value_or(memory.rows);
+    std::fill_n(memory.slice(b, 0) + length * memory.cols, (memory.rows - length) * memory.cols, 0.0);
+  }
+  return memory;
+}
+
+template <class T>
+attention_answer tfa_answer(const case_file& c, const mode& m, const attention_call& call,
+                            const std::vector<std::optional<index>>& lengths) {
+  const matrix<T> Wk = weight_matrix<T>(c, "memory_layer_kernel");
+  const bool bahdanau = c.has_weight("attention_v");
+  additive_parameters<T> w;
+  const matrix<T> W = Wk.transpose();
+  if (bahdanau) {
+    w.Wq = weight_matrix<T>(c, "query_layer_kernel");
+    w.Wk = Wk;
+    w.v = weight_row<T>(c, "attention_v");
+    if (c.has_weight("attention_g"))
+      w.v = softlook::weight_norm(w.v, static_cast<T>(c.weight("attention_g", 0).values[0]));
+    if (c.has_weight("attention_b")) w.b = weight_row<T>(c, "attention_b");
+  }
+  return for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index) {
+    const auto length = lengths[static_cast<std::size_t>(b)];
+    return bahdanau ? attend_additive(m, p, w, length) : attend_general(m, p, W, length);
+  });
+}
+
+/// Rows [cell_output, context] through the layer that follows attention in the suite's decoder.
+grid beside(const grid& left, const grid& right) {
+  grid g = grid::zeros(left.batches, 1, left.rows, left.cols + right.cols);
+  for (index b = 0; b < g.batches; ++b) {
+    matrix<double> X(g.rows, g.cols);
+    X << left.head<double>(b, 0), right.head<double>(b, 0);
+    g.set_head<double>(b, 0, X);
+  }
+  return g;
+}
+
+outputs tfa(const case_file& c, const mode& m) {
+  if (c.text("probability_fn", "softmax") != "softmax")
+    throw unsupported("hard attention is not in the library yet");
+  const bool step = c.has_input("cell_output");
+  const grid queries = swapped(grid_of_batch(c, c.input(step ? "cell_output" : "queries", 3)));
+  const grid memory = grid_of_batch(c, c.input(step ? "memory_masked" : "memory", 3));
+  const auto lengths = memory_lengths(c, "memory_sequence_length", memory);
+  attention_call call;
+  call.Q = queries;
+  call.K = call.V = memory;
+  call.wants_weights = true;
+  if (c.has_weight("scale_weight")) call.scale = c.weight("scale_weight", 0).values[0];
+  const attention_answer a = m.single_precision ? tfa_answer<float>(c, m, call, lengths)
+                                                : tfa_answer<double>(c, m, call, lengths);
+  outputs out;
+  const projection keys = {weight_matrix<double>(c, "memory_layer_kernel"),
+                           Eigen::RowVectorXd::Zero(c.weight("memory_layer_kernel", 2).shape[1])};
+  out["keys"] = three_dimensional(project(c, zeroed(memory, lengths), keys), 0);
+  out["alignments"] = three_dimensional(swapped(a.weights), a.bounds.weights);
+  if (!step) {
+    out["context"] = three_dimensional(swapped(a.output), a.bounds.output);
+  } else if (!c.has_weight("attention_layer_kernel")) {
+    out["attention"] = three_dimensional(swapped(a.output), a.bounds.output);
+  } else {
+    const matrix<double> W = weight_matrix<double>(c, "attention_layer_kernel");
+    const projection layer = {W, Eigen::RowVectorXd::Zero(W.cols())};
+    out["attention"] = three_dimensional(swapped(project(c, beside(queries, a.output), layer)),
+                                         projected_error(a.bounds.output, W));
+  }
+  return out;
+}
+
+template <class T>
+attention_answer onmt_answer(const case_file& c, const mode& m, const attention_call& call,
+                             const std::vector<std::optional<index>>& lengths) {
+  const std::string type = c.text("attn_type");
+  additive_parameters<T> w;
+  matrix<T> W;
+  if (type == "general") {
+    W = weight_matrix<T>(c, "linear_in.weight").transpose();
+  } else if (type == "mlp") {
+    w.Wq = weight_matrix<T>(c, "linear_query.weight").transpose();
+    w.Wk = weight_matrix<T>(c, "linear_context.weight").transpose();
+    w.v = weight_row<T>(c, "v.weight");
+    w.b = weight_row<T>(c, "linear_query.bias");
+  } else if (type != "dot") {
+    throw unsupported("unknown attn_type " + type);
+  }
+  return for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index) {
+    const auto length = lengths[static_cast<std::size_t>(b)];
+    if (type == "general") return attend_general(m, p, W, length);
+    if (type == "mlp") return attend_additive(m, p, w, length);
+    return attend_dot(m, p, length);
+  });
+}
+
+/// attn_h = tanh(W_out [context; q]), for mlp W_out [context; q] + b.
+outputs onmt(const case_file& c, const mode& m) {
+  if (c.text("attn_func") != "softmax") throw unsupported("sparsemax is not in the library yet");
+  tensor query = c.input("query");
+  const bool one_step = query.rank() == 2;
+  if (one_step) query.shape = {query.shape[0], 1, query.shape[1]};
+  attention_call call;
+  call.Q = grid_of_batch(c, query);
+  call.K = call.V = grid_of_batch(c, c.input("memory", 3));
+  call.wants_weights = true;
+  const auto lengths = memory_lengths(c, "src_len", call.K);
+  const attention_answer a = m.single_precision ? onmt_answer<float>(c, m, call, lengths)
+                                                : onmt_answer<double>(c, m, call, lengths);
+  const bool mlp = c.text("attn_type") == "mlp";
+  const projection W = linear(c, "linear_out.weight", mlp ? "linear_out.bias" : "");
+  grid h = project(c, beside(a.output, call.Q), W);
+  if (!mlp)
+    for (double& x : h.values) x = std::tanh(x);
+  outputs out;
+  out["attn_h"] = three_dimensional(h, projected_error(a.bounds.output, W.W));
+  out["align_vectors"] = three_dimensional(a.weights, a.bounds.weights);
+  if (one_step) {
+    out["attn_h"].shape = {h.batches, h.cols};
+    out["align_vectors"].shape = {a.weights.batches, a.weights.cols};
+  }
+  return out;
+}
+
+/// AllenNLP's similarity functions: scores, or weights when `normalize` is set.
+template <class T>
+outputs allennlp_scores(const case_file& c, const mode& m) {
+  const bool vector = c.has_input("vector");
+  tensor first = c.input(vector ? "vector" : "matrix_1", vector ? 2 : 3);
+  if (vector) first.shape = {first.shape[0], 1, first.shape[1]};
+  const grid Q = grid_of_batch(c, first);
+  const grid K = grid_of_batch(c, c.input(vector ? "matrix" : "matrix_2", 3));
+  require(c, Q.batches == K.batches, "the two inputs differ in batches");
+  grid result = grid::zeros(Q.batches, 1, Q.rows, K.rows);
+  error_bounds bounds;
+  for (index b = 0; b < Q.batches; ++b) {
+    head_problem<T> p;
+    p.Q = Q.head<T>(b, 0);
+    p.K = p.V = K.head<T>(b, 0);
+    const auto set = [&](const auto&... policies) {
+      bounds = worst(bounds, p.bounds());
+      result.set_head<T>(b, 0, c.flag("normalize")
+                                   ? attend(m, p, policies...).weights[0]
+                                   : attend_scores(m, p, softlook::stage::biased, policies...)[0]);
+    };
+    if (c.op.rfind("allennlp.Additive", 0) == 0) {
+      additive_parameters<T> w = {weight_matrix<T>(c, "w_matrix"), weight_matrix<T>(c, "u_matrix"),
+                                  weight_row<T>(c, "v_vector"), row<T>()};
+      p.size = w.size(p);
+      set(scores::additive(w.Wq, w.Wk, w.v));
+    } else if (c.op.rfind("allennlp.Bilinear", 0) == 0) {
+      const matrix<T> W = weight_matrix<T>(c, "weight_matrix");
+      const matrix<T> bias = matrix<T>::Constant(1, p.K.rows(), weight_row<T>(c, "bias")(0));
+      p.size = {W.template cast<double>().norm() * dot_magnitude(p.Q, p.K), W.rows() + W.cols()};
+      p.added = finite_magnitude(bias);
+      set(scores::general(W), softlook::transforms::bias(bias));
+    } else if (c.op.rfind("allennlp.Cosine", 0) == 0) {
+      p.size = {1, p.Q.cols()};
+      set(scores::cosine{});
+    } else {
+      const auto features = static_cast<double>(p.Q.cols());
+      p.scale = 1 / std::sqrt(c.number("scaling_factor", features));
+      set(scores::scaled_dot{});
+    }
+  }
+  const double bound = c.flag("normalize") ? bounds.weights : bounds.scores;
+  produced output = three_dimensional(result, bound);
+  if (vector) output.shape = {result.batches, result.cols};
+  return {{"output", output}};
+}
+
+outputs allennlp(const case_file& c, const mode& m) {
+  if (c.flag("use_input_biases")) throw unsupported("input biases");
+  return m.single_precision ? allennlp_scores<float>(c, m) : allennlp_scores<double>(c, m);
+}
+
+/// Decomposable attention's attend step: the projected sentences look at each other.
+outputs decomposable_attend(const case_file& c, const mode& m) {
+  const grid premise = grid_of_batch(c, c.input("premise", 3));
+  const grid hypothesis = grid_of_batch(c, c.input("hypothesis", 3));
+  attention_call call;
+  call.Q = grid_of_batch(c, c.input("projected_premise", 3));
+  call.K = grid_of_batch(c, c.input("projected_hypothesis", 3));
+  call.V = hypothesis;
+  call.scale = 1;
+  call.wants_weights = true;
+  call.wants_scores = softlook::stage::raw;
+  call.allowed = key_mask(c, c.input("hypothesis_mask"), call.Q.batches, hypothesis.rows);
+  const attention_answer to_hypothesis = run(m, call);
+  std::swap(call.Q, call.K);
+  call.V = premise;
+  call.wants_scores.reset();
+  call.allowed = key_mask(c, c.input("premise_mask"), call.Q.batches, premise.rows);
+  const attention_answer to_premise = run(m, call);
+
+  outputs out;
+  const error_bounds &first = to_hypothesis.bounds, &second = to_premise.bounds;
+  out["similarity"] = three_dimensional(to_hypothesis.scores, first.scores);
+  out["p2h_attention"] = three_dimensional(to_hypothesis.weights, first.weights);
+  out["h2p_attention"] = three_dimensional(to_premise.weights, second.weights);
+  out["attended_hypothesis"] = three_dimensional(to_hypothesis.output, first.output);
+  out["attended_premise"] = three_dimensional(to_premise.output, second.output);
+  return out;
+}
+
+}  // namespace
+
+void add_seq2seq_adapters(adapter_table& table) {
+  table["tfa.BahdanauAttention"] = tfa;
+  table["tfa.LuongAttention"] = tfa;
+  table["tfa.AttentionStep.BahdanauAttention"] = tfa;
+  table["tfa.AttentionStep.LuongAttention"] = tfa;
+  table["onmt.GlobalAttention"] = onmt;
+  table["allennlp.decomposable_attend"] = decomposable_attend;
+  for (const char* op : {"AdditiveAttention", "BilinearAttention", "BilinearMatrixAttention",
+                         "CosineAttention", "CosineMatrixAttention", "ScaledDotProductAttention",
+                         "ScaledDotProductMatrixAttention"})
+    table[std::string("allennlp.") + op] = allennlp;
+}
+
+}  // namespace conformance

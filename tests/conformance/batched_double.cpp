@@ -1,0 +1,3 @@
+#include "batched.inl"
+
+template conformance::attention_answer conformance::run<double>(const mode&, const attention_call&);

@@ -1,0 +1,110 @@
+#include "runner.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <optional>
+
+#include "compare.hpp"
+
+namespace conformance {
+namespace {
+
+bool uses_half(const case_file& c) {
+  const auto half = [](const auto& named) { return named.second.is_half(); };
+  return std::any_of(c.inputs.begin(), c.inputs.end(), half) ||
+         std::any_of(c.weights.begin(), c.weights.end(), half);
+}
+
+/// Passed when all modes agree with the case.
+void check_case(const case_file& c, adapter solve, const std::vector<mode>& modes, verdict& v) {
+  v.outcome = status::passed;
+  for (const mode& m : modes) {
+    try {
+      const comparison result = compare(c, solve(c, m), m);
+      v.unchecked_gradients = result.unchecked_gradients;
+      if (result.difference.empty()) continue;
+      v.outcome = status::failed;
+      v.reason = name_of(m) + ": " + result.difference;
+      return;
+    } catch (const beyond_float&) {
+      ++v.left_out_float_runs;
+    }
+  }
+}
+
+/// A case that each library may answer in its own way never passes: it differs, by a convention
+/// with a name, or it is skipped although ours agrees. Our paths must still agree with each other;
+/// in double, because what is left open is often what rounding decides.
+void check_own_convention(const case_file& c, adapter solve, const std::vector<mode>& modes,
+                          verdict& v) {
+  std::optional<outputs> first;
+  bool differs = false;
+  for (const mode& m : modes) {
+    if (m.single_precision) continue;
+    const outputs now = solve(c, m);
+    differs = differs || !compare(c, now, m).difference.empty();
+    const std::string split = first ? compare_runs(c, *first, now) : "";
+    if (!first) first = now;
+    if (split.empty()) continue;
+    v.outcome = status::failed;
+    v.reason = name_of(m) + ": " + split;
+    return;
+  }
+  v.outcome = differs ? status::differs : status::skipped;
+  v.reason = convention_of(c);
+  if (!differs) v.reason = "implementation defined, and ours agrees: " + v.reason;
+}
+
+void judge(const case_file& c, const adapter_table& table, const std::vector<mode>& modes,
+           verdict& v) {
+  const auto found = table.find(c.op);
+  if (uses_half(c)) throw unsupported("half precision is not in the library yet");
+  if (found == table.end()) throw unsupported(missing_reason(c.op));
+  if (c.implementation_defined())
+    check_own_convention(c, found->second, modes, v);
+  else
+    check_case(c, found->second, modes, v);
+}
+
+}  // namespace
+
+const char* name_of(status s) {
+  switch (s) {
+    case status::passed: return "passed";
+    case status::failed: return "failed";
+    case status::skipped: return "skipped";
+    case status::differs: break;
+  }
+  return "differs";
+}
+
+std::vector<mode> all_modes() {
+  std::vector<mode> modes;
+  for (const bool single : {false, true})
+    for (const softlook::instruction_set isa : softlook::available_instruction_sets())
+      for (const mode::path how : {mode::path::naive, mode::path::tiled,
+                                   mode::path::smallest_tiles, mode::path::automatic})
+        modes.push_back({how, isa, single});
+  return modes;
+}
+
+verdict run_file(const std::filesystem::path& file, const std::string& name,
+                 const adapter_table& table, const std::vector<mode>& modes) {
+  verdict v;
+  v.file = name;
+  try {
+    judge(read_case(file), table, modes, v);
+  } catch (const unsupported& e) {
+    v.outcome = status::skipped;
+    v.reason = e.what();
+  } catch (const case_error& e) {
+    v.outcome = status::failed;
+    v.reason = e.what();
+  } catch (const std::exception& e) {
+    v.outcome = status::failed;
+    v.reason = file.string() + ":1: " + e.what();
+  }
+  return v;
+}
+
+}  // namespace conformance
