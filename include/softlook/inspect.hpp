@@ -119,7 +119,9 @@ template <dense_expression W>
     auto& row = rows[static_cast<std::size_t>(i)];
     for (index j = 0; j < w.cols(); ++j)
       if (w(i, j) != 0 && !std::isnan(w(i, j))) row.push_back({j, w(i, j)});
-    std::stable_sort(row.begin(), row.end(), [](auto& a, auto& b) { return a.weight > b.weight; });
+    std::sort(row.begin(), row.end(), [](const key_weight& a, const key_weight& b) {
+      return a.weight != b.weight ? a.weight > b.weight : a.key < b.key;
+    });
     if (static_cast<index>(row.size()) > count) row.resize(static_cast<std::size_t>(count));
   }
   return rows;
@@ -179,18 +181,12 @@ using namespace softlook::detail::drawing;
   return p == paint::ascii ? of(ascii) : of(blocks);
 }
 
-[[nodiscard]] inline index widest_number(const Eigen::MatrixXd& w, int decimals) {
-  index most = 0;
-  for (const double x : w.reshaped()) most = std::max(most, columns_of(number(x, decimals)));
-  return most;
-}
-
 /// One map in text. With numbers a column is as wide as its widest text, and names stand above it;
 /// without numbers a cell is two characters, and names are written downwards.
 [[nodiscard]] inline block text_of(const heat_map& map, const scale& s, const style& how) {
   const Eigen::MatrixXd& w = map.weights();
   const bool colours = in_colour(how.paint), numbers = how.decimals >= 0;
-  const index margin = widest(map.queries()) + 1;
+  const index margin = widest(map.queries()) + (numbers && !colours ? 0 : 1);
   const index digits = widest_number(w, how.decimals);
   index cell = 2;
   if (numbers) cell = std::max(digits + (colours ? 2 : 5), widest(map.keys()) + 2);
@@ -217,7 +213,8 @@ using namespace softlook::detail::drawing;
     for (const std::string& line : downwards(map.keys())) add(spaces(margin) + line);
   }
   for (index i = 0; i < w.rows(); ++i) {
-    std::string line = to_the_right(map.queries()[static_cast<std::size_t>(i)], margin - 1) + ' ';
+    std::string line = to_the_right(map.queries()[std::size_t(i)], widest(map.queries()));
+    line += spaces(margin - columns_of(line));
     for (index j = 0; j < w.cols(); ++j) line += drawn(w(i, j));
     out.lines.push_back(line + spaces(out.width - margin - cell * w.cols()));
   }
@@ -232,7 +229,8 @@ using namespace softlook::detail::drawing;
     bar += in_colour(how.paint) ? on_ground(shade, colour_of(x, s), how.paint == paint::ansi256)
                                 : shade;
   }
-  return number(s.lowest, 2) + " [" + bar + "] " + number(s.highest, 2) + '\n';
+  return number(s.lowest, s.decimals()) + " [" + bar + "] " + number(s.highest, s.decimals()) +
+         '\n';
 }
 
 /// Where the parts of a picture are, in pixels. All maps of a picture have the same frame.
@@ -269,12 +267,14 @@ struct frame {
 
 [[nodiscard]] inline std::string names_of(const heat_map& map, const frame& f) {
   std::string out;
-  const index step = index(std::ceil(13 / f.cell));  // names do not run into each other
+  // Where cells are small only every so many get a name, so that names do not run into each other.
+  const index row_step = index(std::ceil(13 / f.cell));
+  const index col_step = index(std::ceil((f.slanted ? 18 : 13) / f.cell));
   const auto middle = [&f](index k) { return (double(k) + 0.5) * f.cell; };
-  for (index i = 0; i < map.weights().rows(); i += step)
+  for (index i = 0; i < map.weights().rows(); i += row_step)
     out += text_at(f.left - 7, f.top + middle(i) + 4.5, map.queries()[std::size_t(i)],
                    " text-anchor=\"end\"");
-  for (index j = 0; j < map.weights().cols(); j += step) {
+  for (index j = 0; j < map.weights().cols(); j += col_step) {
     const double x = f.left + middle(j), y = f.top - 7;
     const std::string turned = " transform=\"rotate(-45 " + px(x + 3) + " " + px(y) + ")\"";
     out += f.slanted ? text_at(x + 3, y, map.keys()[std::size_t(j)], turned)
@@ -304,16 +304,17 @@ struct frame {
   return out;
 }
 
-/// The colour scale, and what the colours of non-finite numbers mean if there are any.
-[[nodiscard]] inline std::string legend_svg(double x, double y, std::span<const heat_map> maps,
+/// The colour scale, and what the colours of non-finite numbers mean if there are any; y moves down
+/// to where the legend ends.
+[[nodiscard]] inline std::string legend_svg(double x, double& y, std::span<const heat_map> maps,
                                             const scale& s) {
   constexpr int steps = 60;
   std::string out;
   for (int k = 0; k < steps; ++k) out += box(x, y + 2 * k, 14, 2, viridis(1 - (k + 0.5) / steps));
   for (const double t : {0.0, 0.5, 1.0})
     out += text_at(x + 20, y + 2 * steps * (1 - t) + 4.5,
-                   number(s.lowest + t * (s.highest - s.lowest), 2));
-  y += 2 * steps + 16;
+                   number(s.lowest + t * (s.highest - s.lowest), s.decimals()));
+  y += 2 * steps + 12;
   constexpr double infinity = std::numeric_limits<double>::infinity();
   for (const double x0 : {std::numeric_limits<double>::quiet_NaN(), infinity, -infinity}) {
     const auto same = [x0](double w) { return std::isnan(x0) ? std::isnan(w) : w == x0; };
@@ -362,9 +363,10 @@ struct frame {
     right = std::max(right, x + f.width);
     bottom = std::max(bottom, y + f.height);
   }
-  body += detail::legend_svg(right + between, border + f.top, maps, s);
+  double legend_end = border + f.top;
+  body += detail::legend_svg(right + between, legend_end, maps, s);
   const std::string width = detail::px(right + between + legend);
-  const std::string height = detail::px(std::max(bottom, border + f.top + 196) + border);
+  const std::string height = detail::px(std::max(bottom, legend_end) + border);
   return "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + width + "\" height=\"" + height +
          "\" viewBox=\"0 0 " + width + " " + height +
          "\" font-family=\"sans-serif\" font-size=\"13\" shape-rendering=\"crispEdges\">\n"

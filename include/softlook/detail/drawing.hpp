@@ -1,5 +1,6 @@
 #pragma once
 
+#include <Eigen/Core>
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -121,6 +122,12 @@ namespace detail::drawing {
   return most;
 }
 
+[[nodiscard]] inline index widest_number(const Eigen::MatrixXd& w, int decimals) {
+  index most = 0;
+  for (const double x : w.reshaped()) most = std::max(most, columns_of(number(x, decimals)));
+  return most;
+}
+
 /// Names written downwards, ending at the same line.
 [[nodiscard]] inline std::vector<std::string> downwards(const std::vector<std::string>& names) {
   std::vector<std::vector<std::string>> letters;
@@ -207,6 +214,10 @@ struct scale {
   [[nodiscard]] double operator()(double x) const {
     const double all = highest / 2 - lowest / 2;
     return all > 0 ? std::clamp((x / 2 - lowest / 2) / all, 0.0, 1.0) : 0.0;
+  }
+  /// Decimals that tell its ends and its middle apart.
+  [[nodiscard]] int decimals() const {
+    return static_cast<int>(std::clamp(1 - std::floor(std::log10(highest - lowest)), 2.0, 17.0));
   }
 };
 

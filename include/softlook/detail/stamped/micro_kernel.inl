@@ -33,7 +33,10 @@ __attribute__((noinline)) inline void micro_kernel(const T* __restrict A, const 
     for (int r = 0; r < Rows; ++r) {
       const vec<T> a = spread(A[r]);
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) sum[r][v] = fused(a, b[v], sum[r][v]);
+      for (int v = 0; v < Vectors; ++v) {
+        sum[r][v] = fused(a, b[v], sum[r][v]);
+        keep_order(sum[r][v]);
+      }
     }
     A += Rows;
     B += width;

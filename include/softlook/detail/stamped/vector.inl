@@ -165,6 +165,16 @@ SOFTLOOK_ALWAYS_INLINE bool any_greater(V a, V b) {
 
 #endif
 
+/// What follows waits for x. With 16 registers a 4×3 tile needs every one of them; clang loads the
+/// next broadcast before the last use of this one, is a register short, and copies the accumulators
+/// around in the loop, which halves its speed.
+template <class V>
+SOFTLOOK_ALWAYS_INLINE void keep_order([[maybe_unused]] V& x) {
+#if defined(__clang__) && SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES <= 32
+  __asm__ volatile("" : "+x"(x) : : "memory");
+#endif
+}
+
 // larger(a, b) is b when either is NaN: put the operand whose NaN must survive second.
 
 /// condition ? a : b, lane by lane.
