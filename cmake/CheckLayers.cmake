@@ -18,7 +18,10 @@ set(layers
   "2.00 detail/stamped/[a-z_]+"
   "2.10 detail/(kernel_args|drawing)"
   "2.20 detail/dispatch"
-  "2.30 detail/[a-z_]+"
+  "2.30 detail/(materialised|plan|tasks)"
+  "2.40 detail/forward"
+  "2.50 detail/call"
+  "2.60 detail/decoder"
   "3.00 (attention|additive|multiplicative|linear|hard|local|decode|gradients|positional|decomposable)"
   "4.00 (multi_head|seq2seq|vision|inspect)"
   "5.00 transformer"
@@ -81,7 +84,11 @@ foreach(file IN LISTS files)
     if(target_rank STREQUAL "")
       continue()  # reported when its own turn comes
     endif()
-    if(NOT target_rank LESS rank)
+    # The kernels know what a policy is, never which one; call.hpp names the defaults.
+    if(file MATCHES "^detail/" AND NOT file STREQUAL "detail/call.hpp"
+       AND target MATCHES "^(mask|score|exec)/")
+      fault("softlook/${file}: detail/ names a concrete policy, softlook/${target}")
+    elseif(NOT target_rank LESS rank)
       fault("softlook/${file} (layer ${rank}) includes softlook/${target} (layer ${target_rank})")
     endif()
   endforeach()
