@@ -69,24 +69,21 @@ template <class T>
 attention_answer additive(const mode& m, const keras_inputs& in, const row<T>& v,
                           std::optional<double> factor) {
   const attention_call& call = in.call;
+  // Combinations that no case has would each be kernels to compile.
+  if (call.allowed && (in.causal || factor)) throw unsupported("additive scores with these masks");
+  if (in.causal && factor) throw unsupported("additive scores with these masks");
   const index d = call.Q.cols;
   const matrix<T> W = matrix<T>::Identity(d, d) * static_cast<T>(factor.value_or(1));
   return for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index h) {
     const double inside = factor ? std::abs(*factor) : 1;
     const double reach = inside * (finite_magnitude(p.Q) + finite_magnitude(p.K));
     p.size = {(1 + reach) * v.template cast<double>().cwiseAbs().sum(), d};
-    const bool_matrix allowed = call.allowed
-                                    ? bool_matrix((call.allowed->head<double>(b, h).array() != 0))
-                                    : bool_matrix::Constant(1, 1, true);
-    const auto with_mask = [&](const auto& score) {
-      if (in.causal && call.allowed)
-        return attend(m, p, score, masks::causal_top_left{} & masks::dense(allowed));
-      if (in.causal) return attend(m, p, score, masks::causal_top_left{});
-      if (call.allowed) return attend(m, p, score, masks::dense(allowed));
-      return attend(m, p, score);
-    };
-    if (factor) return with_mask(scores::additive(W, W, v));
-    return with_mask(scores::additive_projected(v));
+    if (factor) return attend(m, p, scores::additive(W, W, v));
+    const scores::additive_projected score(v);
+    if (in.causal) return attend(m, p, score, masks::causal_top_left{});
+    if (!call.allowed) return attend(m, p, score);
+    const bool_matrix allowed = (call.allowed->head<double>(b, h).array() != 0).matrix();
+    return attend(m, p, score, masks::dense(allowed));
   });
 }
 

@@ -13,7 +13,7 @@ namespace conformance {
 
 /// One of the ways in which every case is computed.
 struct mode {
-  enum class path { naive, tiled, smallest_tiles, automatic };
+  enum class path { naive, tiled, smallest_tiles, few_queries, automatic };
   path how = path::naive;
   softlook::instruction_set isa = softlook::instruction_set::baseline;
   bool single_precision = false;
@@ -24,6 +24,7 @@ struct mode {
     o.isa = isa;
     if (how == path::naive) o.kernel = softlook::kernel::naive;
     if (how == path::tiled || how == path::smallest_tiles) o.kernel = softlook::kernel::tiled;
+    if (how == path::few_queries) o.kernel = softlook::kernel::few_queries;
     if (how == path::smallest_tiles) o.tile = softlook::tile_shape{.keys = 1, .query_tiles = 1};
     return o;
   }
@@ -87,7 +88,8 @@ head_answer<T> attend_one_head(const mode& m, const head_problem<T>& p, const Po
                          ? softlook::flash_attention_with_log_sum_exp(p.Q, p.K, p.V, policies..., o)
                          : softlook::attention_with_log_sum_exp(p.Q, p.K, p.V, policies..., o);
   head_answer<T> answer{state.output, state.log_sum_exp, {}};
-  if (m.how == mode::path::automatic) answer.output = softlook::attention(p.Q, p.K, p.V, policies..., o);
+  if (m.how == mode::path::automatic)
+    answer.output = softlook::attention(p.Q, p.K, p.V, policies..., o);
   if (p.wants_weights)
     answer.weights = {softlook::attention_weights(p.Q, p.K, policies..., o)};
   return answer;

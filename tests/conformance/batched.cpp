@@ -27,6 +27,7 @@ std::string name_of(const mode& m) {
     case mode::path::naive: text += "naive"; break;
     case mode::path::tiled: text += "tiled"; break;
     case mode::path::smallest_tiles: text += "smallest tiles"; break;
+    case mode::path::few_queries: text += "few queries"; break;
     case mode::path::automatic: text += "auto"; break;
   }
   return text + " " + softlook::name_of(m.isa);

@@ -83,7 +83,8 @@ std::vector<mode> all_modes() {
   for (const bool single : {false, true})
     for (const softlook::instruction_set isa : softlook::available_instruction_sets())
       for (const mode::path how : {mode::path::naive, mode::path::tiled,
-                                   mode::path::smallest_tiles, mode::path::automatic})
+                                   mode::path::smallest_tiles, mode::path::few_queries,
+                                   mode::path::automatic})
         modes.push_back({how, isa, single});
   return modes;
 }
