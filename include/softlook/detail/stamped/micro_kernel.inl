@@ -3,7 +3,8 @@
 // A is packed depth-major, Rows scalars a step, each broadcast; B is depth × width, width = Vectors
 // vectors. Per step: Vectors loads and Rows broadcasts for Rows·Vectors FMAs (8×3: 11 loads for 24
 // FMAs, so two load ports keep two FMA units busy). The loops are unrolled by pragma because -O2
-// does not, and accumulators that are not in registers cost half of the speed.
+// does not, and accumulators that are not in registers cost half of the speed. depth ≥ 1: a loop that
+// may not run at all makes gcc copy every accumulator on the way out.
 
 enum class start { from_zero, add, rescale };
 
@@ -24,8 +25,10 @@ __attribute__((noinline)) inline void micro_kernel(const T* __restrict A, const 
       else
         sum[r][v] = load(C + r * width + v * lanes<T>) * load(correction + v * lanes<T>);
     }
-#pragma GCC unroll 1
-  for (index k = 0; k < depth; ++k) {
+#if defined(__clang__)
+#pragma clang loop unroll(disable)
+#endif
+  do {
     vec<T> b[Vectors];
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) b[v] = load(B + v * lanes<T>);
@@ -40,9 +43,18 @@ __attribute__((noinline)) inline void micro_kernel(const T* __restrict A, const 
     }
     A += Rows;
     B += width;
-  }
+  } while (--depth > 0);
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) store(C + r * width + v * lanes<T>, sum[r][v]);
+}
+
+/// tile_rows × width products of a packed panel and packed lanes; rows without features give zeros.
+template <class T, int Vectors>
+SOFTLOOK_ALWAYS_INLINE void product_panel(const T* panel, const T* wide, index depth, T* out) {
+  if (depth > 0)
+    micro_kernel<T, tile_rows, Vectors, start::from_zero>(panel, wide, out, depth, nullptr);
+  else
+    for (int x = 0; x < tile_rows * Vectors; ++x) store(out + x * lanes<T>, vec<T>{});
 }

@@ -2,9 +2,6 @@
 // softmax for each lane. Everything is vertical: no lane ever looks at another.
 //   \see Milakov and Gimelshein, 2018; Dao et al., "FlashAttention", 2022, algorithm 1.
 
-template <class T>
-inline constexpr T infinity = sizeof(T) == 4 ? T(__builtin_inff()) : T(__builtin_inf());
-
 /// top = max(top, S over its rows); a NaN score is passed over here and returns through the sum.
 template <class T, int Vectors>
 SOFTLOOK_ALWAYS_INLINE void raise_to_maximum(const T* S, index rows, vec<T> (&top)[Vectors]) {

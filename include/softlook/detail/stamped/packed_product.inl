@@ -4,8 +4,7 @@
 template <class T, int Vectors>
 inline void product_columns(const T* columns, index count, const T* rows, index depth, T* tile) {
   for (index c = 0; c < count; c += tile_rows)
-    micro_kernel<T, tile_rows, Vectors, start::from_zero>(
-        columns + c * depth, rows, tile + c * Vectors * lanes<T>, depth, nullptr);
+    product_panel<T, Vectors>(columns + c * depth, rows, depth, tile + c * Vectors * lanes<T>);
 }
 
 /// Rows [rows.begin, rows.end) of C. Scratch: a register tile of rows, a block of packed columns and

@@ -28,7 +28,7 @@ struct additive_panel {
   T* raw = nullptr;
   T* exponential = nullptr;  // e^{2x}
   T* tangent = nullptr;      // tanh x
-  T* largest = nullptr;      // of each vector; NaN if it holds one
+  T* largest = nullptr;      // of each vector; infinite if it holds a NaN
   index size = 0;            // depth · width, a whole number of vectors or not
   T least = 0;               // of `largest`
   T most = 0;
@@ -70,21 +70,23 @@ inline void begin_panel(additive_panel<T>& p, index depth, index width, index us
   p.size = depth * width;
   p.has_exponential = p.has_tangent = false;
   for (index w = 0; w < used; ++w) {
-    bits most = 0;  // as an integer a NaN is larger than any number
+    bits most = 0;  // as integers, magnitudes keep their order and a NaN lies above infinity
     for (index c = 0; c < depth; ++c) {
       bits x;
       __builtin_memcpy(&x, p.raw + c * width + w, sizeof x);
       x &= ~(bits(1) << (8 * sizeof(bits) - 1));
       most = x > most ? x : most;
     }
-    __builtin_memcpy(p.largest + w, &most, sizeof most);
+    T size;
+    __builtin_memcpy(&size, &most, sizeof size);
+    p.largest[w] = size == size ? size : infinity<T>;
   }
   for (index w = used; w < width; ++w) p.largest[w] = p.largest[0];
   p.least = p.most = p.largest[0];
   for (index w = 1; w < used; ++w) {
     const T x = p.largest[w];
     p.least = x < p.least ? x : p.least;
-    p.most = x <= p.most ? p.most : x;
+    p.most = x > p.most ? x : p.most;
   }
 }
 

@@ -87,8 +87,7 @@ inline void fill_scores(const forward_args<T>& a, query_tile<T>& q, key_tile<T>&
       additive_scores<T, Vectors>(k.additive[r / tile_rows], q.additive, a.v.data, a.Q.cols, count,
                                   panel);
     else
-      micro_kernel<T, tile_rows, Vectors, start::from_zero>(k.keys_packed + r * a.K.cols, q.packed,
-                                                            panel, a.K.cols, nullptr);
+      product_panel<T, Vectors>(k.keys_packed + r * a.K.cols, q.packed, a.K.cols, panel);
     if (a.policy.transforms || here == coverage::partial)
       a.policy.edit_queries(a.policy.policies, panel,
                             {width, std::int32_t(count), Vectors, std::int32_t(first), q.positions,
