@@ -20,8 +20,8 @@ template <dense_expression V>
   return out;
 }
 
-/// Bahdanau's attention as a decoder uses it: parameters held, the memory projected once, then a step
-/// for each query.
+/// Bahdanau's attention as a decoder uses it: parameters held, the memory projected once, then a
+/// step for each query.
 ///   e_ij = v · tanh(s_i W_q + h_j W_k + b),  α_i = softmax(e_i),  c_i = Σ_j α_ij value_j
 ///
 /// \see Bahdanau et al., 2015, Eq. (4)–(6) and appendix A.1.2.
@@ -41,7 +41,7 @@ class bahdanau_attention final : public detail::decoder_memory<T> {
   template <dense_expression A, dense_expression B, dense_expression V, dense_expression C>
   bahdanau_attention(const A& Wq, const B& Wk, const V& v, const C& b)
       : Wq_(Wq), Wk_(Wk), v_(detail::as_column<T>(v)), b_(detail::as_column<T>(b)) {
-    detail::check_scalars<A, B, V, C>();
+    static_assert(detail::check_scalars<A, B, V, C>());
     static_assert(std::is_same_v<detail::scalar_of<A>, T>,
                   "softlook: the parameters must have the scalar type of bahdanau_attention<T>");
     const char* where = "bahdanau_attention";
@@ -58,7 +58,7 @@ class bahdanau_attention final : public detail::decoder_memory<T> {
   /// \throws argument_error  before set_memory(); shape_error unless query.cols() == W_q.rows().
   template <dense_expression Q, class... Ps>
   [[nodiscard]] decoder_step<T> step(const Q& query, const Ps&... policies) const {
-    detail::check_scalars<Q, matrix>();
+    static_assert(detail::check_scalars<Q, matrix>());
     detail::check_sizes("bahdanau_attention::step", "query.cols()", query.cols(), "Wq.rows()",
                         Wq_.rows(), "Wq maps a query to the hidden features");
     const matrix projected = (query.matrix() * Wq_).rowwise() + b_.transpose();

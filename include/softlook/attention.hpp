@@ -19,12 +19,6 @@ SOFTLOOK_NAMESPACE_BEGIN
 
 namespace detail {
 
-template <class Q, class K, class V, class... Ps>
-constexpr void check_types() {
-  check_scalars<Q, K, V>();
-  check_policies<Ps...>();
-}
-
 template <class T>
 [[nodiscard]] mutable_matrix_view<T> column_view(Eigen::Matrix<T, Eigen::Dynamic, 1>& x) {
   return {x.data(), x.rows(), 1, 1, x.rows()};
@@ -32,8 +26,8 @@ template <class T>
 
 /// Runs into O, and into the log-sum-exp if it has data.
 template <class Q, class K, class V, class O, class... Ps>
-void attend(const char* where, std::optional<kernel> forced, const Q& q, const K& k, const V& v, O& o,
-            mutable_matrix_view<scalar_of<Q>> log_sum_exp, const Ps&... policies) {
+void attend(const char* where, std::optional<kernel> forced, const Q& q, const K& k, const V& v,
+            O& o, mutable_matrix_view<scalar_of<Q>> log_sum_exp, const Ps&... policies) {
   using T = scalar_of<Q>;
   const readable<Q> queries(q);
   const readable<K> keys(k);
@@ -63,67 +57,75 @@ template <class Q, class K, class V, class... Ps>
 
 }  // namespace detail
 
-/// Scaled dot-product attention, or any other score:  O = softmax(scale · Q Kᵀ restricted to mask) V.
+/// Scaled dot-product attention, or any other score:  O = softmax(scale · Q Kᵀ restricted to mask)
+/// V.
 ///
 /// \see Vaswani et al., "Attention Is All You Need", 2017, Eq. (1).
 /// Q: n×d, K: m×d, V: m×e -> O: n×e, a dynamic matrix in Q's storage order.
 /// A query that may attend to no key, or whose scores are all −∞, gets a row of zeros.
-/// \param policies  a score (default scaled_dot), transforms (applied as written), a mask, an executor,
+/// \param policies  a score (default scaled_dot), transforms (applied as written), a mask, an
+/// executor,
 ///                  options: in any order, at most one of a kind but transforms.
 /// \throws shape_error  unless K.cols() == Q.cols() (or the score's matrices fit) and
 ///         V.rows() == K.rows(); argument_error for a parameter out of range.
 /// Cost: O(n·m·(d + e)) time; scratch per worker independent of n and m. Never stores n×m.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto attention(const Q& q, const K& k, const V& v, const Ps&... policies) {
-  detail::check_types<Q, K, V, Ps...>();
-  plain_matrix_like<Q> o(q.rows(), v.cols());
-  detail::attend("attention", {}, q, k, v, o, {}, policies...);
-  return o;
+  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+    plain_matrix_like<Q> o(q.rows(), v.cols());
+    detail::attend("attention", {}, q, k, v, o, {}, policies...);
+    return o;
+  }
 }
 
 /// attention() into the caller's n×e matrix, block or map, which is never resized.
 /// \throws argument_error  if O overlaps an input; nothing has been written then.
-template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O, class... Ps>
+template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
+          class... Ps>
 void attention_into(const Q& q, const K& k, const V& v, O&& o, const Ps&... policies) {
-  detail::check_types<Q, K, V, Ps...>();
-  detail::check_scalars<Q, O>();
-  detail::attend("attention_into", {}, q, k, v, o, {}, policies...);
+  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O>()) {
+    detail::attend("attention_into", {}, q, k, v, o, {}, policies...);
+  }
 }
 
-/// attention() and the natural log-sum-exp of each row's scores (scaled, transformed, masked); −∞ for
-/// an empty row.
+/// attention() and the natural log-sum-exp of each row's scores (scaled, transformed, masked); −∞
+/// for an empty row.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto attention_with_log_sum_exp(const Q& q, const K& k, const V& v,
                                               const Ps&... policies) {
-  detail::check_types<Q, K, V, Ps...>();
-  return detail::attend_state("attention_with_log_sum_exp", {}, q, k, v, policies...);
+  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+    return detail::attend_state("attention_with_log_sum_exp", {}, q, k, v, policies...);
+  }
 }
 
 /// attention() by the tiled kernel, whatever the shape.
 /// \see Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2", 2023, algorithm 1.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto flash_attention(const Q& q, const K& k, const V& v, const Ps&... policies) {
-  detail::check_types<Q, K, V, Ps...>();
-  plain_matrix_like<Q> o(q.rows(), v.cols());
-  detail::attend("flash_attention", kernel::tiled, q, k, v, o, {}, policies...);
-  return o;
+  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+    plain_matrix_like<Q> o(q.rows(), v.cols());
+    detail::attend("flash_attention", kernel::tiled, q, k, v, o, {}, policies...);
+    return o;
+  }
 }
 
 /// attention_into() by the tiled kernel.
-template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O, class... Ps>
+template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
+          class... Ps>
 void flash_attention_into(const Q& q, const K& k, const V& v, O&& o, const Ps&... policies) {
-  detail::check_types<Q, K, V, Ps...>();
-  detail::check_scalars<Q, O>();
-  detail::attend("flash_attention_into", kernel::tiled, q, k, v, o, {}, policies...);
+  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O>()) {
+    detail::attend("flash_attention_into", kernel::tiled, q, k, v, o, {}, policies...);
+  }
 }
 
 /// attention_with_log_sum_exp() by the tiled kernel.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto flash_attention_with_log_sum_exp(const Q& q, const K& k, const V& v,
                                                     const Ps&... policies) {
-  detail::check_types<Q, K, V, Ps...>();
-  return detail::attend_state("flash_attention_with_log_sum_exp", kernel::tiled, q, k, v,
-                              policies...);
+  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+    return detail::attend_state("flash_attention_with_log_sum_exp", kernel::tiled, q, k, v,
+                                policies...);
+  }
 }
 
 /// What naive_attention returns: output n×e, weights n×m, log-sum-exp n.
@@ -138,41 +140,43 @@ struct naive_result {
 /// Cost: O(n·m) memory.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto naive_attention(const Q& q, const K& k, const V& v, const Ps&... policies) {
-  detail::check_types<Q, K, V, Ps...>();
-  using T = detail::scalar_of<Q>;
-  using matrix = plain_matrix_like<Q>;
-  const detail::readable<Q> queries(q);
-  const detail::readable<K> keys(k);
-  const detail::readable<V> values(v);
-  naive_result<matrix> result{matrix(q.rows(), v.cols()), {},
-                              typename attention_state<matrix>::vector(q.rows())};
-  detail::forward_call<T> given;
-  given.where = "naive_attention";
-  given.Q = queries.view();
-  given.K = keys.view();
-  given.V = values.view();
-  given.O = detail::writable_view(result.output);
-  given.log_sum_exp = detail::column_view(result.log_sum_exp);
-  detail::sorted_call<T, Ps...> sorted(given, policies...);
-  result.weights = detail::run_weights(sorted.call, sorted.exec(), 0);
-  return result;
+  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+    using T = detail::scalar_of<Q>;
+    using matrix = plain_matrix_like<Q>;
+    const detail::readable<Q> queries(q);
+    const detail::readable<K> keys(k);
+    const detail::readable<V> values(v);
+    naive_result<matrix> result{
+        matrix(q.rows(), v.cols()), {}, typename attention_state<matrix>::vector(q.rows())};
+    detail::forward_call<T> given;
+    given.where = "naive_attention";
+    given.Q = queries.view();
+    given.K = keys.view();
+    given.V = values.view();
+    given.O = detail::writable_view(result.output);
+    given.log_sum_exp = detail::column_view(result.log_sum_exp);
+    detail::sorted_call<T, Ps...> sorted(given, policies...);
+    result.weights = detail::run_weights(sorted.call, sorted.exec(), 0);
+    return result;
+  }
 }
 
 /// softmax(scale · Q Kᵀ restricted to mask): the n×m weights, without values.
 /// A query that may attend to no key gets a row of zeros.
 template <dense_expression Q, dense_expression K, class... Ps>
 [[nodiscard]] auto attention_weights(const Q& q, const K& k, const Ps&... policies) {
-  detail::check_types<Q, K, K, Ps...>();
-  using T = detail::scalar_of<Q>;
-  const detail::readable<Q> queries(q);
-  const detail::readable<K> keys(k);
-  detail::forward_call<T> given;
-  given.where = "attention_weights";
-  given.Q = queries.view();
-  given.K = keys.view();
-  given.V = given.K.columns(0, 0);
-  detail::sorted_call<T, Ps...> sorted(given, policies...);
-  return plain_matrix_like<Q>(detail::run_weights(sorted.call, sorted.exec(), 0));
+  if constexpr (detail::check_types<Q, K, K, Ps...>()) {
+    using T = detail::scalar_of<Q>;
+    const detail::readable<Q> queries(q);
+    const detail::readable<K> keys(k);
+    detail::forward_call<T> given;
+    given.where = "attention_weights";
+    given.Q = queries.view();
+    given.K = keys.view();
+    given.V = given.K.columns(0, 0);
+    detail::sorted_call<T, Ps...> sorted(given, policies...);
+    return plain_matrix_like<Q>(detail::run_weights(sorted.call, sorted.exec(), 0));
+  }
 }
 
 /// Where on their way the scores are looked at:
@@ -210,30 +214,31 @@ template <class... Fs, std::size_t... I>
 /// The n×m scores at a stage; exactly what attention() softens.
 template <dense_expression Q, dense_expression K, class... Ps>
 [[nodiscard]] auto attention_scores(const Q& q, const K& k, stage at, const Ps&... policies) {
-  detail::check_types<Q, K, K, Ps...>();
-  using T = detail::scalar_of<Q>;
-  const detail::readable<Q> queries(q);
-  const detail::readable<K> keys(k);
-  detail::forward_call<T> given;
-  given.where = "attention_scores";
-  given.Q = queries.view();
-  given.K = keys.view();
-  given.V = given.K.columns(0, 0);
-  detail::sorted_call<T, Ps...> sorted(given, policies...);
-  detail::row_major<T> S = detail::run_raw_scores(sorted.call, sorted.exec());
-  const mutable_matrix_view<T> view{S.data(), S.rows(), S.cols(), S.cols(), 1};
-  const problem shape = sorted.call.shape(0);
-  if (at == stage::capped) {
-    const auto capped = detail::first_steps(
-        detail::transforms_of(policies...),
-        std::make_index_sequence<detail::transforms_until_capped<Ps...>()>{});
-    const detail::edits<std::remove_cv_t<decltype(capped)>, masks::none> first{capped, {}};
-    detail::edit_matrix<T, std::remove_cv_t<decltype(first)>>(&first, view, shape, false);
-  } else if (at != stage::raw) {
-    const detail::policy_calls<T>& policy = sorted.call.policy;
-    policy.edit_matrix(policy.policies, view, shape, at == stage::masked);
+  if constexpr (detail::check_types<Q, K, K, Ps...>()) {
+    using T = detail::scalar_of<Q>;
+    const detail::readable<Q> queries(q);
+    const detail::readable<K> keys(k);
+    detail::forward_call<T> given;
+    given.where = "attention_scores";
+    given.Q = queries.view();
+    given.K = keys.view();
+    given.V = given.K.columns(0, 0);
+    detail::sorted_call<T, Ps...> sorted(given, policies...);
+    detail::row_major<T> S = detail::run_raw_scores(sorted.call, sorted.exec());
+    const mutable_matrix_view<T> view{S.data(), S.rows(), S.cols(), S.cols(), 1};
+    const problem shape = sorted.call.shape(0);
+    if (at == stage::capped) {
+      const auto capped =
+          detail::first_steps(detail::transforms_of(policies...),
+                              std::make_index_sequence<detail::transforms_until_capped<Ps...>()>{});
+      const detail::edits<std::remove_cv_t<decltype(capped)>, masks::none> first{capped, {}};
+      detail::edit_matrix<T, std::remove_cv_t<decltype(first)>>(&first, view, shape, false);
+    } else if (at != stage::raw) {
+      const detail::policy_calls<T>& policy = sorted.call.policy;
+      policy.edit_matrix(policy.policies, view, shape, at == stage::masked);
+    }
+    return plain_matrix_like<Q>(S);
   }
-  return plain_matrix_like<Q>(S);
 }
 
 SOFTLOOK_NAMESPACE_END

@@ -160,8 +160,9 @@ using namespace softlook::detail::drawing;
   if (s.highest == s.lowest) s.highest = 1;
   s = {how.lowest.value_or(s.lowest), how.highest.value_or(s.highest)};
   if (!std::isfinite(s.lowest) || !std::isfinite(s.highest) || s.lowest >= s.highest)
-    softlook::detail::raise_argument("inspect", "style.highest", s.highest,
-                                     "it is finite and above style.lowest, " + number(s.lowest, 6));
+    softlook::detail::raise_argument(
+        "inspect", "style.highest", s.highest,
+        joined("it is finite and above style.lowest, ", number(s.lowest, 6)));
   return s;
 }
 
@@ -276,7 +277,7 @@ struct frame {
                    " text-anchor=\"end\"");
   for (index j = 0; j < map.weights().cols(); j += col_step) {
     const double x = f.left + middle(j), y = f.top - 7;
-    const std::string turned = " transform=\"rotate(-45 " + px(x + 3) + " " + px(y) + ")\"";
+    const std::string turned = joined(" transform=\"rotate(-45 ", px(x + 3), ' ', px(y), ")\"");
     out += f.slanted ? text_at(x + 3, y, map.keys()[std::size_t(j)], turned)
                      : text_at(x, y, map.keys()[std::size_t(j)], " text-anchor=\"middle\"");
   }
@@ -338,7 +339,7 @@ struct frame {
     std::vector<detail::block> row;
     for (std::size_t k = first; k < std::min(maps.size(), first + std::size_t(how.per_row)); ++k)
       row.push_back(detail::text_of(maps[k], s, how));
-    out += (first > 0 ? "\n" : "") + detail::beside(row);
+    out += detail::joined(first > 0 ? "\n" : "", detail::beside(row));
   }
   return how.decimals < 0 ? out + detail::legend_text(s, how) : out;
 }
@@ -358,8 +359,8 @@ struct frame {
   for (std::size_t k = 0; k < maps.size(); ++k) {
     const double x = border + double(index(k) % how.per_row) * (f.width + between);
     const double y = border + double(index(k) / how.per_row) * (f.height + between);
-    body += "<g transform=\"translate(" + detail::px(x) + " " + detail::px(y) + ")\">\n" +
-            detail::svg_of(maps[k], f, s, how.decimals) + "</g>\n";
+    body += detail::joined("<g transform=\"translate(", detail::px(x), ' ', detail::px(y), ")\">\n",
+                           detail::svg_of(maps[k], f, s, how.decimals), "</g>\n");
     right = std::max(right, x + f.width);
     bottom = std::max(bottom, y + f.height);
   }

@@ -15,8 +15,8 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// scaled_dot is dot over √d. Weights are softmax(e), the context Σ_j α_j value_j.
 ///
 /// \see Luong et al., "Effective Approaches to Attention-based Neural Machine Translation", 2015,
-///      Eq. (7) and (8). Owns copies of its parameters and of the memory, which `general` and `concat`
-///      project when it is set.
+///      Eq. (7) and (8). Owns copies of its parameters and of the memory, which `general` and
+///      `concat` project when it is set.
 /// Cost of a step: O(m·(d_k + e)) for each query, with concat O(d_q·a + m·(a + e)).
 template <real_scalar T>
 class luong_attention final : public detail::decoder_memory<T> {
@@ -29,7 +29,7 @@ class luong_attention final : public detail::decoder_memory<T> {
 
   template <dense_expression M>
   [[nodiscard]] static luong_attention general(const M& W) {
-    detail::check_scalars<M, matrix>();
+    static_assert(detail::check_scalars<M, matrix>());
     luong_attention a(kind::general);
     a.W_ = W;
     return a;
@@ -38,7 +38,7 @@ class luong_attention final : public detail::decoder_memory<T> {
   /// \throws shape_error  unless v.size() == W.cols().
   template <dense_expression M, dense_expression V>
   [[nodiscard]] static luong_attention concat(const M& W, const V& v) {
-    detail::check_scalars<M, V, matrix>();
+    static_assert(detail::check_scalars<M, V, matrix>());
     luong_attention a(kind::concat);
     a.W_ = W;
     a.v_ = detail::as_column<T>(v);
@@ -52,7 +52,7 @@ class luong_attention final : public detail::decoder_memory<T> {
   /// \throws argument_error  before set_memory(); shape_error unless the query fits.
   template <dense_expression Q, class... Ps>
   [[nodiscard]] decoder_step<T> step(const Q& query, const Ps&... policies) const {
-    detail::check_scalars<Q, matrix>();
+    static_assert(detail::check_scalars<Q, matrix>());
     const char* where = "luong_attention::step";
     const matrix q = query.matrix();
     switch (kind_) {
@@ -66,8 +66,10 @@ class luong_attention final : public detail::decoder_memory<T> {
         const matrix projected = q * W_.topRows(q.cols());
         return this->attend(where, projected, scores::additive_projected{v_}, policies...);
       }
-      case kind::scaled_dot: return this->attend(where, q, scores::scaled_dot{}, policies...);
-      case kind::dot: break;
+      case kind::scaled_dot:
+        return this->attend(where, q, scores::scaled_dot{}, policies...);
+      case kind::dot:
+        break;
     }
     return this->attend(where, q, scores::dot{}, policies...);
   }

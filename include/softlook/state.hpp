@@ -8,8 +8,8 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
-/// Attention over a part of the keys: the normalised output and the natural log-sum-exp of the scores
-/// of each row. Together they are all that later keys need to know.
+/// Attention over a part of the keys: the normalised output and the natural log-sum-exp of the
+/// scores of each row. Together they are all that later keys need to know.
 template <class Matrix>
 struct attention_state {
   using scalar = typename Matrix::Scalar;
@@ -22,9 +22,8 @@ struct attention_state {
 template <class Matrix>
 [[nodiscard]] attention_state<Matrix> empty_state(index queries, index values) {
   using scalar = typename Matrix::Scalar;
-  return {Matrix::Zero(queries, values),
-          attention_state<Matrix>::vector::Constant(queries,
-                                                    -std::numeric_limits<scalar>::infinity())};
+  return {Matrix::Zero(queries, values), attention_state<Matrix>::vector::Constant(
+                                             queries, -std::numeric_limits<scalar>::infinity())};
 }
 
 /// The state over the keys of both, as if they had been attended in one call:

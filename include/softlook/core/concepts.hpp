@@ -15,8 +15,8 @@ struct transform_kind {};
 struct mask_kind {};
 
 template <class P, class Kind>
-concept policy_of_kind = requires { typename P::policy_kind; } &&
-                         std::same_as<typename P::policy_kind, Kind>;
+concept policy_of_kind =
+    requires { typename P::policy_kind; } && std::same_as<typename P::policy_kind, Kind>;
 
 template <class P>
 concept score_policy = policy_of_kind<P, score_kind>;
@@ -25,8 +25,8 @@ template <class P>
 concept transform_policy = policy_of_kind<P, transform_kind>;
 
 template <class P>
-concept mask_policy = policy_of_kind<P, mask_kind> &&
-    requires(const P& mask, std::int32_t i, range r, problem p) {
+concept mask_policy =
+    policy_of_kind<P, mask_kind> && requires(const P& mask, std::int32_t i, range r, problem p) {
       { mask.allows(i, i, p) } -> std::convertible_to<bool>;
       { mask.key_range(r, p) } -> std::convertible_to<range>;
       { mask.coverage_of(r, r, p) } -> std::convertible_to<coverage>;
@@ -39,7 +39,8 @@ struct any_task {
 }  // namespace detail
 
 /// Runs tasks: bulk(count, f) calls f(task, worker) once for every task in [0, count), with worker
-/// in [0, concurrency()) and never two tasks of one worker at a time, and returns when all are done.
+/// in [0, concurrency()) and never two tasks of one worker at a time, and returns when all are
+/// done.
 template <class E>
 concept executor = requires(const E& e, const detail::any_task& f) {
   { e.concurrency() } -> std::convertible_to<index>;
@@ -54,8 +55,8 @@ template <class T>
 concept real_scalar = std::same_as<T, float> || std::same_as<T, double>;
 
 template <class X>
-concept dense_expression = std::is_base_of_v<Eigen::DenseBase<std::remove_cvref_t<X>>,
-                                             std::remove_cvref_t<X>>;
+concept dense_expression =
+    std::is_base_of_v<Eigen::DenseBase<std::remove_cvref_t<X>>, std::remove_cvref_t<X>>;
 
 namespace detail {
 
@@ -63,14 +64,16 @@ template <class X>
 using scalar_of = typename std::remove_cvref_t<X>::Scalar;
 
 template <class X>
-inline constexpr bool has_strides = (int(std::remove_cvref_t<X>::Flags) & int(Eigen::DirectAccessBit)) != 0;
+inline constexpr bool has_strides =
+    (int(std::remove_cvref_t<X>::Flags) & int(Eigen::DirectAccessBit)) != 0;
 
 template <class X>
 inline constexpr bool is_plain_object =
     std::is_base_of_v<Eigen::PlainObjectBase<std::remove_cvref_t<X>>, std::remove_cvref_t<X>>;
 
 template <class X>
-inline constexpr bool is_row_major = (int(std::remove_cvref_t<X>::Flags) & int(Eigen::RowMajorBit)) != 0;
+inline constexpr bool is_row_major =
+    (int(std::remove_cvref_t<X>::Flags) & int(Eigen::RowMajorBit)) != 0;
 
 /// Binding a plain matrix that is about to die would leave the policy with a dangling pointer.
 template <class X>

@@ -5,7 +5,8 @@
 #if defined(_MSC_VER) && !defined(__clang__)
 #error "softlook: MSVC is not supported; compile with gcc 12 or later, or clang 16 or later"
 #elif !defined(__GNUC__)
-#error "softlook: this compiler is not supported; compile with gcc 12 or later, or clang 16 or later"
+#error \
+    "softlook: this compiler is not supported; compile with gcc 12 or later, or clang 16 or later"
 #endif
 
 #if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || \
@@ -59,17 +60,39 @@
 #define SOFTLOOK_ASSUMES_AVX2 0
 #endif
 
+// Extensions that compilers use on their own beside the set above.
+#if defined(__BMI2__)
+#define SOFTLOOK_ABI_BMI _bmi
+#else
+#define SOFTLOOK_ABI_BMI
+#endif
+#if defined(__AVX512VBMI__)
+#define SOFTLOOK_ABI_VBMI _vbmi
+#else
+#define SOFTLOOK_ABI_VBMI
+#endif
+#if defined(__AVX512BF16__)
+#define SOFTLOOK_ABI_BF16 _bf16
+#elif defined(__AVX512FP16__)
+#define SOFTLOOK_ABI_BF16 _fp16
+#elif defined(__AVXVNNI__)
+#define SOFTLOOK_ABI_BF16 _vnni
+#else
+#define SOFTLOOK_ABI_BF16
+#endif
 #if defined(__cpp_exceptions)
 #define SOFTLOOK_EXCEPTIONS 1
-#define SOFTLOOK_ABI_SUFFIX
+#define SOFTLOOK_ABI_EXCEPTIONS
 #else
 #define SOFTLOOK_EXCEPTIONS 0
-#define SOFTLOOK_ABI_SUFFIX _noexcept
+#define SOFTLOOK_ABI_EXCEPTIONS _noexcept
 #endif
 
-#define SOFTLOOK_JOIN_EXPANDED(major, set, suffix) v##major##_##set##suffix
-#define SOFTLOOK_JOIN(major, set, suffix) SOFTLOOK_JOIN_EXPANDED(major, set, suffix)
-#define SOFTLOOK_ABI SOFTLOOK_JOIN(SOFTLOOK_VERSION_MAJOR, SOFTLOOK_ASSUMED, SOFTLOOK_ABI_SUFFIX)
+#define SOFTLOOK_JOIN_EXPANDED(major, set, a, b, c, d) v##major##_##set##a##b##c##d
+#define SOFTLOOK_JOIN(major, set, a, b, c, d) SOFTLOOK_JOIN_EXPANDED(major, set, a, b, c, d)
+#define SOFTLOOK_ABI                                                                           \
+  SOFTLOOK_JOIN(SOFTLOOK_VERSION_MAJOR, SOFTLOOK_ASSUMED, SOFTLOOK_ABI_BMI, SOFTLOOK_ABI_VBMI, \
+                SOFTLOOK_ABI_BF16, SOFTLOOK_ABI_EXCEPTIONS)
 
 #define SOFTLOOK_NAMESPACE_BEGIN \
   namespace softlook {           \

@@ -43,12 +43,11 @@ struct exp2_constants<float> {
 template <>
 struct exp2_constants<double> {
   using integer = std::int64_t;
-  static constexpr double q[] = {4.0780825360861861517e-10, 7.0725703207584155167e-9,
-                                 1.0180647576596453048e-7,  1.3215442675797238875e-6,
-                                 0.000015252727385427634649, 0.00015403530441571379487,
-                                 0.0013333558153439677232,  0.0096181291076070028225,
-                                 0.055504108664790395991,   0.24022650695910098006,
-                                 0.69314718055994569673};
+  static constexpr double q[] = {
+      4.0780825360861861517e-10, 7.0725703207584155167e-9,   1.0180647576596453048e-7,
+      1.3215442675797238875e-6,  0.000015252727385427634649, 0.00015403530441571379487,
+      0.0013333558153439677232,  0.0096181291076070028225,   0.055504108664790395991,
+      0.24022650695910098006,    0.69314718055994569673};
   static constexpr double rounder = 0x1.8p52;
   static constexpr double lowest = -1022.0, highest = 1023.0;
   static constexpr double log2e = 0x1.71547652b82fep0, log2e_rest = 0x1.777d0ffda0d24p-56;
@@ -56,7 +55,8 @@ struct exp2_constants<double> {
   static constexpr int mantissa_bits = 52, bias = 1023;
 };
 
-/// e^x = power·(1 + rest) with power = 2^n exact and |rest| < 0.42; x within [lowest, highest]·ln 2.
+/// e^x = power·(1 + rest) with power = 2^n exact and |rest| < 0.42; x within [lowest,
+/// highest]·ln 2.
 template <class T>
 struct split_exponential {
   T power;
@@ -80,7 +80,8 @@ template <class T>
 
 }  // namespace detail
 
-/// e^x. float: relative error below 6e-7, double: below 1e-15; zero below the smallest normal number.
+/// e^x. float: relative error below 6e-7, double: below 1e-15; zero below the smallest normal
+/// number.
 template <class T>
 [[nodiscard]] inline T exp(T x) {
   if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {

@@ -11,17 +11,36 @@ namespace detail {
 template <class P>
 inline constexpr bool is_options = std::is_same_v<P, options>;
 
-template <class... Ps>
-constexpr void check_policies() {
-  static_assert((policy<Ps> && ...),
+/// A policy that holds matrices says their scalar type.
+template <class P, class T>
+constexpr bool scalar_fits() {
+  if constexpr (requires { typename P::scalar; })
+    return std::is_same_v<typename P::scalar, T>;
+  else
+    return true;
+}
+
+/// Says what is wrong with the policies of a call in float or double; false after a message, so
+/// that callers can leave out the code that would only add noise to it.
+template <class T, class... Ps>
+constexpr bool check_policies() {
+  constexpr bool known = (policy<Ps> && ...);
+  constexpr bool one_score = (int(score_policy<Ps>) + ... + 0) <= 1;
+  constexpr bool one_mask = (int(mask_policy<Ps>) + ... + 0) <= 1;
+  constexpr bool one_executor = (int(executor<Ps>) + ... + 0) <= 1;
+  constexpr bool one_options = (int(is_options<Ps>) + ... + 0) <= 1;
+  constexpr bool one_scalar = (scalar_fits<Ps, T>() && ...);
+  static_assert(known,
                 "softlook: an argument after V is no policy: give scores::…, transforms::…, "
                 "masks::…, exec::… or options{…}; wrap a function as transforms::map(f) or "
                 "masks::where(f)");
-  static_assert((int(score_policy<Ps>) + ... + 0) <= 1, "softlook: give at most one score");
-  static_assert((int(mask_policy<Ps>) + ... + 0) <= 1,
-                "softlook: give at most one mask; combine masks with &, | and !");
-  static_assert((int(executor<Ps>) + ... + 0) <= 1, "softlook: give at most one executor");
-  static_assert((int(is_options<Ps>) + ... + 0) <= 1, "softlook: give at most one options{…}");
+  static_assert(one_score, "softlook: give at most one score");
+  static_assert(one_mask, "softlook: give at most one mask; combine masks with &, | and !");
+  static_assert(one_executor, "softlook: give at most one executor");
+  static_assert(one_options, "softlook: give at most one options{…}");
+  static_assert(one_scalar,
+                "softlook: Q, K, V and the matrices of a policy must share one scalar type");
+  return known && one_score && one_mask && one_executor && one_options && one_scalar;
 }
 
 /// Transforms in the order written:  f_k(… f_2(f_1(s))).

@@ -14,12 +14,12 @@ struct score_recipe {
   enum class form { dot, additive };
 
   form kind = form::dot;
-  bool scale_by_root = false;                          ///< default scale 1/√d instead of 1
-  bool unit_rows = false;                              ///< divide rows by their Euclidean norm
-  std::optional<matrix_view<T>> project_queries{};     ///< Q·W first
-  std::optional<matrix_view<T>> project_keys{};        ///< K·W first
-  std::optional<matrix_view<T>> query_bias{};          ///< a row added to every projected query
-  matrix_view<T> v{};                                  ///< additive: 1×a
+  bool scale_by_root = false;                       ///< default scale 1/√d instead of 1
+  bool unit_rows = false;                           ///< divide rows by their Euclidean norm
+  std::optional<matrix_view<T>> project_queries{};  ///< Q·W first
+  std::optional<matrix_view<T>> project_keys{};     ///< K·W first
+  std::optional<matrix_view<T>> query_bias{};       ///< a row added to every projected query
+  matrix_view<T> v{};                               ///< additive: 1×a
 };
 
 /// A vector of either orientation as one row.

@@ -46,9 +46,12 @@ enum class instruction_set { baseline, avx2, avx512 };
 
 [[nodiscard]] constexpr const char* name_of(instruction_set isa) {
   switch (isa) {
-    case instruction_set::avx512: return "avx512";
-    case instruction_set::avx2: return "avx2";
-    case instruction_set::baseline: break;
+    case instruction_set::avx512:
+      return "avx512";
+    case instruction_set::avx2:
+      return "avx2";
+    case instruction_set::baseline:
+      break;
   }
   return "baseline";
 }
@@ -61,9 +64,12 @@ enum class kernel { naive, tiled, few_queries };
 
 [[nodiscard]] constexpr const char* name_of(kernel which) {
   switch (which) {
-    case kernel::naive: return "naive";
-    case kernel::tiled: return "tiled";
-    case kernel::few_queries: break;
+    case kernel::naive:
+      return "naive";
+    case kernel::tiled:
+      return "tiled";
+    case kernel::few_queries:
+      break;
   }
   return "few_queries";
 }
@@ -78,10 +84,10 @@ class workspace;
 
 /// Everything that is not a score, a transform, a mask or an executor. Unset members mean "choose".
 struct options {
-  std::optional<double> scale{};          ///< multiplies Q Kᵀ; 1/√d for scaled_dot, else 1
-  std::optional<instruction_set> isa{};   ///< force an instruction set
+  std::optional<double> scale{};             ///< multiplies Q Kᵀ; 1/√d for scaled_dot, else 1
+  std::optional<instruction_set> isa{};      ///< force an instruction set
   std::optional<softlook::kernel> kernel{};  ///< pin the kernel: bits then never depend on n
-  std::optional<tile_shape> tile{};       ///< force the tile shape
+  std::optional<tile_shape> tile{};          ///< force the tile shape
   softlook::workspace* workspace = nullptr;  ///< scratch kept between calls; one call at a time
 };
 

@@ -8,8 +8,8 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
-/// Scratch memory that lives as long as the caller wants: pass options{.workspace = &w} and repeated
-/// calls allocate nothing once it has grown. It serves one call at a time.
+/// Scratch memory that lives as long as the caller wants: pass options{.workspace = &w} and
+/// repeated calls allocate nothing once it has grown. It serves one call at a time.
 class workspace {
  public:
   /// At least `bytes`, aligned to a cache line; the contents are not kept when it grows.

@@ -16,7 +16,8 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// An input as a view: the expression's own memory where it has strides, else a matrix evaluated once.
+/// An input as a view: the expression's own memory where it has strides, else a matrix evaluated
+/// once.
 template <class X>
 class readable {
  public:
@@ -42,13 +43,22 @@ template <class X>
   return {x.derived().data(), x.rows(), x.cols(), x.derived().rowStride(), x.derived().colStride()};
 }
 
-template <class... Xs>
-constexpr void check_scalars() {
-  static_assert((real_scalar<scalar_of<Xs>> && ...),
-                "softlook: attention is computed in float or double; cast the inputs first");
-  using first = scalar_of<std::tuple_element_t<0, std::tuple<Xs...>>>;
-  static_assert((std::is_same_v<scalar_of<Xs>, first> && ...),
-                "softlook: Q, K, V and the output must share one scalar type");
+template <class X, class... Xs>
+constexpr bool check_scalars() {
+  constexpr bool real = real_scalar<scalar_of<X>> && (real_scalar<scalar_of<Xs>> && ...);
+  constexpr bool same = (std::is_same_v<scalar_of<Xs>, scalar_of<X>> && ...);
+  static_assert(real, "softlook: attention is computed in float or double; cast the inputs first");
+  static_assert(same || !real, "softlook: Q, K, V and the output must share one scalar type");
+  return real && same;
+}
+
+/// Scalars of the inputs, policies of the rest.
+template <class Q, class K, class V, class... Ps>
+constexpr bool check_types() {
+  if constexpr (check_scalars<Q, K, V>())
+    return check_policies<scalar_of<Q>, Ps...>();
+  else
+    return false;
 }
 
 /// Transforms and mask as the kernels see them.
@@ -68,9 +78,8 @@ void edit_matrix(const void* policies, mutable_matrix_view<T> S, problem p, bool
   for (index i = 0; i < S.rows; ++i)
     for (index j = 0; j < S.cols; ++j) {
       const auto row = static_cast<std::int32_t>(i), column = static_cast<std::int32_t>(j);
-      S(i, j) = !masked || e.mask.allows(row, column, p)
-                    ? T(e.transform(S(i, j), row, column, p))
-                    : -std::numeric_limits<T>::infinity();
+      S(i, j) = !masked || e.mask.allows(row, column, p) ? T(e.transform(S(i, j), row, column, p))
+                                                         : -std::numeric_limits<T>::infinity();
     }
 }
 

@@ -34,15 +34,16 @@ class decoder_memory {
   /// \throws shape_error  unless both have m rows and the keys fit the score.
   template <dense_expression K, dense_expression V>
   void set_memory(const K& keys, const V& values, std::optional<index> length = {}) {
-    check_scalars<K, V, matrix>();
+    static_assert(check_scalars<K, V, matrix>());
     const char* where = "set_memory";
     check_sizes(where, "values.rows()", values.rows(), "keys.rows()", keys.rows(),
                 "each key has one value");
     check_key_features(where, keys.cols());
     const index used = length.value_or(keys.rows());
     if (used < 0 || used > keys.rows())
-      raise_argument(where, "length", double(used),
-                     "it must lie between 0 and the number of keys, " + std::to_string(keys.rows()));
+      raise_argument(
+          where, "length", double(used),
+          "it must lie between 0 and the number of keys, " + std::to_string(keys.rows()));
     const matrix real = keys.matrix().topRows(used);
     keys_ = project(real);
     values_ = values.matrix().topRows(used);
@@ -69,7 +70,7 @@ class decoder_memory {
   template <class Score, class... Ps>
   [[nodiscard]] decoder_step<T> attend(const char* where, const matrix& queries, const Score& score,
                                        const Ps&... policies) const {
-    check_policies<Score, Ps...>();
+    static_cast<void>(check_policies<T, Score, Ps...>());
     if (!ready_)
       raise<argument_error>(std::string(where) +
                             ": there is no memory (call set_memory before the first step)");

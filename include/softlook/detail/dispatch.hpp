@@ -15,8 +15,8 @@
 #include <arm_neon.h>
 #endif
 
-// The kernels, compiled once for each instruction set that the compiler may not already assume, each
-// time in a namespace and a target region of their own, and chosen at run time. So a plain -O2
+// The kernels, compiled once for each instruction set that the compiler may not already assume,
+// each time in a namespace and a target region of their own, and chosen at run time. So a plain -O2
 // build runs at full speed and still starts on an old machine.
 //
 // What is inside must not leave: an inline function of the standard library or of Eigen that is
@@ -78,8 +78,8 @@ namespace stamped_avx2 {
 #define SOFTLOOK_STAMP_BYTES 64
 #define SOFTLOOK_STAMP_REGISTER "v"
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), \
-                             apply_to = function)
+#pragma clang attribute push( \
+    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
@@ -112,8 +112,10 @@ namespace stamped_avx512 {
     case instruction_set::avx512:
       return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-    case instruction_set::avx2: return !SOFTLOOK_ASSUMES_AVX512 && avx2;
-    case instruction_set::baseline: return !SOFTLOOK_ASSUMES_AVX2;
+    case instruction_set::avx2:
+      return !SOFTLOOK_ASSUMES_AVX512 && avx2;
+    case instruction_set::baseline:
+      return !SOFTLOOK_ASSUMES_AVX2;
   }
 #endif
   return isa == instruction_set::baseline;
@@ -139,12 +141,15 @@ template <class T>
 [[nodiscard]] const kernel_table<T>& kernels_of(instruction_set isa) {
   switch (isa) {
 #if defined(__x86_64__)
-    case instruction_set::avx512: return stamped_avx512::table<T>;
+    case instruction_set::avx512:
+      return stamped_avx512::table<T>;
 #if !SOFTLOOK_ASSUMES_AVX512
-    case instruction_set::avx2: return stamped_avx2::table<T>;
+    case instruction_set::avx2:
+      return stamped_avx2::table<T>;
 #endif
 #endif
-    default: break;
+    default:
+      break;
   }
 #if SOFTLOOK_ASSUMES_AVX512
   return stamped_avx512::table<T>;
@@ -171,7 +176,8 @@ void set_edits(policy_calls<T>& calls, instruction_set isa) {
       return;
 #endif
 #endif
-    default: break;
+    default:
+      break;
   }
 #if !SOFTLOOK_ASSUMES_AVX2
   calls.edit_queries = &stamped_baseline::edit<T, Policies, true>;
@@ -184,8 +190,7 @@ void set_edits(policy_calls<T>& calls, instruction_set isa) {
 /// The sets whose kernels this machine can run and this build holds, lowest first.
 [[nodiscard]] inline std::vector<instruction_set> available_instruction_sets() {
   std::vector<instruction_set> sets;
-  for (const auto isa :
-       {instruction_set::baseline, instruction_set::avx2, instruction_set::avx512})
+  for (const auto isa : {instruction_set::baseline, instruction_set::avx2, instruction_set::avx512})
     if (detail::can_run(isa)) sets.push_back(isa);
   return sets;
 }

@@ -16,6 +16,15 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// What pictures in a terminal and in SVG are made of: the width of a text, numbers, colours.
 namespace detail::drawing {
 
+/// Texts and characters one after another. gcc 12 warns without cause about "a" + std::string()
+/// (its bug 105651).
+template <class... Texts>
+[[nodiscard]] std::string joined(const Texts&... texts) {
+  std::string out;
+  ((out += texts), ...);
+  return out;
+}
+
 /// The first code point of a text, which loses its bytes; U+FFFD for a byte that is not UTF-8.
 [[nodiscard]] inline char32_t take_code_point(std::string_view& text) {
   const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
@@ -168,7 +177,7 @@ struct block {
   for (std::size_t k = 0; k < height; ++k) {
     std::string line;
     for (const block& b : blocks)
-      line += (line.empty() ? "" : "   ") + (k < b.lines.size() ? b.lines[k] : spaces(b.width));
+      line += joined(line.empty() ? "" : "   ", k < b.lines.size() ? b.lines[k] : spaces(b.width));
     out += line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
   }
   return out;
@@ -234,10 +243,11 @@ struct scale {
   code += is_bright(c) ? "38;5;16;48;" : "38;5;231;48;";  // black and white of the cube
   if (cube) {
     const auto level = [](int v) { return v < 48 ? 0 : v < 115 ? 1 : (v - 35) / 40; };
-    code += "5;" + std::to_string(16 + 36 * level(c.red) + 6 * level(c.green) + level(c.blue));
+    const int place = 16 + 36 * level(c.red) + 6 * level(c.green) + level(c.blue);
+    code += joined("5;", std::to_string(place));
   } else {
-    code +=
-        "2;" + std::to_string(c.red) + ';' + std::to_string(c.green) + ';' + std::to_string(c.blue);
+    code += joined("2;", std::to_string(c.red), ';', std::to_string(c.green), ';',
+                   std::to_string(c.blue));
   }
   return code + 'm' + text + "\x1b[0m";
 }
@@ -247,14 +257,14 @@ struct scale {
 
 [[nodiscard]] inline std::string text_at(double x, double y, std::string_view text,
                                          const std::string& attributes = "") {
-  return "<text x=\"" + px(x) + "\" y=\"" + px(y) + "\"" + attributes + ">" +
-         escaped_for_xml(text) + "</text>\n";
+  return joined("<text x=\"", px(x), "\" y=\"", px(y), '"', attributes, '>', escaped_for_xml(text),
+                "</text>\n");
 }
 
 [[nodiscard]] inline std::string box(double x, double y, double width, double height, colour c) {
-  return "<rect x=\"" + px(x) + "\" y=\"" + px(y) + "\" width=\"" + px(width) + "\" height=\"" +
-         px(height) + "\" fill=\"rgb(" + std::to_string(c.red) + ',' + std::to_string(c.green) +
-         ',' + std::to_string(c.blue) + ")\"/>\n";
+  return joined("<rect x=\"", px(x), "\" y=\"", px(y), "\" width=\"", px(width), "\" height=\"",
+                px(height), "\" fill=\"rgb(", std::to_string(c.red), ',', std::to_string(c.green),
+                ',', std::to_string(c.blue), ")\"/>\n");
 }
 
 }  // namespace detail::drawing

@@ -55,8 +55,7 @@ class call_memory {
   explicit call_memory(softlook::workspace* given) : workspace_(given ? given : &own_) {}
   template <class T>
   [[nodiscard]] T* take(index count) {
-    return reinterpret_cast<T*>(
-        workspace_->reserve(static_cast<std::size_t>(count) * sizeof(T)));
+    return reinterpret_cast<T*>(workspace_->reserve(static_cast<std::size_t>(count) * sizeof(T)));
   }
 
  private:
@@ -88,8 +87,8 @@ template <class T>
   return s;
 }
 
-/// Rows of one head divided by their norm; the norm is taken in units of the largest entry, so that it
-/// neither overflows nor vanishes.
+/// Rows of one head divided by their norm; the norm is taken in units of the largest entry, so that
+/// it neither overflows nor vanishes.
 template <class T>
 void normalise_rows(const matrix_view<T>& X, T* out) {
   for (index i = 0; i < X.rows; ++i) {
@@ -159,7 +158,8 @@ void apply_projections(forward_call<T>& c, const kernel_table<T>& kernels, const
     if (c.score.query_bias)
       for (index column = 0; column < c.Q.cols; ++column)
         for (index i = 0; i < c.Q.rows; ++i)
-          queries[column * c.Q.rows + i] += (*c.score.query_bias)(0, column % c.score.query_bias->cols);
+          queries[column * c.Q.rows + i] +=
+              (*c.score.query_bias)(0, column % c.score.query_bias->cols);
   }
   if (c.score.project_keys)
     c.K = project(kernels, exec, c.K, c.kv_heads, *c.score.project_keys, keys);
@@ -216,8 +216,8 @@ void run_tiled(const forward_call<T>& c, const kernel_table<T>& kernels, const e
   });
 }
 
-/// Groups of rows that share keys and values, times chunks of keys; as many groups at a time as keep
-/// the partial states within the limit of one worker's scratch.
+/// Groups of rows that share keys and values, times chunks of keys; as many groups at a time as
+/// keep the partial states within the limit of one worker's scratch.
 template <class T>
 void run_few_queries(const forward_call<T>& c, const kernel_table<T>& kernels,
                      const executor_ref& exec, double scale, const plan& p, const T* v, T* scratch,
@@ -260,14 +260,14 @@ template <class T>
 row_major<T> naive_head(const forward_call<T>& c, double scale, index head) {
   const forward_args<T> a = args_of_head(c, scale, plan{}, c.score.v.data, head);
   row_major<T> S = naive_scores(c, scale, head);
-  c.policy.edit_matrix(c.policy.policies, {S.data(), S.rows(), S.cols(), S.cols(), 1}, a.shape, true);
+  c.policy.edit_matrix(c.policy.policies, {S.data(), S.rows(), S.cols(), S.cols(), 1}, a.shape,
+                       true);
   row_major<T> P = S;
   Eigen::Matrix<T, Eigen::Dynamic, 1> log_sum_exp(S.rows());
   softmax_rows(P, log_sum_exp);
   if (a.O.rows > 0) weighted_sum(P, S, a.V, a.O);
   if (a.log_sum_exp)
-    for (index i = 0; i < S.rows(); ++i)
-      a.log_sum_exp[i * a.log_sum_exp_stride] = log_sum_exp[i];
+    for (index i = 0; i < S.rows(); ++i) a.log_sum_exp[i * a.log_sum_exp_stride] = log_sum_exp[i];
   return P;
 }
 
@@ -282,7 +282,8 @@ auto with_projections(forward_call<T> c, const executor_ref& exec, const F& f) {
 }
 
 template <class T>
-[[nodiscard]] row_major<T> run_weights(const forward_call<T>& c, const executor_ref& exec, index head) {
+[[nodiscard]] row_major<T> run_weights(const forward_call<T>& c, const executor_ref& exec,
+                                       index head) {
   return with_projections(c, exec, [&](const forward_call<T>& projected, double scale) {
     return naive_head(projected, scale, head);
   });

@@ -43,9 +43,9 @@ struct register_shape {
 
 /// Where the tiled kernel keeps what, in scalars from the start of a worker's scratch.
 struct tiled_layout {
-  index key_tile = 0;     // keys in a tile, a multiple of the register rows
-  index query_tiles = 0;  // register tiles of queries in a task
-  index values = 0;       // values rounded up to the register rows
+  index key_tile = 0;                 // keys in a tile, a multiple of the register rows
+  index query_tiles = 0;              // register tiles of queries in a task
+  index values = 0;                   // values rounded up to the register rows
   index queries = 0, query_form = 0;  // packed queries; distance between forms (additive)
   index keys = 0, key_form = 0;
   index value_panels = 0, output = 0, scores = 0;
@@ -70,7 +70,7 @@ struct forward_args {
   index log_sum_exp_stride = 0;
   problem shape;
   bool additive = false;
-  matrix_view<T> v;  // additive: 1×a
+  matrix_view<T> v;   // additive: 1×a
   T query_scale = 1;  // dot: multiplied into the queries. additive: multiplied into v
   T factor = 1;       // multiplied in after the transforms; log2 e is in one of the two
   tiled_layout layout;
@@ -82,7 +82,7 @@ struct few_layout {
   index block = 0;     // keys between two steps of the online softmax
   index features = 0;  // rounded up to whole vectors
   index values = 0;
-  index rows = 0;      // rows in a group
+  index rows = 0;  // rows in a group
   index queries = 0, keys = 0, value_rows = 0, scores = 0, positions = 0;
   index query_form = 0, key_form = 0, query_sizes = 0, key_sizes = 0, tile = 0;  // additive
   index total = 0;
@@ -107,7 +107,7 @@ struct product_args {
   matrix_view<T> A;
   matrix_view<T> B;
   T* C = nullptr;
-  index C_stride = 0;     // between columns
+  index C_stride = 0;       // between columns
   index block_columns = 0;  // columns of B packed at a time
 };
 

@@ -65,8 +65,8 @@ void softmax_rows(row_major<T>& S, Eigen::Matrix<T, Eigen::Dynamic, 1>& log_sum_
   }
 }
 
-/// P·V in which a pair whose score was −∞ touches nothing, whatever its value holds: rows of V that are
-/// not finite are left out of the product and added pair by pair.
+/// P·V in which a pair whose score was −∞ touches nothing, whatever its value holds: rows of V that
+/// are not finite are left out of the product and added pair by pair.
 template <class T>
 void weighted_sum(const row_major<T>& P, const row_major<T>& S, const matrix_view<T>& V,
                   mutable_matrix_view<T> O) {

@@ -35,16 +35,17 @@ struct plan {
 /// Scratch of one worker stays below this for d, e ≤ 1024, whatever n and m.
 inline constexpr index scratch_limit = index{4} << 20;
 
-/// Keys in a tile. It may depend on the sizes of a row, never on the number of queries: where a tile
-/// begins decides when the output is rescaled, and that decides bits.
+/// Keys in a tile. It may depend on the sizes of a row, never on the number of queries: where a
+/// tile begins decides when the output is rescaled, and that decides bits.
 [[nodiscard]] constexpr index key_tile_for(const call_shape& s, const register_shape& r) {
   const index wanted = s.additive ? 64 : 96;
-  const index fits = 768 * 1024 / ((s.features * (s.additive ? 3 : 1) + s.values + 1) * s.scalar_bytes);
+  const index fits =
+      768 * 1024 / ((s.features * (s.additive ? 3 : 1) + s.values + 1) * s.scalar_bytes);
   return std::clamp(fits / r.rows * r.rows, r.rows, round_up(wanted, r.rows));
 }
 
-/// Register tiles of queries in a task: as many as keep packed queries and outputs in the second-level
-/// cache, fewer where that leaves workers idle, evenly spread.
+/// Register tiles of queries in a task: as many as keep packed queries and outputs in the
+/// second-level cache, fewer where that leaves workers idle, evenly spread.
 [[nodiscard]] constexpr index query_tiles_for(const call_shape& s, const register_shape& r,
                                               index workers) {
   const index row_bytes = (s.features * (s.additive ? 3 : 1) + s.values + 4) * s.scalar_bytes;

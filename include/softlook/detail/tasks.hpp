@@ -1,12 +1,16 @@
 #pragma once
 
+#include <atomic>
 #include <cfenv>
+#include <cstddef>
 #include <exception>
 #include <limits>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "softlook/core/concepts.hpp"
+#include "softlook/core/error.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
@@ -40,7 +44,8 @@ class inherited_environment {
 
   class scope {
    public:
-    explicit scope(const inherited_environment& from) : foreign_(std::this_thread::get_id() != from.thread_) {
+    explicit scope(const inherited_environment& from)
+        : foreign_(std::this_thread::get_id() != from.thread_) {
       if (!foreign_) return;
       std::fegetenv(&own_);
       std::fesetenv(&from.caller_);
@@ -93,22 +98,46 @@ class first_error {
   std::exception_ptr error_;
 };
 
-/// Runs f(task, worker) for every task. Executors never see an exception; the lowest task's is thrown
-/// when all are done.
+/// Numbers the workers that take part in a call from 0, so that scratch for min(concurrency, tasks)
+/// of them is enough: an executor may hand any of its workers to any task.
+class worker_numbers {
+ public:
+  worker_numbers(index concurrency, index tasks)
+      : numbers_(tasks < concurrency ? std::size_t(concurrency) : 0, index{-1}),
+        concurrency_(concurrency) {}
+
+  [[nodiscard]] index of(index worker) {
+    if (worker < 0 || worker >= concurrency_)
+      raise_argument("executor", "worker", double(worker),
+                     "bulk() must number workers below concurrency()");
+    if (numbers_.empty()) return worker;
+    index& number = numbers_[std::size_t(worker)];  // one task of a worker runs at a time
+    if (number < 0) number = next_.fetch_add(1, std::memory_order_relaxed);
+    return number;
+  }
+
+ private:
+  std::vector<index> numbers_;
+  index concurrency_;
+  std::atomic<index> next_{0};
+};
+
+/// Runs f(task, worker) for every task, worker < min(concurrency, count). Executors never see an
+/// exception; the lowest task's is thrown when all are done.
 template <class F>
 void run_tasks(const executor_ref& exec, index count, const F& f) {
   if (count <= 0) return;
   first_error error;
+  worker_numbers workers(exec.concurrency, count);
   const inherited_environment environment;
   const auto guarded = [&](index task, index worker) {
     const inherited_environment::scope as_caller(environment);
-    error.guard(task, [&] { f(task, worker); });
+    error.guard(task, [&] { f(task, workers.of(worker)); });
   };
   using guarded_type = decltype(guarded);
-  exec.bulk(exec.executor, count,
-            {&guarded, [](const void* g, index task, index worker) {
-               (*static_cast<const guarded_type*>(g))(task, worker);
-             }});
+  exec.bulk(exec.executor, count, {&guarded, [](const void* g, index task, index worker) {
+                                     (*static_cast<const guarded_type*>(g))(task, worker);
+                                   }});
   error.rethrow();
 }
 

@@ -48,9 +48,10 @@ class thread_pool {
       for (index task = 0; task < count; ++task) f(task, index{0});
       return;
     }
-    job work{&f, [](const void* g, index task, index worker) {
-               (*static_cast<const F*>(g))(task, worker);
-             }, count};
+    job work{
+        &f,
+        [](const void* g, index task, index worker) { (*static_cast<const F*>(g))(task, worker); },
+        count};
     const auto place = enlist(work, std::min<index>(count - 1, concurrency() - 1));
     work.run(0);
     std::unique_lock lock(mutex_);

@@ -69,9 +69,12 @@ struct complement {
   [[nodiscard]] constexpr range key_range(range, problem p) const { return {0, p.keys}; }
   [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem p) const {
     switch (a.coverage_of(q, k, p)) {
-      case coverage::none: return coverage::full;
-      case coverage::full: return coverage::none;
-      case coverage::partial: break;
+      case coverage::none:
+        return coverage::full;
+      case coverage::full:
+        return coverage::none;
+      case coverage::partial:
+        break;
     }
     return coverage::partial;
   }

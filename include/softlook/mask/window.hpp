@@ -11,9 +11,9 @@ namespace masks {
 
 /// The keys around a query, both ends inclusive:  i + offset − left ≤ j ≤ i + offset + right.
 ///
-/// The convention of FlashAttention and ONNX (opset 25): left = 2, right = 0 are three keys. An unset
-/// side is unbounded. offset 0 aligns the first query with the first key, m − n the last with the
-/// last. For windows that count the query itself (Hugging Face) see window_of.
+/// The convention of FlashAttention and ONNX (opset 25): left = 2, right = 0 are three keys. An
+/// unset side is unbounded. offset 0 aligns the first query with the first key, m − n the last with
+/// the last. For windows that count the query itself (Hugging Face) see window_of.
 struct window {
   using policy_kind = mask_kind;
   std::optional<index> left{};

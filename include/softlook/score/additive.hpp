@@ -28,8 +28,8 @@ constexpr void same_scalar() {
 
 }  // namespace detail
 
-/// Additive scores of inputs that are already projected:  s = v · tanh(q + k),  q, k, v of length a.
-/// Keras' AdditiveAttention, and the inner loop of Bahdanau's. A view of v.
+/// Additive scores of inputs that are already projected:  s = v · tanh(q + k),  q, k, v of length
+/// a. Keras' AdditiveAttention, and the inner loop of Bahdanau's. A view of v.
 template <class T>
 struct additive_projected {
   using policy_kind = score_kind;
@@ -41,7 +41,8 @@ struct additive_projected {
   explicit additive_projected(V&&) = delete;  // a view of a temporary would dangle
 
   template <real_scalar Scalar>
-  [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where, index query_features,
+  [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where,
+                                                              index query_features,
                                                               index key_features) const {
     detail::same_scalar<Scalar, T>();
     using softlook::detail::check_sizes;
@@ -82,7 +83,8 @@ struct additive {
   additive(X&&...) = delete;  // a view of a temporary would dangle
 
   template <real_scalar Scalar>
-  [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where, index query_features,
+  [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where,
+                                                              index query_features,
                                                               index key_features) const {
     detail::same_scalar<Scalar, T>();
     using softlook::detail::check_sizes;
@@ -130,7 +132,8 @@ struct concat {
   concat(M&&, V&&) = delete;  // a view of a temporary would dangle
 
   template <real_scalar Scalar>
-  [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where, index query_features,
+  [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where,
+                                                              index query_features,
                                                               index key_features) const {
     detail::same_scalar<Scalar, T>();
     using softlook::detail::check_sizes;

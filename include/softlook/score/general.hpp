@@ -21,7 +21,8 @@ struct general {
   explicit general(M&&) = delete;  // a view of a temporary would dangle
 
   template <real_scalar Scalar>
-  [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where, index query_features,
+  [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where,
+                                                              index query_features,
                                                               index key_features) const {
     static_assert(std::is_same_v<Scalar, T>,
                   "softlook: Q, K, V and the matrices of a policy must share one scalar type");

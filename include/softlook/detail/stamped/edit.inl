@@ -31,5 +31,6 @@ inline void edit(const void* policies, T* S, const edit_block& b, problem p, T f
   if (b.masked)
     edit_rows<T, transform, true, QueriesInLanes, mask>(both.transform, both.mask, S, b, p, factor);
   else
-    edit_rows<T, transform, false, QueriesInLanes, mask>(both.transform, both.mask, S, b, p, factor);
+    edit_rows<T, transform, false, QueriesInLanes, mask>(both.transform, both.mask, S, b, p,
+                                                         factor);
 }

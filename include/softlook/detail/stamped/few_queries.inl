@@ -117,15 +117,16 @@ inline void few_additive_scores(const few_args<T>& f, additive_panel<T>* rows, r
 
 /// Transforms and masks row r of the scores; −∞ where nothing is allowed and past the last key.
 template <class T>
-inline void few_edit(const few_args<T>& f, index r, range keys, T* S, const std::int32_t* positions) {
+inline void few_edit(const few_args<T>& f, index r, range keys, T* S,
+                     const std::int32_t* positions) {
   const index row = f.rows.begin + r, n = f.head.shape.queries, i = row % n;
   const index whole = round_up(keys.count(), lanes<T>);
   problem p = f.head.shape;
   p.head += std::int32_t(row / n);
   const policy_calls<T>& policy = f.head.policy;
   const range live = intersection(policy.key_range(policy.policies, {i, i + 1}, p), keys);
-  const coverage seen = live.empty() ? coverage::none
-                                     : policy.coverage_of(policy.policies, {i, i + 1}, keys, p);
+  const coverage seen =
+      live.empty() ? coverage::none : policy.coverage_of(policy.policies, {i, i + 1}, keys, p);
   if (seen == coverage::none) {
     for (index x = 0; x < whole; ++x) S[x] = -infinity<T>;
     return;
@@ -190,7 +191,8 @@ SOFTLOOK_ALWAYS_INLINE void add_value_rows(const T* p, const T* values, index va
 }
 
 template <class T, bool Careful>
-inline void few_add_values(const few_args<T>& f, range keys, const few_state<T>& state, T* scratch) {
+inline void few_add_values(const few_args<T>& f, range keys, const few_state<T>& state,
+                           T* scratch) {
   const few_layout& at = f.layout;
   constexpr index n = lanes<T>, step = 32;
   for (index j = keys.begin; j < keys.end; j += step) {
@@ -232,7 +234,8 @@ inline void few_pack_queries(const few_args<T>& f, additive_panel<T>* panels, T*
   }
   if (!a.additive) return;
   for (index r = 0; r < count; r += tile_rows) {
-    panels[r / tile_rows] = panel_at(to + r * a.Q.cols, at.query_form, scratch + at.query_sizes + r);
+    panels[r / tile_rows] =
+        panel_at(to + r * a.Q.cols, at.query_form, scratch + at.query_sizes + r);
     begin_panel(panels[r / tile_rows], a.Q.cols, index(tile_rows),
                 count - r < tile_rows ? count - r : index(tile_rows));
   }
@@ -259,8 +262,8 @@ inline void few_chunk(const few_args<T>& f, additive_panel<T>* panels, range key
     for (index r = 0; r < f.rows.count(); ++r) {
       T* S = scratch + at.scores + r * at.block;
       few_edit(f, r, block, S, positions);
-      const vec<T> shrink = spread(few_absorb<T, Careful>(S, block.count(), state.maximum[r],
-                                                          state.sum[r]));
+      const vec<T> shrink =
+          spread(few_absorb<T, Careful>(S, block.count(), state.maximum[r], state.sum[r]));
       for (index c = 0; first > keys.begin && c < at.values; c += lanes<T>)
         store(state.output + r * at.values + c, load(state.output + r * at.values + c) * shrink);
     }

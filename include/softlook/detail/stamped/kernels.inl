@@ -1,5 +1,6 @@
 // The room of one instruction set, in the order of use.
 
+// clang-format off
 #include "softlook/detail/stamped/vector.inl"
 #include "softlook/detail/stamped/math.inl"
 #include "softlook/detail/stamped/pack.inl"
@@ -10,8 +11,11 @@
 #include "softlook/detail/stamped/tiled_forward.inl"
 #include "softlook/detail/stamped/few_queries.inl"
 #include "softlook/detail/stamped/packed_product.inl"
+// clang-format on
 
 template <class T>
-inline constexpr kernel_table<T> table{
-    {lanes<T>, tile_vectors, tile_rows}, &tiled_forward<T>, &few_queries<T>, &merge_chunks<T>,
-    &product<T>};
+inline constexpr kernel_table<T> table{{lanes<T>, tile_vectors, tile_rows},
+                                       &tiled_forward<T>,
+                                       &few_queries<T>,
+                                       &merge_chunks<T>,
+                                       &product<T>};

@@ -3,7 +3,8 @@
 template <class T>
 inline constexpr T infinity = sizeof(T) == 4 ? T(__builtin_inff()) : T(__builtin_inf());
 
-/// 2^n for the integer that `shifted` = n + rounder holds in its low bits; n = −127 (−1023) gives 0.
+/// 2^n for the integer that `shifted` = n + rounder holds in its low bits; n = −127 (−1023) gives
+/// 0.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE vec<T> power_of_two(vec<T> shifted) {
   using c = math::detail::exp2_constants<T>;
@@ -22,8 +23,8 @@ SOFTLOOK_ALWAYS_INLINE vec<T> exp2_polynomial(vec<T> f) {
   return q;
 }
 
-/// 2^x for x ≤ 0. Relative error below 1.7e-7 (float), 3e-16 (double); exact at 0; −∞ and everything
-/// below the smallest normal number give exactly 0; NaN stays NaN.
+/// 2^x for x ≤ 0. Relative error below 1.7e-7 (float), 3e-16 (double); exact at 0; −∞ and
+/// everything below the smallest normal number give exactly 0; NaN stays NaN.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE vec<T> exp2_nonpositive(vec<T> x) {
   using c = math::detail::exp2_constants<T>;
@@ -48,8 +49,7 @@ SOFTLOOK_ALWAYS_INLINE split_exponential<T> split_exp(vec<T> x) {
   vec<T> shifted = fused(x, spread(c::log2e), spread(c::rounder));
   SOFTLOOK_STAMP_OPAQUE(shifted);
   const vec<T> n = shifted - spread(c::rounder);
-  const vec<T> r =
-      negative_fused(n, spread(c::ln2_low), negative_fused(n, spread(c::ln2_high), x));
+  const vec<T> r = negative_fused(n, spread(c::ln2_low), negative_fused(n, spread(c::ln2_high), x));
   const vec<T> f = fused(r, spread(c::log2e_rest), r * spread(c::log2e));
   return {power_of_two<T>(shifted), exp2_polynomial<T>(f) * f};
 }
@@ -61,8 +61,8 @@ SOFTLOOK_ALWAYS_INLINE vec<T> exp_bounded(vec<T> x) {
   return fused(e.power, e.rest, e.power);
 }
 
-/// tanh x = −e / (2 + e) with e = e^{−2|x|} − 1, which the split keeps accurate near 0. Relative error
-/// below 1e-6 (float), 1e-15 (double).
+/// tanh x = −e / (2 + e) with e = e^{−2|x|} − 1, which the split keeps accurate near 0. Relative
+/// error below 1e-6 (float), 1e-15 (double).
 template <class T>
 SOFTLOOK_ALWAYS_INLINE vec<T> tanh_of(vec<T> x) {
   const vec<T> limit = spread(T(sizeof(T) == 4 ? 10 : 20));  // tanh rounds to 1 beyond

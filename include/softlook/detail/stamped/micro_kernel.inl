@@ -3,8 +3,8 @@
 // A is packed depth-major, Rows scalars a step, each broadcast; B is depth × width, width = Vectors
 // vectors. Per step: Vectors loads and Rows broadcasts for Rows·Vectors FMAs (8×3: 11 loads for 24
 // FMAs, so two load ports keep two FMA units busy). The loops are unrolled by pragma because -O2
-// does not, and accumulators that are not in registers cost half of the speed. depth ≥ 1: a loop that
-// may not run at all makes gcc copy every accumulator on the way out.
+// does not, and accumulators that are not in registers cost half of the speed. depth ≥ 1: a loop
+// that may not run at all makes gcc copy every accumulator on the way out.
 
 enum class start { from_zero, add, rescale };
 

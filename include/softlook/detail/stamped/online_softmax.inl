@@ -12,8 +12,8 @@ SOFTLOOK_ALWAYS_INLINE void raise_to_maximum(const T* S, index rows, vec<T> (&to
     for (int v = 0; v < Vectors; ++v) top[v] = larger(load(S + r * width + v * lanes<T>), top[v]);
 }
 
-/// S = 2^(S − top), and its sums over the rows. With Careful a score of −∞ becomes −0 instead of +0:
-/// a weight that must not touch a value that is not finite, unlike one that underflowed.
+/// S = 2^(S − top), and its sums over the rows. With Careful a score of −∞ becomes −0 instead of
+/// +0: a weight that must not touch a value that is not finite, unlike one that underflowed.
 template <class T, int Vectors, bool Careful>
 SOFTLOOK_ALWAYS_INLINE void exponentiate(T* S, index rows, const vec<T> (&top)[Vectors],
                                          vec<T> (&sum)[Vectors]) {
@@ -41,8 +41,8 @@ SOFTLOOK_ALWAYS_INLINE void finite_maximum(const vec<T> (&top)[Vectors], vec<T> 
     safe[v] = blend<T>(top[v] == spread(-infinity<T>), vec<T>{}, top[v]);
 }
 
-/// One step: the scores S become weights relative to the new maximum, `maximum` and `sum` are brought
-/// up to date. Returns whether a maximum grew; then the output so far must be multiplied by
+/// One step: the scores S become weights relative to the new maximum, `maximum` and `sum` are
+/// brought up to date. Returns whether a maximum grew; then the output so far must be multiplied by
 /// `correction`.
 template <class T, int Vectors, bool Careful>
 __attribute__((noinline)) inline bool absorb(T* S, index rows, T* maximum, T* sum, T* correction) {

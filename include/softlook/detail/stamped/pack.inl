@@ -1,5 +1,6 @@
-// Copies between matrices in memory and panels. A panel holds `width` rows side by side, depth-major:
-// panel[c·width + r] = source(r, c). Keys, values and queries differ only in what is a row.
+// Copies between matrices in memory and panels. A panel holds `width` rows side by side,
+// depth-major: panel[c·width + r] = source(r, c). Keys, values and queries differ only in what is a
+// row.
 
 template <class T>
 inline constexpr int block_bytes = 4 * int(sizeof(T));
@@ -53,8 +54,7 @@ inline void pack_panel(const T* source, index rows, index depth, index row_strid
       for (index c = 0; c < whole_depth; c += 4)
         transpose4(from + c, row_stride, panel + c * width + r, width, scale);
       for (index c = whole_depth; c < depth; ++c)
-        for (index k = 0; k < 4; ++k)
-          panel[c * width + r + k] = from[k * row_stride + c] * scale;
+        for (index k = 0; k < 4; ++k) panel[c * width + r + k] = from[k * row_stride + c] * scale;
     }
   } else if (row_stride == 1) {
     const row s = {scale, scale, scale, scale};

@@ -7,8 +7,8 @@ inline void product_columns(const T* columns, index count, const T* rows, index 
     product_panel<T, Vectors>(columns + c * depth, rows, depth, tile + c * Vectors * lanes<T>);
 }
 
-/// Rows [rows.begin, rows.end) of C. Scratch: a register tile of rows, a block of packed columns and
-/// a block of results.
+/// Rows [rows.begin, rows.end) of C. Scratch: a register tile of rows, a block of packed columns
+/// and a block of results.
 template <class T>
 void product(const product_args<T>& a, range rows, T* scratch) {
   const index depth = a.A.cols, full = tile_vectors * lanes<T>;
@@ -25,9 +25,14 @@ void product(const product_args<T>& a, range rows, T* scratch) {
       pack_panel(a.A.data + i * a.A.row_stride, used, depth, a.A.row_stride, a.A.col_stride, width,
                  T(1), packed_rows);
       switch (vectors) {
-        case 1: product_columns<T, 1>(packed_columns, count, packed_rows, depth, tile); break;
-        case 2: product_columns<T, 2>(packed_columns, count, packed_rows, depth, tile); break;
-        default: product_columns<T, 3>(packed_columns, count, packed_rows, depth, tile);
+        case 1:
+          product_columns<T, 1>(packed_columns, count, packed_rows, depth, tile);
+          break;
+        case 2:
+          product_columns<T, 2>(packed_columns, count, packed_rows, depth, tile);
+          break;
+        default:
+          product_columns<T, 3>(packed_columns, count, packed_rows, depth, tile);
       }
       for (index c = 0; c < count; ++c)
         for (index k = 0; k < used; ++k)

@@ -186,8 +186,8 @@ inline void additive_pass(const additive_panel<T>& rows, const additive_panel<T>
     additive_block<T, additive_rows, Vectors, Form, false>(rows, wide, v, depth, used, S);
 }
 
-/// Additive scores of the `used` rows of a panel against one register tile of lanes. Mixed magnitudes
-/// are computed in every form that occurs, the most general first.
+/// Additive scores of the `used` rows of a panel against one register tile of lanes. Mixed
+/// magnitudes are computed in every form that occurs, the most general first.
 template <class T, int Vectors>
 inline void additive_scores(additive_panel<T>& rows, additive_panel<T>& wide, const T* v,
                             index depth, index used, T* S) {
@@ -205,6 +205,7 @@ inline void additive_scores(additive_panel<T>& rows, additive_panel<T>& wide, co
   if (any_small) {
     need_tangent(rows);
     need_tangent(wide);
-    additive_pass<T, Vectors, form::small>(rows, wide, v, depth, used, any_large || any_moderate, S);
+    additive_pass<T, Vectors, form::small>(rows, wide, v, depth, used, any_large || any_moderate,
+                                           S);
   }
 }

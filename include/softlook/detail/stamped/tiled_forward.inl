@@ -2,12 +2,13 @@
 //   \see Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2", 2023, algorithm 1.
 //
 // Scores are kept as keys × queries: queries lie in SIMD lanes, so maximum, exponential and sum are
-// vertical, and Sᵀ = K Qᵀ and Oᵀ += Vᵀ Pᵀ are one micro-kernel whose scalars come from packed K and V.
+// vertical, and Sᵀ = K Qᵀ and Oᵀ += Vᵀ Pᵀ are one micro-kernel whose scalars come from packed K and
+// V.
 //
 // Traffic of a task of B queries: Q and O once (B·(d + e)), K and V once for each task, packed into
 // key_tile·(d + e) scalars that stay in the second-level cache while every register tile of queries
-// (width·(d + e + key_tile) scalars) passes over them. So memory is read (n / B)·m·(d + e) scalars in
-// all, and B is as large as the packed queries and outputs may be in that cache.
+// (width·(d + e + key_tile) scalars) passes over them. So memory is read (n / B)·m·(d + e) scalars
+// in all, and B is as large as the packed queries and outputs may be in that cache.
 
 /// One register tile of queries.
 template <class T>
@@ -65,8 +66,8 @@ inline void pack_keys(const forward_args<T>& a, key_tile<T>& k) {
                 count - r < tile_rows ? count - r : tile_rows);
 }
 
-/// Scores of the key rows [rows.begin, rows.end) of a tile, transformed and masked. Where the tile is
-/// partial, coverage is asked again for each panel of rows.
+/// Scores of the key rows [rows.begin, rows.end) of a tile, transformed and masked. Where the tile
+/// is partial, coverage is asked again for each panel of rows.
 template <class T, int Vectors>
 inline void fill_scores(const forward_args<T>& a, query_tile<T>& q, key_tile<T>& k, range rows,
                         coverage seen, T* S) {
@@ -121,8 +122,8 @@ inline void add_careful_products(const forward_args<T>& a, query_tile<T>& q, con
   for (index x = 0; x < a.layout.values * width; x += lanes<T>)
     store(q.output + x, q.started ? load(q.output + x) * load(correction + x % width) : vec<T>{});
   for (index c = 0; c < a.layout.values; c += tile_rows)
-    add_careful_product<T, Vectors>(k.values_packed + c * k.keys.count() + rows.begin * tile_rows, P,
-                                    q.output + c * width, rows.count());
+    add_careful_product<T, Vectors>(k.values_packed + c * k.keys.count() + rows.begin * tile_rows,
+                                    P, q.output + c * width, rows.count());
 }
 
 template <class T, int Vectors, start Start>
@@ -179,7 +180,8 @@ inline void finish(const forward_args<T>& a, query_tile<T>& q) {
 
 /// Cuts the queries of a task into register tiles; a remainder of 4 vectors is 2 + 2, not 3 + 1.
 template <class T>
-inline index cut_queries(const forward_args<T>& a, range queries, T* scratch, query_tile<T>* tiles) {
+inline index cut_queries(const forward_args<T>& a, range queries, T* scratch,
+                         query_tile<T>* tiles) {
   const tiled_layout& at = a.layout;
   constexpr index full = tile_vectors * lanes<T>;
   index count = 0;
@@ -200,8 +202,7 @@ inline index cut_queries(const forward_args<T>& a, range queries, T* scratch, qu
     q.additive.tangent = q.packed + 2 * at.query_form;
     q.additive.largest = scratch + at.query_sizes + count * full;
     q.keys = intersection(
-        a.policy.key_range(a.policy.policies, {q.first, q.first + q.used}, a.shape),
-        {0, a.K.rows});
+        a.policy.key_range(a.policy.policies, {q.first, q.first + q.used}, a.shape), {0, a.K.rows});
     pack_queries(a, q);
     first += q.used;
   }
@@ -220,9 +221,12 @@ inline void visit(const forward_args<T>& a, query_tile<T>& q, key_tile<T>& k, T*
   if (seen == coverage::none) return;
   if (!k.packed) pack_keys(a, k);
   switch (q.vectors) {
-    case 1: return meet<T, 1>(a, q, k, rows, seen, scratch);
-    case 2: return meet<T, 2>(a, q, k, rows, seen, scratch);
-    default: return meet<T, 3>(a, q, k, rows, seen, scratch);
+    case 1:
+      return meet<T, 1>(a, q, k, rows, seen, scratch);
+    case 2:
+      return meet<T, 2>(a, q, k, rows, seen, scratch);
+    default:
+      return meet<T, 3>(a, q, k, rows, seen, scratch);
   }
 }
 
