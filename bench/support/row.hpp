@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "support/bandwidth.hpp"
+#include "support/peak.hpp"
+
+namespace bench {
+
+/// A row that is ready to be timed: its inputs exist, its result has not been computed yet.
+struct prepared_row {
+  std::function<void()> call;
+  /// The largest difference between the result of `call` and the truth; NaN if it is not finite.
+  std::function<double()> error;
+  double tolerance = 0;
+  /// The largest difference from another path's whole result; at most twice `tolerance`.
+  std::function<double()> difference{};
+  /// Heap bytes of one call that keeps nothing from earlier calls; measured on `call` if empty.
+  std::function<void()> first_call{};
+  /// What a memory-bound call reads; then B is measured on it, and fraction_of_bandwidth is shown.
+  std::vector<region> reads{};
+  /// How many calls read `reads` once.
+  double calls_per_read = 1;
+  /// Another call, timed before and after. The counter `compared_as` is the time of its fastest
+  /// call divided by that of the row's (how many times faster the row is), or the inverse.
+  std::function<void()> reference{};
+  std::string compared_as{};
+  bool inverted = false;
+};
+
+/// A row of a table: a name, useful work, and how to prepare it.
+struct row {
+  std::string name;
+  double flops = 0;
+  precision scalar = precision::single_precision;
+  int threads = 1;
+  /// Divided by the time and reported under their names.
+  std::map<std::string, double> rates{};
+  std::function<prepared_row()> prepare;
+};
+
+/// main() of every benchmark program: checks, times and reports the rows whose names match
+/// --benchmark_filter. Returns the exit status: 1 if a row failed.
+int run_rows(int argc, char** argv, std::vector<row> rows);
+
+}  // namespace bench
