@@ -1,0 +1,105 @@
+#!/bin/sh
+# sh bench/run.sh [--filter RE] [--json FILE] [--repetitions N]
+# Builds the benchmarks, runs the rows whose names match RE (all without it), prints a table, and draws
+# speed and memory over n. Installs what is missing on Debian and Ubuntu. CXX chooses the compiler; build
+# and results are in build/bench. README.md says what the columns mean.
+set -eu
+me=bench/run.sh
+root=$(cd "$(dirname "$0")/.." && pwd)
+started=$(date +%s)
+. "$root/cmake/setup.sh"
+
+usage="usage: sh bench/run.sh [--filter RE] [--json FILE] [--repetitions N]"
+filter=
+json=
+repetitions=5
+while [ $# -gt 0 ]; do
+  [ $# -ge 2 ] || die "$usage"
+  case $1 in
+    --filter) filter=$2 ;;
+    --json) json=$2 ;;
+    --repetitions) repetitions=$2 ;;
+    *) die "$usage" ;;
+  esac
+  shift 2
+done
+case $repetitions in '' | *[!0-9]* | 0) die "--repetitions: $repetitions is not a count" ;; esac
+if [ -n "$json" ]; then
+  : >> "$json" || die "--json: $json cannot be written"
+fi
+
+need_tools benchmark
+# The table and the drawings are made by a program that reads JSON.
+if [ -z "${CMAKE_PREFIX_PATH:-}" ] && ! has_header nlohmann/json.hpp; then
+  hint="install nlohmann-json (Debian and Ubuntu: nlohmann-json3-dev) and run this again"
+  command -v apt-get > /dev/null 2>&1 || die "nlohmann-json is missing; $hint"
+  if [ "$(id -u)" -ne 0 ] && ! sudo -n true > /dev/null 2>&1; then
+    die "nlohmann-json is missing and installing it needs root; $hint"
+  fi
+  apt_install nlohmann-json3-dev || die "apt-get could not install nlohmann-json3-dev; $hint"
+fi
+
+# A user's plain -O2: the point is that softlook needs no -march. The naive path has its own flags.
+build=$root/build/bench
+configure "$build" -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG" \
+  -DSOFTLOOK_BUILD_TESTS=OFF -DSOFTLOOK_BUILD_EXAMPLES=OFF -DSOFTLOOK_BUILD_BENCHMARKS=ON
+"$cmake" --build "$build" --parallel "$jobs" --target softlook_benchmarks ||
+  die "FAILED: the benchmarks do not build"
+
+programs="forward_dot multi_head additive few_queries threads double score_functor"
+for source in "$root"/bench/*_bench.cpp; do
+  name=$(basename "$source" _bench.cpp)
+  case " $programs " in *" $name "*) ;; *) programs="$programs $name" ;; esac
+done
+
+total=0
+wanted=
+for name in $programs; do
+  rows=$("$build/bench/${name}_bench" "--benchmark_filter=$filter" --benchmark_list_tests=true) ||
+    die "--filter: $filter is no regular expression"
+  if [ -n "$rows" ]; then
+    wanted="$wanted $name"
+    total=$((total + $(printf '%s\n' "$rows" | wc -l)))
+  fi
+done
+[ "$total" -gt 0 ] || die "no row matches --filter '$filter'"
+
+commit=$(git -C "$root" rev-parse --short HEAD 2> /dev/null || echo unknown)
+if [ -n "$(git -C "$root" status --porcelain --untracked-files=no 2> /dev/null)" ]; then
+  commit=$commit-modified
+fi
+say "$total rows, $repetitions repetitions each; everything takes ten minutes or so"
+if [ -r /proc/loadavg ] && awk '{ exit !($1 > 0.7) }' /proc/loadavg; then
+  say "note: this machine is busy (load $(cut -d ' ' -f 1 /proc/loadavg)); the figures will show it"
+fi
+
+results=$build/results
+rm -rf "$results" "$build/speed.svg" "$build/memory.svg"
+mkdir -p "$results"
+status=0
+for name in $wanted; do
+  printf '\n%s\n' "$(sed -n '1s|^// ||p' "$root/bench/${name}_bench.cpp")"
+  ended=0
+  "$build/bench/${name}_bench" "--benchmark_filter=$filter" "--benchmark_repetitions=$repetitions" \
+    "--benchmark_context=commit=$commit" "--benchmark_out=$results/$name.json" || ended=$?
+  # 1 is a row that failed its check, which the table shows too; anything else is a crash.
+  if [ "$ended" -gt 1 ]; then die "FAILED: ${name}_bench ended with status $ended"; fi
+  if [ "$ended" -ne 0 ]; then status=1; fi
+done
+
+echo
+files=
+for name in $wanted; do files="$files $name.json"; done
+# shellcheck disable=SC2086  # several files
+(cd "$results" && "$build/bench/bench_report" --json ../results.json --speed ../speed.svg \
+  --memory ../memory.svg $files) | tee "$build/table.txt" || status=1
+if [ -n "$json" ]; then cp "$build/results.json" "$json"; fi
+
+echo
+say "table:   $build/table.txt"
+say "JSON:    ${json:-$build/results.json}"
+for drawing in speed memory; do
+  if [ -f "$build/$drawing.svg" ]; then say "drawing: $build/$drawing.svg"; fi
+done
+if [ "$status" -ne 0 ]; then die "FAILED: a row disagrees with the oracle or with the naive path"; fi
+say "done in $(($(date +%s) - started)) s"
