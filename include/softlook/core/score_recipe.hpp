@@ -11,9 +11,7 @@ namespace detail {
 /// a projection of the inputs before the loop.
 template <class T>
 struct score_recipe {
-  enum class form { dot, additive };
-
-  form kind = form::dot;
+  bool additive = false;                            ///< v · tanh(q + k) instead of q · k
   bool scale_by_root = false;                       ///< default scale 1/√d instead of 1
   bool unit_rows = false;                           ///< divide rows by their Euclidean norm
   std::optional<matrix_view<T>> project_queries{};  ///< Q·W first

@@ -137,7 +137,7 @@ void check_overlap(const char* where, const char* input, const mutable_matrix_vi
 template <class T>
 void check_shapes(const forward_call<T>& c) {
   const char* where = c.where;
-  const bool one_size = c.score.kind == score_recipe<T>::form::dot && !c.score.project_queries;
+  const bool one_size = !c.score.additive && !c.score.project_queries;
   if (one_size)
     check_sizes(where, "K.cols()", c.K.cols / c.kv_heads, "Q.cols()", c.Q.cols / c.query_heads,
                 c.query_heads == 1 ? "queries and keys share one feature size"
@@ -180,7 +180,7 @@ class sorted_call {
   sorted_call(const sorted_call&) = delete;
   sorted_call& operator=(const sorted_call&) = delete;
 
-  void run() { run_forward(call, exec_); }
+  void run() { run_forward<score_type::is_additive>(call, exec_); }
   [[nodiscard]] const executor_ref& exec() const { return exec_; }
 
   forward_call<T> call;
@@ -191,6 +191,9 @@ class sorted_call {
                  decltype(policy_or<mask_kind>(masks::none{}, ps...))>{
         transforms_of(ps...), policy_or<mask_kind>(masks::none{}, ps...)};
   }
+
+  using score_type =
+      decltype(policy_or<score_kind>(scores::scaled_dot{}, std::declval<const Ps&>()...));
 
   inline static constexpr exec::sequential sequential_{};
   decltype(edits_of(std::declval<const Ps&>()...)) edits_;

@@ -137,27 +137,45 @@ namespace stamped_avx512 {
   return *o.isa;
 }
 
-template <class T>
-[[nodiscard]] const kernel_table<T>& kernels_of(instruction_set isa) {
+// The set that every machine of this build can run.
+#if SOFTLOOK_ASSUMES_AVX512
+namespace stamped_lowest = stamped_avx512;
+#elif SOFTLOOK_ASSUMES_AVX2
+namespace stamped_lowest = stamped_avx2;
+#else
+namespace stamped_lowest = stamped_baseline;
+#endif
+
+template <class T, bool Additive>
+[[nodiscard]] const kernel_table<T, Additive>& kernels_of(instruction_set isa) {
   switch (isa) {
 #if defined(__x86_64__)
     case instruction_set::avx512:
-      return stamped_avx512::table<T>;
+      return stamped_avx512::kernels<T, Additive>;
 #if !SOFTLOOK_ASSUMES_AVX512
     case instruction_set::avx2:
-      return stamped_avx2::table<T>;
+      return stamped_avx2::kernels<T, Additive>;
 #endif
 #endif
     default:
-      break;
+      return stamped_lowest::kernels<T, Additive>;
   }
-#if SOFTLOOK_ASSUMES_AVX512
-  return stamped_avx512::table<T>;
-#elif SOFTLOOK_ASSUMES_AVX2
-  return stamped_avx2::table<T>;
-#else
-  return stamped_baseline::table<T>;
+}
+
+template <class T>
+[[nodiscard]] const product_kernel<T>& products_of(instruction_set isa) {
+  switch (isa) {
+#if defined(__x86_64__)
+    case instruction_set::avx512:
+      return stamped_avx512::products<T>;
+#if !SOFTLOOK_ASSUMES_AVX512
+    case instruction_set::avx2:
+      return stamped_avx2::products<T>;
 #endif
+#endif
+    default:
+      return stamped_lowest::products<T>;
+  }
 }
 
 /// The edits of a pair of policies, compiled for a set.
@@ -177,12 +195,9 @@ void set_edits(policy_calls<T>& calls, instruction_set isa) {
 #endif
 #endif
     default:
-      break;
+      calls.edit_queries = &stamped_lowest::edit<T, Policies, true>;
+      calls.edit_keys = &stamped_lowest::edit<T, Policies, false>;
   }
-#if !SOFTLOOK_ASSUMES_AVX2
-  calls.edit_queries = &stamped_baseline::edit<T, Policies, true>;
-  calls.edit_keys = &stamped_baseline::edit<T, Policies, false>;
-#endif
 }
 
 }  // namespace detail

@@ -106,18 +106,18 @@ void normalise_rows(const matrix_view<T>& X, T* out) {
 }
 
 template <class T>
-[[nodiscard]] index product_columns_for(const kernel_table<T>& kernels) {
+[[nodiscard]] index product_columns_for(const product_kernel<T>& kernels) {
   return round_up(96, kernels.shape.rows);
 }
 template <class T>
-[[nodiscard]] index product_scratch(const kernel_table<T>& kernels, index depth) {
+[[nodiscard]] index product_scratch(const product_kernel<T>& kernels, index depth) {
   const index columns = product_columns_for(kernels), width = kernels.shape.width();
   return round_up(depth * width, 16) + columns * width + columns * depth + 16;
 }
 
 /// X·W for every head, column by column, on the executor.
 template <class T>
-matrix_view<T> project(const kernel_table<T>& kernels, const executor_ref& exec,
+matrix_view<T> project(const product_kernel<T>& kernels, const executor_ref& exec,
                        const matrix_view<T>& X, index heads, const matrix_view<T>& W, T* out) {
   const index rows = X.rows, features = X.cols / heads, step = 4 * kernels.shape.width();
   const index tasks = ceil_div(rows, step);
@@ -144,8 +144,8 @@ matrix_view<T> unit_rows(const matrix_view<T>& X, index heads, T* out) {
 
 /// Replaces Q and K by what the score asks for; afterwards every score is dot or additive.
 template <class T>
-void apply_projections(forward_call<T>& c, const kernel_table<T>& kernels, const executor_ref& exec,
-                       T* memory) {
+void apply_projections(forward_call<T>& c, const product_kernel<T>& kernels,
+                       const executor_ref& exec, T* memory) {
   const projection_sizes sizes = sizes_of_projections(c);
   T* queries = memory;
   T* keys = memory + sizes.queries;
@@ -173,17 +173,17 @@ template <class T>
           .values = c.values(),
           .query_heads = c.query_heads,
           .kv_heads = c.kv_heads,
-          .additive = c.score.kind == score_recipe<T>::form::additive,
+          .additive = c.score.additive,
           .scalar_bytes = index(sizeof(T))};
 }
 
 /// The arguments of one query head. log2 e goes into the scale, or behind the transforms, which see
 /// scores in natural units.
-template <class T>
-[[nodiscard]] forward_args<T> args_of_head(const forward_call<T>& c, double scale, const plan& p,
-                                           const T* v, index head) {
+template <bool Additive, class T>
+[[nodiscard]] forward_args<T, Additive> args_of_head(const forward_call<T>& c, double scale,
+                                                     const plan& p, const T* v, index head) {
   const index kv_head = head / c.group();
-  forward_args<T> a;
+  forward_args<T, Additive> a;
   a.Q = c.Q.columns(head * c.query_features(), c.query_features());
   a.K = c.K.columns(kv_head * c.key_features(), c.key_features());
   a.V = c.V.columns(kv_head * c.values(), c.values());
@@ -193,7 +193,6 @@ template <class T>
     a.log_sum_exp_stride = c.log_sum_exp.row_stride;
   }
   a.shape = c.shape(head);
-  a.additive = c.score.kind == score_recipe<T>::form::additive;
   a.v = {v, 1, c.score.v.cols, 1, 1};
   a.query_scale = T(c.policy.transforms ? scale : scale * log2_e);
   a.factor = T(c.policy.transforms ? log2_e : 1.0);
@@ -202,31 +201,31 @@ template <class T>
   return a;
 }
 
-template <class T>
-void run_tiled(const forward_call<T>& c, const kernel_table<T>& kernels, const executor_ref& exec,
-               double scale, const plan& p, const T* v, T* scratch) {
+template <bool Additive, class T>
+void run_tiled(const forward_call<T>& c, const kernel_table<T, Additive>& kernels,
+               const executor_ref& exec, double scale, const plan& p, const T* v, T* scratch) {
   const index step = p.tiled.query_tiles * kernels.shape.width();
   const index blocks = ceil_div(c.Q.rows, step);
   run_tasks(exec, blocks * c.query_heads, [&](index task, index worker) {
     // The last queries first: under a causal mask they are the longest.
     const index head = task / blocks, block = blocks - 1 - task % blocks;
     const range queries{block * step, std::min((block + 1) * step, c.Q.rows)};
-    kernels.tiled_forward(args_of_head(c, scale, p, v, head), queries,
+    kernels.tiled_forward(args_of_head<Additive>(c, scale, p, v, head), queries,
                           scratch + worker * p.tiled.total);
   });
 }
 
 /// Groups of rows that share keys and values, times chunks of keys; as many groups at a time as
 /// keep the partial states within the limit of one worker's scratch.
-template <class T>
-void run_few_queries(const forward_call<T>& c, const kernel_table<T>& kernels,
+template <bool Additive, class T>
+void run_few_queries(const forward_call<T>& c, const kernel_table<T, Additive>& kernels,
                      const executor_ref& exec, double scale, const plan& p, const T* v, T* scratch,
                      T* partials, index groups_at_once) {
   const index rows = c.Q.rows * c.group(), chunks = std::max<index>(ceil_div(c.K.rows, p.chunk), 1);
   const index groups_per_head = ceil_div(rows, p.few.rows), groups = groups_per_head * c.kv_heads;
   const auto args_of_group = [&](index group) {
-    few_args<T> f;
-    f.head = args_of_head(c, scale, p, v, group / groups_per_head * c.group());
+    few_args<T, Additive> f;
+    f.head = args_of_head<Additive>(c, scale, p, v, group / groups_per_head * c.group());
     f.head_stride_Q = c.query_features() * c.Q.col_stride;
     f.head_stride_O = c.values() * c.O.col_stride;
     f.head_stride_log_sum_exp = c.log_sum_exp.col_stride;
@@ -251,14 +250,14 @@ void run_few_queries(const forward_call<T>& c, const kernel_table<T>& kernels,
 /// Raw scores of one head, everything materialised.
 template <class T>
 [[nodiscard]] row_major<T> naive_scores(const forward_call<T>& c, double scale, index head) {
-  const forward_args<T> a = args_of_head(c, scale, plan{}, c.score.v.data, head);
+  const auto a = args_of_head<false>(c, scale, plan{}, c.score.v.data, head);
   return materialised_scores(a.Q, a.K, c.score, T(scale));
 }
 
 /// Weights of one head; output and log-sum-exp are written where the call has room for them.
 template <class T>
 row_major<T> naive_head(const forward_call<T>& c, double scale, index head) {
-  const forward_args<T> a = args_of_head(c, scale, plan{}, c.score.v.data, head);
+  const auto a = args_of_head<false>(c, scale, plan{}, c.score.v.data, head);
   row_major<T> S = naive_scores(c, scale, head);
   c.policy.edit_matrix(c.policy.policies, {S.data(), S.rows(), S.cols(), S.cols(), 1}, a.shape,
                        true);
@@ -277,7 +276,7 @@ auto with_projections(forward_call<T> c, const executor_ref& exec, const F& f) {
   const double scale = c.scale();
   call_memory memory(c.opts.workspace);
   T* const start = memory.take<T>(sizes_of_projections(c).total());
-  apply_projections(c, kernels_of<T>(c.isa), exec, start);
+  apply_projections(c, products_of<T>(c.isa), exec, start);
   return f(c, scale);
 }
 
@@ -304,11 +303,11 @@ void run_naive(const forward_call<T>& c, const executor_ref& exec) {
 }
 
 /// Runs a checked call.
-template <class T>
+template <bool Additive, class T>
 void run_forward(forward_call<T> c, const executor_ref& exec) {
   if (c.Q.rows == 0) return;
   if (c.opts.kernel == kernel::naive) return run_naive(c, exec);
-  const kernel_table<T>& kernels = kernels_of<T>(c.isa);
+  const kernel_table<T, Additive>& kernels = kernels_of<T, Additive>(c.isa);
   const double scale = c.scale();
   const projection_sizes projected = sizes_of_projections(c);
   call_shape shape = shape_of(c);
@@ -328,7 +327,7 @@ void run_forward(forward_call<T> c, const executor_ref& exec) {
 
   call_memory memory(c.opts.workspace);
   T* const start = memory.take<T>(projected.total() + workers * each + partials);
-  apply_projections(c, kernels, exec, start);
+  apply_projections(c, products_of<T>(c.isa), exec, start);
   T* const v = start + projected.queries + projected.keys;
   const T v_scale = T(c.policy.transforms ? scale : scale * log2_e);
   for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * v_scale;

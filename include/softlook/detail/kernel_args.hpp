@@ -59,8 +59,8 @@ inline constexpr index max_query_tiles = 16;
 inline constexpr index max_key_tile = 512;
 inline constexpr index max_few_rows = 16;
 
-/// Attention of one head.
-template <class T>
+/// Attention of one head, with dot scores or additive ones.
+template <class T, bool Additive>
 struct forward_args {
   matrix_view<T> Q;
   matrix_view<T> K;
@@ -69,7 +69,6 @@ struct forward_args {
   T* log_sum_exp = nullptr;
   index log_sum_exp_stride = 0;
   problem shape;
-  bool additive = false;
   matrix_view<T> v;   // additive: 1×a
   T query_scale = 1;  // dot: multiplied into the queries. additive: multiplied into v
   T factor = 1;       // multiplied in after the transforms; log2 e is in one of the two
@@ -91,9 +90,9 @@ struct few_layout {
 
 /// A few rows (head, query) that share one head of keys and values: row r is query r % n of query
 /// head r / n.
-template <class T>
+template <class T, bool Additive>
 struct few_args {
-  forward_args<T> head;  // Q, O and log_sum_exp of the first query head of the group
+  forward_args<T, Additive> head;  // Q, O and log_sum_exp of the first query head of the group
   index head_stride_Q = 0;
   index head_stride_O = 0;
   index head_stride_log_sum_exp = 0;
@@ -111,13 +110,19 @@ struct product_args {
   index block_columns = 0;  // columns of B packed at a time
 };
 
-/// The kernels of one instruction set.
-template <class T>
+/// The kernels of one instruction set, and its product; apart, so that each is compiled where it is
+/// used.
+template <class T, bool Additive>
 struct kernel_table {
   register_shape shape;
-  void (*tiled_forward)(const forward_args<T>&, range queries, T* scratch) = nullptr;
-  void (*few_queries)(const few_args<T>&, range keys, T* partial, T* scratch) = nullptr;
-  void (*merge_chunks)(const few_args<T>&, T* partials, index chunks) = nullptr;
+  void (*tiled_forward)(const forward_args<T, Additive>&, range queries, T* scratch) = nullptr;
+  void (*few_queries)(const few_args<T, Additive>&, range keys, T* partial, T* scratch) = nullptr;
+  void (*merge_chunks)(const few_args<T, Additive>&, T* partials, index chunks) = nullptr;
+};
+
+template <class T>
+struct product_kernel {
+  register_shape shape;
   void (*product)(const product_args<T>&, range rows, T* scratch) = nullptr;
 };
 

@@ -31,7 +31,7 @@ template <class T>
 [[nodiscard]] row_major<T> materialised_scores(const matrix_view<T>& Q, const matrix_view<T>& K,
                                                const score_recipe<T>& score, T scale) {
   const auto q = map_of(Q), k = map_of(K);
-  if (score.kind == score_recipe<T>::form::dot) {
+  if (!score.additive) {
     const row_major<T> scaled = q * scale;
     return scaled * k.transpose();
   }

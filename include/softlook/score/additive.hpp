@@ -33,6 +33,7 @@ constexpr void same_scalar() {
 template <class T>
 struct additive_projected {
   using policy_kind = score_kind;
+  static constexpr bool is_additive = true;
   using scalar = T;
 
   template <detail::kept V>
@@ -50,7 +51,7 @@ struct additive_projected {
                 "projected queries, projected keys and v share one size");
     check_sizes(where, "K.cols()", key_features, "Q.cols()", query_features,
                 "projected queries, projected keys and v share one size");
-    return {.kind = softlook::detail::score_recipe<Scalar>::form::additive, .v = v_};
+    return {.additive = true, .v = v_};
   }
 
  private:
@@ -67,6 +68,7 @@ additive_projected(V&&) -> additive_projected<softlook::detail::scalar_of<V>>;
 template <class T>
 struct additive {
   using policy_kind = score_kind;
+  static constexpr bool is_additive = true;
   using scalar = T;
 
   template <detail::kept A, detail::kept B, detail::kept V>
@@ -99,11 +101,8 @@ struct additive {
     if (b_)
       check_sizes(where, "scores::additive b.size()", b_->cols, "Wq.cols()", Wq_.cols,
                   "b has an entry for each hidden feature");
-    return {.kind = softlook::detail::score_recipe<Scalar>::form::additive,
-            .project_queries = Wq_,
-            .project_keys = Wk_,
-            .query_bias = b_,
-            .v = v_};
+    return {
+        .additive = true, .project_queries = Wq_, .project_keys = Wk_, .query_bias = b_, .v = v_};
   }
 
  private:
@@ -123,6 +122,7 @@ additive(A&&, B&&, V&&, C&&) -> additive<softlook::detail::scalar_of<A>>;
 template <class T>
 struct concat {
   using policy_kind = score_kind;
+  static constexpr bool is_additive = true;
   using scalar = T;
 
   template <detail::kept M, detail::kept V>
@@ -141,7 +141,7 @@ struct concat {
                 query_features + key_features, "W maps a query beside a key");
     check_sizes(where, "scores::concat v.size()", v_.cols, "W.cols()", W_.cols,
                 "v has an entry for each hidden feature");
-    return {.kind = softlook::detail::score_recipe<Scalar>::form::additive,
+    return {.additive = true,
             .project_queries = W_.rows_from(0, query_features),
             .project_keys = W_.rows_from(query_features, key_features),
             .v = v_};

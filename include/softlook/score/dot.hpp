@@ -10,6 +10,7 @@ namespace scores {
 /// \see Vaswani et al., "Attention Is All You Need", 2017, Eq. (1).
 struct scaled_dot {
   using policy_kind = score_kind;
+  static constexpr bool is_additive = false;
   template <real_scalar T>
   [[nodiscard]] softlook::detail::score_recipe<T> recipe(const char*, index, index) const {
     return {.scale_by_root = true};
@@ -19,6 +20,7 @@ struct scaled_dot {
 /// s = q·k.  \see Luong et al., "Effective Approaches to Attention-based NMT", 2015, Eq. (8), dot.
 struct dot {
   using policy_kind = score_kind;
+  static constexpr bool is_additive = false;
   template <real_scalar T>
   [[nodiscard]] softlook::detail::score_recipe<T> recipe(const char*, index, index) const {
     return {};
@@ -29,6 +31,7 @@ struct dot {
 /// \see Graves et al., "Neural Turing Machines", 2014, Eq. (6); options::scale is their β.
 struct cosine {
   using policy_kind = score_kind;
+  static constexpr bool is_additive = false;
   template <real_scalar T>
   [[nodiscard]] softlook::detail::score_recipe<T> recipe(const char*, index, index) const {
     return {.unit_rows = true};

@@ -12,6 +12,7 @@ namespace scores {
 template <class T>
 struct general {
   using policy_kind = score_kind;
+  static constexpr bool is_additive = false;
   using scalar = T;
 
   template <dense_expression M>

@@ -67,8 +67,8 @@ inline row_block<T> contiguous_rows(const matrix_view<T>& X, index first, index 
   return {buffer, padded};
 }
 
-template <class T>
-inline void few_dot_scores(const few_args<T>& f, range keys, T* scratch) {
+template <class T, bool Additive>
+inline void few_dot_scores(const few_args<T, Additive>& f, range keys, T* scratch) {
   constexpr index n = lanes<T>;
   const few_layout& at = f.layout;
   for (index j = keys.begin; j < keys.end; j += n) {
@@ -91,8 +91,8 @@ inline additive_panel<T> panel_at(T* raw, index form, T* largest) {
   return p;
 }
 
-template <class T>
-inline void few_additive_scores(const few_args<T>& f, additive_panel<T>* rows, range keys,
+template <class T, bool Additive>
+inline void few_additive_scores(const few_args<T, Additive>& f, additive_panel<T>* rows, range keys,
                                 T* scratch) {
   constexpr index width = tile_vectors * lanes<T>;
   const few_layout& at = f.layout;
@@ -116,8 +116,8 @@ inline void few_additive_scores(const few_args<T>& f, additive_panel<T>* rows, r
 }
 
 /// Transforms and masks row r of the scores; −∞ where nothing is allowed and past the last key.
-template <class T>
-inline void few_edit(const few_args<T>& f, index r, range keys, T* S,
+template <class T, bool Additive>
+inline void few_edit(const few_args<T, Additive>& f, index r, range keys, T* S,
                      const std::int32_t* positions) {
   const index row = f.rows.begin + r, n = f.head.shape.queries, i = row % n;
   const index whole = round_up(keys.count(), lanes<T>);
@@ -190,8 +190,8 @@ SOFTLOOK_ALWAYS_INLINE void add_value_rows(const T* p, const T* values, index va
   for (int v = 0; v < Vectors; ++v) store(output + v * lanes<T>, sum[v]);
 }
 
-template <class T, bool Careful>
-inline void few_add_values(const few_args<T>& f, range keys, const few_state<T>& state,
+template <class T, bool Careful, bool Additive>
+inline void few_add_values(const few_args<T, Additive>& f, range keys, const few_state<T>& state,
                            T* scratch) {
   const few_layout& at = f.layout;
   constexpr index n = lanes<T>, step = 32;
@@ -213,27 +213,27 @@ inline void few_add_values(const few_args<T>& f, range keys, const few_state<T>&
   }
 }
 
-template <class T>
-inline void few_pack_queries(const few_args<T>& f, additive_panel<T>* panels, T* scratch) {
+template <class T, bool Additive>
+inline void few_pack_queries(const few_args<T, Additive>& f, additive_panel<T>* panels,
+                             T* scratch) {
   const few_layout& at = f.layout;
-  const forward_args<T>& a = f.head;
+  const forward_args<T, Additive>& a = f.head;
   const index n = a.shape.queries, count = f.rows.count();
   T* to = scratch + at.queries;
-  if (a.additive)
+  if constexpr (Additive)
     for (index x = 0; x < round_up(count, tile_rows) * a.Q.cols; ++x) to[x] = 0;
   for (index r = 0; r < count; ++r) {
     const index row = f.rows.begin + r;
     const T* from = a.Q.data + row / n * f.head_stride_Q + row % n * a.Q.row_stride;
-    T* base = a.additive ? to + r / tile_rows * tile_rows * a.Q.cols + r % tile_rows
-                         : to + r * at.features;
-    const index stride = a.additive ? tile_rows : 1;
+    T* base =
+        Additive ? to + r / tile_rows * tile_rows * a.Q.cols + r % tile_rows : to + r * at.features;
+    const index stride = Additive ? tile_rows : 1;
     for (index c = 0; c < a.Q.cols; ++c)
-      base[c * stride] = from[c * a.Q.col_stride] * (a.additive ? T(1) : a.query_scale);
-    if (!a.additive)
+      base[c * stride] = from[c * a.Q.col_stride] * (Additive ? T(1) : a.query_scale);
+    if constexpr (!Additive)
       for (index c = a.Q.cols; c < at.features; ++c) base[c] = 0;
   }
-  if (!a.additive) return;
-  for (index r = 0; r < count; r += tile_rows) {
+  for (index r = 0; Additive && r < count; r += tile_rows) {
     panels[r / tile_rows] =
         panel_at(to + r * a.Q.cols, at.query_form, scratch + at.query_sizes + r);
     begin_panel(panels[r / tile_rows], a.Q.cols, index(tile_rows),
@@ -241,8 +241,8 @@ inline void few_pack_queries(const few_args<T>& f, additive_panel<T>* panels, T*
   }
 }
 
-template <class T, bool Careful>
-inline void few_chunk(const few_args<T>& f, additive_panel<T>* panels, range keys,
+template <class T, bool Careful, bool Additive>
+inline void few_chunk(const few_args<T, Additive>& f, additive_panel<T>* panels, range keys,
                       const few_state<T>& state, T* scratch) {
   const few_layout& at = f.layout;
   std::int32_t* positions = reinterpret_cast<std::int32_t*>(scratch + at.positions);
@@ -255,7 +255,7 @@ inline void few_chunk(const few_args<T>& f, additive_panel<T>* panels, range key
     const range block{first, first + at.block < keys.end ? first + at.block : keys.end};
     for (index x = 0; x < at.block; ++x)
       positions[x] = std::int32_t(x < block.count() ? first + x : first);
-    if (f.head.additive)
+    if constexpr (Additive)
       few_additive_scores(f, panels, block, scratch);
     else
       few_dot_scores(f, block, scratch);
@@ -273,8 +273,8 @@ inline void few_chunk(const few_args<T>& f, additive_panel<T>* panels, range key
 
 /// The state of a group of rows after one chunk of keys. An output that is not finite may be the
 /// fault of a masked value, 0·∞; then the chunk is done again with care.
-template <class T>
-void few_queries(const few_args<T>& f, range keys, T* partial, T* scratch) {
+template <class T, bool Additive>
+void few_queries(const few_args<T, Additive>& f, range keys, T* partial, T* scratch) {
   additive_panel<T> panels[max_few_rows / tile_rows];
   const few_state<T> state = few_state_at(f.layout, partial);
   few_pack_queries(f, panels, scratch);
@@ -284,10 +284,10 @@ void few_queries(const few_args<T>& f, range keys, T* partial, T* scratch) {
 }
 
 /// Merges the states of all chunks in their order and writes the rows of the output.
-template <class T>
-void merge_chunks(const few_args<T>& f, T* partials, index chunks) {
+template <class T, bool Additive>
+void merge_chunks(const few_args<T, Additive>& f, T* partials, index chunks) {
   const few_layout& at = f.layout;
-  const forward_args<T>& a = f.head;
+  const forward_args<T, Additive>& a = f.head;
   const index n = a.shape.queries;
   for (index r = 0; r < f.rows.count(); ++r) {
     T most = -infinity<T>, sum = 0;

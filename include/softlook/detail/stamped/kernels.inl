@@ -13,9 +13,11 @@
 #include "softlook/detail/stamped/packed_product.inl"
 // clang-format on
 
+template <class T, bool Additive>
+inline constexpr kernel_table<T, Additive> kernels{{lanes<T>, tile_vectors, tile_rows},
+                                                   &tiled_forward<T, Additive>,
+                                                   &few_queries<T, Additive>,
+                                                   &merge_chunks<T, Additive>};
+
 template <class T>
-inline constexpr kernel_table<T> table{{lanes<T>, tile_vectors, tile_rows},
-                                       &tiled_forward<T>,
-                                       &few_queries<T>,
-                                       &merge_chunks<T>,
-                                       &product<T>};
+inline constexpr product_kernel<T> products{{lanes<T>, tile_vectors, tile_rows}, &product<T>};

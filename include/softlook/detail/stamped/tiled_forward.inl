@@ -27,23 +27,23 @@ struct query_tile {
 };
 
 /// One tile of keys, packed on first use.
-template <class T>
+template <class T, bool Additive>
 struct key_tile {
   range keys{};
   bool packed = false;
   bool finite = true;  // every value of the tile
   T* keys_packed = nullptr;
   T* values_packed = nullptr;
-  additive_panel<T> additive[max_key_tile / tile_rows]{};
+  additive_panel<T> additive[Additive ? max_key_tile / tile_rows : 1]{};
 };
 
-template <class T>
-inline void pack_queries(const forward_args<T>& a, query_tile<T>& q) {
+template <class T, bool Additive>
+inline void pack_queries(const forward_args<T, Additive>& a, query_tile<T>& q) {
   const index width = q.vectors * lanes<T>;
-  const T scale = a.additive ? T(1) : a.query_scale;
+  const T scale = Additive ? T(1) : a.query_scale;
   pack_panel(a.Q.data + q.first * a.Q.row_stride, q.used, a.Q.cols, a.Q.row_stride, a.Q.col_stride,
              width, scale, q.packed);
-  if (a.additive) begin_panel(q.additive, a.Q.cols, width, q.used);
+  if constexpr (Additive) begin_panel(q.additive, a.Q.cols, width, q.used);
   for (index l = 0; l < width; ++l) {
     q.positions[l] = std::int32_t(q.first + (l < q.used ? l : 0));
     q.maximum[l] = -infinity<T>;
@@ -51,8 +51,8 @@ inline void pack_queries(const forward_args<T>& a, query_tile<T>& q) {
   }
 }
 
-template <class T>
-inline void pack_keys(const forward_args<T>& a, key_tile<T>& k) {
+template <class T, bool Additive>
+inline void pack_keys(const forward_args<T, Additive>& a, key_tile<T, Additive>& k) {
   const index count = k.keys.count(), features = a.K.cols;
   k.packed = true;
   pack_panels(a.K.data + k.keys.begin * a.K.row_stride, count, features, a.K.row_stride,
@@ -60,17 +60,16 @@ inline void pack_keys(const forward_args<T>& a, key_tile<T>& k) {
   pack_panels(a.V.data + k.keys.begin * a.V.row_stride, a.V.cols, count, a.V.col_stride,
               a.V.row_stride, tile_rows, k.values_packed);
   k.finite = all_finite(k.values_packed, a.layout.values * count);
-  if (!a.additive) return;
-  for (index r = 0; r < count; r += tile_rows)
+  for (index r = 0; Additive && r < count; r += tile_rows)
     begin_panel(k.additive[r / tile_rows], features, tile_rows,
                 count - r < tile_rows ? count - r : tile_rows);
 }
 
 /// Scores of the key rows [rows.begin, rows.end) of a tile, transformed and masked. Where the tile
 /// is partial, coverage is asked again for each panel of rows.
-template <class T, int Vectors>
-inline void fill_scores(const forward_args<T>& a, query_tile<T>& q, key_tile<T>& k, range rows,
-                        coverage seen, T* S) {
+template <class T, int Vectors, bool Additive>
+inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
+                        key_tile<T, Additive>& k, range rows, coverage seen, T* S) {
   constexpr int width = Vectors * lanes<T>;
   const range queries{q.first, q.first + q.used};
   for (index r = rows.begin; r < rows.end; r += tile_rows) {
@@ -84,7 +83,7 @@ inline void fill_scores(const forward_args<T>& a, query_tile<T>& q, key_tile<T>&
       for (index x = 0; x < count * width; ++x) panel[x] = -infinity<T>;
       continue;
     }
-    if (a.additive)
+    if constexpr (Additive)
       additive_scores<T, Vectors>(k.additive[r / tile_rows], q.additive, a.v.data, a.Q.cols, count,
                                   panel);
     else
@@ -115,9 +114,10 @@ inline void add_careful_product(const T* values, const T* P, T* O, index depth) 
     }
 }
 
-template <class T, int Vectors>
-inline void add_careful_products(const forward_args<T>& a, query_tile<T>& q, const key_tile<T>& k,
-                                 range rows, const T* P, const T* correction) {
+template <class T, int Vectors, bool Additive>
+inline void add_careful_products(const forward_args<T, Additive>& a, query_tile<T>& q,
+                                 const key_tile<T, Additive>& k, range rows, const T* P,
+                                 const T* correction) {
   constexpr int width = Vectors * lanes<T>;
   for (index x = 0; x < a.layout.values * width; x += lanes<T>)
     store(q.output + x, q.started ? load(q.output + x) * load(correction + x % width) : vec<T>{});
@@ -126,9 +126,10 @@ inline void add_careful_products(const forward_args<T>& a, query_tile<T>& q, con
                                     P, q.output + c * width, rows.count());
 }
 
-template <class T, int Vectors, start Start>
-inline void add_products(const forward_args<T>& a, query_tile<T>& q, const key_tile<T>& k,
-                         range rows, const T* P, const T* correction) {
+template <class T, int Vectors, start Start, bool Additive>
+inline void add_products(const forward_args<T, Additive>& a, query_tile<T>& q,
+                         const key_tile<T, Additive>& k, range rows, const T* P,
+                         const T* correction) {
   constexpr int width = Vectors * lanes<T>;
   for (index c = 0; c < a.layout.values; c += tile_rows)
     micro_kernel<T, tile_rows, Vectors, Start>(
@@ -137,9 +138,9 @@ inline void add_products(const forward_args<T>& a, query_tile<T>& q, const key_t
 }
 
 /// Scores, online softmax, values: the queries of one register tile meet one tile of keys.
-template <class T, int Vectors>
-inline void meet(const forward_args<T>& a, query_tile<T>& q, key_tile<T>& k, range rows,
-                 coverage seen, T* scratch) {
+template <class T, int Vectors, bool Additive>
+inline void meet(const forward_args<T, Additive>& a, query_tile<T>& q, key_tile<T, Additive>& k,
+                 range rows, coverage seen, T* scratch) {
   constexpr int width = Vectors * lanes<T>;
   T* S = scratch + a.layout.scores;
   T* correction = scratch + a.layout.correction;
@@ -161,8 +162,8 @@ inline void meet(const forward_args<T>& a, query_tile<T>& q, key_tile<T>& k, ran
 }
 
 /// O / l and m + log l. A query without a key has l = 0: a row of zeros, log-sum-exp −∞.
-template <class T>
-inline void finish(const forward_args<T>& a, query_tile<T>& q) {
+template <class T, bool Additive>
+inline void finish(const forward_args<T, Additive>& a, query_tile<T>& q) {
   const index width = q.vectors * lanes<T>;
   if (a.log_sum_exp)
     for (index l = 0; l < q.used; ++l)
@@ -179,8 +180,8 @@ inline void finish(const forward_args<T>& a, query_tile<T>& q) {
 }
 
 /// Cuts the queries of a task into register tiles; a remainder of 4 vectors is 2 + 2, not 3 + 1.
-template <class T>
-inline index cut_queries(const forward_args<T>& a, range queries, T* scratch,
+template <class T, bool Additive>
+inline index cut_queries(const forward_args<T, Additive>& a, range queries, T* scratch,
                          query_tile<T>* tiles) {
   const tiled_layout& at = a.layout;
   constexpr index full = tile_vectors * lanes<T>;
@@ -209,8 +210,9 @@ inline index cut_queries(const forward_args<T>& a, range queries, T* scratch,
   return count;
 }
 
-template <class T>
-inline void visit(const forward_args<T>& a, query_tile<T>& q, key_tile<T>& k, T* scratch) {
+template <class T, bool Additive>
+inline void visit(const forward_args<T, Additive>& a, query_tile<T>& q, key_tile<T, Additive>& k,
+                  T* scratch) {
   const range live = intersection(q.keys, k.keys);
   if (live.empty()) return;
   // From the start of a panel of rows; rows before the live ones are masked away.
@@ -230,15 +232,15 @@ inline void visit(const forward_args<T>& a, query_tile<T>& q, key_tile<T>& k, T*
   }
 }
 
-template <class T>
-inline void begin_key_tile(const forward_args<T>& a, range keys, T* scratch, key_tile<T>& k) {
+template <class T, bool Additive>
+inline void begin_key_tile(const forward_args<T, Additive>& a, range keys, T* scratch,
+                           key_tile<T, Additive>& k) {
   const tiled_layout& at = a.layout;
   k.keys = keys;
   k.packed = false;
   k.keys_packed = scratch + at.keys;
   k.values_packed = scratch + at.value_panels;
-  if (!a.additive) return;
-  for (index r = 0; r < keys.count(); r += tile_rows) {
+  for (index r = 0; Additive && r < keys.count(); r += tile_rows) {
     additive_panel<T>& p = k.additive[r / tile_rows];
     p.raw = k.keys_packed + r * a.K.cols;
     p.exponential = p.raw + at.key_form;
@@ -247,10 +249,10 @@ inline void begin_key_tile(const forward_args<T>& a, range keys, T* scratch, key
   }
 }
 
-template <class T>
-void tiled_forward(const forward_args<T>& a, range queries, T* scratch) {
+template <class T, bool Additive>
+void tiled_forward(const forward_args<T, Additive>& a, range queries, T* scratch) {
   query_tile<T> tiles[max_query_tiles];
-  key_tile<T> k;
+  key_tile<T, Additive> k;
   const index count = cut_queries(a, queries, scratch, tiles);
   range keys{};
   for (index t = 0; t < count; ++t) keys = hull(keys, tiles[t].keys);
