@@ -88,11 +88,14 @@ for name in $wanted; do
 done
 
 echo
+ended=0
 files=
 for name in $wanted; do files="$files $name.json"; done
 # shellcheck disable=SC2086  # several files
 (cd "$results" && "$build/bench/bench_report" --json ../results.json --speed ../speed.svg \
-  --memory ../memory.svg $files) | tee "$build/table.txt" || status=1
+  --memory ../memory.svg $files > ../table.txt) || ended=$?
+cat "$build/table.txt"
+if [ "$ended" -gt 1 ]; then die "FAILED: bench_report ended with status $ended"; fi
 if [ -n "$json" ]; then cp "$build/results.json" "$json"; fi
 
 echo
