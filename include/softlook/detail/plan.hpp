@@ -49,7 +49,7 @@ inline constexpr index scratch_limit = index{4} << 20;
 [[nodiscard]] constexpr index query_tiles_for(const call_shape& s, const register_shape& r,
                                               index workers) {
   const index row_bytes = (s.features * (s.additive ? 3 : 1) + s.values + 4) * s.scalar_bytes;
-  const index most = std::clamp(index{512 * 1024} / (row_bytes * r.width()), index{1}, index{8});
+  const index most = std::clamp(index{640 * 1024} / (row_bytes * r.width()), index{1}, index{12});
   const index tiles = ceil_div(std::max<index>(s.queries, 1), r.width());
   const index wanted_tasks = workers > 1 ? ceil_div(4 * workers, s.query_heads) : 1;
   const index tasks = std::max(ceil_div(tiles, most), std::min(wanted_tasks, ceil_div(tiles, 2)));

@@ -1,14 +1,18 @@
-// The register micro-kernel: C (Rows × Vectors vectors) = or += A panel · B.
+// The register micro-kernel: C (Rows × Vectors vectors) = A panel · B, added to C or to a rescaled
+// C.
 //
 // A is packed depth-major, Rows scalars a step, each broadcast; B is depth × width, width = Vectors
 // vectors. Per step: Vectors loads and Rows broadcasts for Rows·Vectors FMAs (8×3: 11 loads for 24
 // FMAs, so two load ports keep two FMA units busy). The loops are unrolled by pragma because -O2
 // does not, and accumulators that are not in registers cost half of the speed. depth ≥ 1: a loop
 // that may not run at all makes gcc copy every accumulator on the way out.
+//
+// The old C joins at the end, not at the start: sums over a tile are added to the running sum,
+// which rounds less than one long chain over all keys.
 
-enum class start { from_zero, add, rescale };
+enum class finish { store, add, rescale };
 
-template <class T, int Rows, int Vectors, start Start>
+template <class T, int Rows, int Vectors, finish Finish>
 __attribute__((noinline)) inline void micro_kernel(const T* __restrict A, const T* __restrict B,
                                                    T* __restrict C, index depth,
                                                    const T* correction) {
@@ -17,14 +21,7 @@ __attribute__((noinline)) inline void micro_kernel(const T* __restrict A, const 
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) {
-      if constexpr (Start == start::from_zero)
-        sum[r][v] = vec<T>{};
-      else if constexpr (Start == start::add)
-        sum[r][v] = load(C + r * width + v * lanes<T>);
-      else
-        sum[r][v] = load(C + r * width + v * lanes<T>) * load(correction + v * lanes<T>);
-    }
+    for (int v = 0; v < Vectors; ++v) sum[r][v] = vec<T>{};
 #if defined(__clang__)
 #pragma clang loop unroll(disable)
 #endif
@@ -47,14 +44,20 @@ __attribute__((noinline)) inline void micro_kernel(const T* __restrict A, const 
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) store(C + r * width + v * lanes<T>, sum[r][v]);
+    for (int v = 0; v < Vectors; ++v) {
+      T* at = C + r * width + v * lanes<T>;
+      if constexpr (Finish == finish::add) sum[r][v] = load(at) + sum[r][v];
+      if constexpr (Finish == finish::rescale)
+        sum[r][v] = fused(load(at), load(correction + v * lanes<T>), sum[r][v]);
+      store(at, sum[r][v]);
+    }
 }
 
 /// tile_rows × width products of a packed panel and packed lanes; rows without features give zeros.
 template <class T, int Vectors>
 SOFTLOOK_ALWAYS_INLINE void product_panel(const T* panel, const T* wide, index depth, T* out) {
   if (depth > 0)
-    micro_kernel<T, tile_rows, Vectors, start::from_zero>(panel, wide, out, depth, nullptr);
+    micro_kernel<T, tile_rows, Vectors, finish::store>(panel, wide, out, depth, nullptr);
   else
     for (int x = 0; x < tile_rows * Vectors; ++x) store(out + x * lanes<T>, vec<T>{});
 }

@@ -96,21 +96,23 @@ inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
   }
 }
 
-/// Oᵀ += Vᵀ Pᵀ where some value is not finite: a weight of −0 (a score of −∞) touches nothing.
+/// Oᵀ = Oᵀ·correction + Vᵀ Pᵀ where some value is not finite: a weight of −0 (a score of −∞)
+/// touches nothing.
 template <class T, int Vectors>
-inline void add_careful_product(const T* values, const T* P, T* O, index depth) {
+inline void add_careful_product(const T* values, const T* P, T* O, index depth, bool started,
+                                const T* correction) {
   constexpr int width = Vectors * lanes<T>;
   using bits = typename simd<T>::bits;
   const bits forbidden = (bits)spread(T(-0.0));
   for (int r = 0; r < tile_rows; ++r)
     for (int v = 0; v < Vectors; ++v) {
       T* at = O + r * width + v * lanes<T>;
-      vec<T> sum = load(at);
+      vec<T> sum = {};
       for (index j = 0; j < depth; ++j) {
         const vec<T> p = load(P + j * width + v * lanes<T>);
         sum = blend<T>((bits)p == forbidden, sum, fused(spread(values[j * tile_rows + r]), p, sum));
       }
-      store(at, sum);
+      store(at, started ? fused(load(at), load(correction + v * lanes<T>), sum) : sum);
     }
 }
 
@@ -118,21 +120,19 @@ template <class T, int Vectors, bool Additive>
 inline void add_careful_products(const forward_args<T, Additive>& a, query_tile<T>& q,
                                  const key_tile<T, Additive>& k, range rows, const T* P,
                                  const T* correction) {
-  constexpr int width = Vectors * lanes<T>;
-  for (index x = 0; x < a.layout.values * width; x += lanes<T>)
-    store(q.output + x, q.started ? load(q.output + x) * load(correction + x % width) : vec<T>{});
   for (index c = 0; c < a.layout.values; c += tile_rows)
     add_careful_product<T, Vectors>(k.values_packed + c * k.keys.count() + rows.begin * tile_rows,
-                                    P, q.output + c * width, rows.count());
+                                    P, q.output + c * Vectors * lanes<T>, rows.count(), q.started,
+                                    correction);
 }
 
-template <class T, int Vectors, start Start, bool Additive>
+template <class T, int Vectors, finish Finish, bool Additive>
 inline void add_products(const forward_args<T, Additive>& a, query_tile<T>& q,
                          const key_tile<T, Additive>& k, range rows, const T* P,
                          const T* correction) {
   constexpr int width = Vectors * lanes<T>;
   for (index c = 0; c < a.layout.values; c += tile_rows)
-    micro_kernel<T, tile_rows, Vectors, Start>(
+    micro_kernel<T, tile_rows, Vectors, Finish>(
         k.values_packed + c * k.keys.count() + rows.begin * tile_rows, P, q.output + c * width,
         rows.count(), correction);
 }
@@ -152,18 +152,18 @@ inline void meet(const forward_args<T, Additive>& a, query_tile<T>& q, key_tile<
   } else {
     const bool grew = absorb<T, Vectors, false>(S, rows.count(), q.maximum, q.sum, correction);
     if (!q.started)
-      add_products<T, Vectors, start::from_zero>(a, q, k, rows, S, correction);
+      add_products<T, Vectors, finish::store>(a, q, k, rows, S, correction);
     else if (grew)
-      add_products<T, Vectors, start::rescale>(a, q, k, rows, S, correction);
+      add_products<T, Vectors, finish::rescale>(a, q, k, rows, S, correction);
     else
-      add_products<T, Vectors, start::add>(a, q, k, rows, S, correction);
+      add_products<T, Vectors, finish::add>(a, q, k, rows, S, correction);
   }
   q.started = true;
 }
 
 /// O / l and m + log l. A query without a key has l = 0: a row of zeros, log-sum-exp −∞.
 template <class T, bool Additive>
-inline void finish(const forward_args<T, Additive>& a, query_tile<T>& q) {
+inline void write_output(const forward_args<T, Additive>& a, query_tile<T>& q) {
   const index width = q.vectors * lanes<T>;
   if (a.log_sum_exp)
     for (index l = 0; l < q.used; ++l)
@@ -261,5 +261,5 @@ void tiled_forward(const forward_args<T, Additive>& a, range queries, T* scratch
     begin_key_tile(a, {first, first + step < a.K.rows ? first + step : a.K.rows}, scratch, k);
     for (index t = 0; t < count; ++t) visit(a, tiles[t], k, scratch);
   }
-  for (index t = 0; t < count; ++t) finish(a, tiles[t]);
+  for (index t = 0; t < count; ++t) write_output(a, tiles[t]);
 }
