@@ -9,7 +9,17 @@ struct multi_head_result {
   matrix output;
   matrix log_sum_exp;  ///< n×heads
   std::vector<matrix> weights;
+  matrix scores;  ///< the largest |score| of each head, raw or masked, in a row
 };
+
+inline real largest_finite(const matrix& X) {
+  real largest = 0;
+  for (index k = 0; k < X.size(); ++k) {
+    const real size = std::fabs(X.data()[k]);
+    if (std::isfinite(size)) largest = std::max(largest, size);
+  }
+  return largest;
+}
 
 template <class QExpr, class KExpr, class VExpr, class... Policies>
 multi_head_result multi_head_attention(const QExpr& Q, const KExpr& K, const VExpr& V,
@@ -19,16 +29,18 @@ multi_head_result multi_head_attention(const QExpr& Q, const KExpr& K, const VEx
   using plain = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
   const index d = Q.cols() / query_heads, dk = K.cols() / kv_heads, e = V.cols() / kv_heads;
   multi_head_result r{matrix::Zero(Q.rows(), e * query_heads), matrix::Zero(Q.rows(), query_heads),
-                      {}};
+                      {},
+                      matrix::Zero(1, query_heads)};
   for (index h = 0; h < query_heads; ++h) {
     const index shared = h / (query_heads / kv_heads);
     const plain q = Q.middleCols(h * d, d), k = K.middleCols(shared * dk, dk);
     const plain v = V.middleCols(shared * e, e);
     const result one =
-        attention(q, k, v, for_head{static_cast<std::int32_t>(h)}, policies...);
+        oracle::attention(q, k, v, for_head{static_cast<std::int32_t>(h)}, policies...);
     r.output.middleCols(h * e, e) = one.output;
     r.log_sum_exp.col(h) = one.log_sum_exp;
     r.weights.push_back(one.weights);
+    r.scores(0, h) = std::max(largest_finite(one.raw), largest_finite(one.scores));
   }
   return r;
 }

@@ -26,10 +26,10 @@ inline matrix unit_rows_of(matrix X) {
 
 template <class T, class Score>
 score_definition define(const Score& score, matrix Q, matrix K) {
-  using recipe_type = softlook::detail::score_recipe<T>;
-  const recipe_type recipe = score.template recipe<T>("oracle", Q.cols(), K.cols());
+  const softlook::detail::score_recipe<T> recipe =
+      score.template recipe<T>("oracle", Q.cols(), K.cols());
   score_definition result;
-  result.additive = recipe.kind == recipe_type::form::additive;
+  result.additive = Score::is_additive;
   if (recipe.scale_by_root && Q.cols() > 0)  // no features: every score is an empty sum, 0
     result.default_scale = 1 / std::sqrt(static_cast<real>(Q.cols()));
   if (recipe.project_queries) Q = product(Q, widen(*recipe.project_queries));

@@ -1,4 +1,4 @@
-// Masks and transforms behind one type each: the combination is chosen at run time, so hundreds of
+// Scores, masks and transforms behind one type each: the combination is chosen at run time, so hundreds of
 // combinations cost one instantiation of the kernels.
 #pragma once
 
@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "softlook/core/concepts.hpp"
+#include "softlook/core/score_recipe.hpp"
 
 namespace softlook_test {
 
@@ -84,6 +85,41 @@ struct any_transform {
     return transform->apply(s, i, j, size);
   }
 };
+
+template <class T>
+struct score_interface {
+  virtual ~score_interface() = default;
+  virtual softlook::detail::score_recipe<T> recipe(const char* where, Eigen::Index query_features,
+                                                   Eigen::Index key_features) const = 0;
+};
+
+template <class T, class Score>
+struct held_score final : score_interface<T> {
+  explicit held_score(Score s) : score(std::move(s)) {}
+  Score score;
+  softlook::detail::score_recipe<T> recipe(const char* where, Eigen::Index query_features,
+                                           Eigen::Index key_features) const override {
+    return score.template recipe<T>(where, query_features, key_features);
+  }
+};
+
+template <class T, bool Additive>
+struct any_score {
+  using policy_kind = softlook::score_kind;
+  static constexpr bool is_additive = Additive;
+  const score_interface<T>* score = nullptr;
+
+  template <softlook::real_scalar S>
+  softlook::detail::score_recipe<S> recipe(const char* where, Eigen::Index query_features,
+                                           Eigen::Index key_features) const {
+    return score->recipe(where, query_features, key_features);
+  }
+};
+
+template <class T, class Score>
+std::shared_ptr<const score_interface<T>> hold_score(Score score) {
+  return std::make_shared<const held_score<T, Score>>(std::move(score));
+}
 
 template <class Mask>
 std::shared_ptr<const mask_interface> hold_mask(Mask mask) {

@@ -2,24 +2,14 @@
 // over them, so that no path is tested less than another.
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <ostream>
 #include <string>
 #include <vector>
 
-#include "softlook/attention.hpp"
+#include "tests/support/kernels.hpp"
+#include "tests/support/scalars.hpp"
 
 namespace softlook_test {
-
-using scalars = ::testing::Types<float, double>;
-
-struct scalar_names {
-  template <class Scalar>
-  static std::string GetName(int) {
-    return sizeof(Scalar) == sizeof(float) ? "float" : "double";
-  }
-};
 
 struct way {
   std::string name;

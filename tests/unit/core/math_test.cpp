@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "tests/support/random.hpp"
+#include "tests/support/scalars.hpp"
 
 namespace softlook {
 namespace {
@@ -20,8 +21,7 @@ constexpr double tanh_error_bound = std::is_same_v<T, float> ? 1e-6 : 1e-15;
 
 template <class T>
 class ScalarMath : public ::testing::Test {};
-using scalars = ::testing::Types<float, double>;
-TYPED_TEST_SUITE(ScalarMath, scalars);
+TYPED_TEST_SUITE(ScalarMath, softlook_test::scalars, softlook_test::scalar_names);
 
 double relative_error(long double is, long double should_be) {
   if (is == should_be) return 0;

@@ -1,0 +1,24 @@
+// The kernels do not depend on policies, so the test programs compile them once, in kernels.cpp,
+// instead of once for each file. A file that must stand alone simply does not include this one.
+#pragma once
+
+#include "softlook/attention.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+extern template void run_forward<false, float>(forward_call<float>, const executor_ref&);
+extern template void run_forward<false, double>(forward_call<double>, const executor_ref&);
+extern template void run_forward<true, float>(forward_call<float>, const executor_ref&);
+extern template void run_forward<true, double>(forward_call<double>, const executor_ref&);
+extern template row_major<float> run_weights<float>(const forward_call<float>&, const executor_ref&,
+                                                    index);
+extern template row_major<double> run_weights<double>(const forward_call<double>&,
+                                                      const executor_ref&, index);
+extern template row_major<float> run_raw_scores<float>(const forward_call<float>&,
+                                                       const executor_ref&);
+extern template row_major<double> run_raw_scores<double>(const forward_call<double>&,
+                                                         const executor_ref&);
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

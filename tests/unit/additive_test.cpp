@@ -1,0 +1,165 @@
+#include "softlook/additive.hpp"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/agreement.hpp"
+#include "tests/support/errors.hpp"
+#include "tests/support/random.hpp"
+
+namespace softlook {
+namespace {
+
+using namespace softlook_test;
+
+template <class T>
+class BahdanauAttention : public ::testing::Test {
+ protected:
+  static constexpr index n = 6, m = 11, dq = 4, dk = 5, a = 7, e = 3;
+  generator random = seed(221);
+  row_major<T> Q = random_matrix<row_major<T>>(n, dq, random);
+  row_major<T> K = random_matrix<row_major<T>>(m, dk, random);
+  row_major<T> V = random_matrix<row_major<T>>(m, e, random);
+  row_major<T> Wq = random_matrix<row_major<T>>(dq, a, random);
+  row_major<T> Wk = random_matrix<row_major<T>>(dk, a, random);
+  column<T> v = random_matrix<column<T>>(a, 1, random);
+  column<T> b = random_matrix<column<T>>(a, 1, random);
+  double tolerance = attention_bound<T>(m, dq + dk, max_magnitude(v) * a, 4);
+};
+TYPED_TEST_SUITE(BahdanauAttention, scalars, scalar_names);
+
+TYPED_TEST(BahdanauAttention, StepsAreTheRowsOfTheFullAttention) {
+  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  decoder.set_memory(this->K, this->V);
+  const auto truth = oracle::attention(this->Q, this->K, this->V,
+                                       scores::additive{this->Wq, this->Wk, this->v});
+  for (index i = 0; i < this->n; ++i) {
+    const auto step = decoder.step(this->Q.row(i));
+    EXPECT_LE(max_error(step.context, truth.output.row(i)), this->tolerance);
+    EXPECT_LE(max_error(step.weights, truth.weights.row(i)), this->tolerance);
+  }
+}
+
+TYPED_TEST(BahdanauAttention, SeveralQueryRowsAreSeveralSteps) {
+  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  decoder.set_memory(this->K, this->V);
+  const auto all = decoder.step(this->Q);
+  ASSERT_EQ(all.context.rows(), this->n);
+  ASSERT_EQ(all.weights.cols(), this->m);
+  for (index i = 0; i < this->n; ++i)
+    EXPECT_LE(max_error(decoder.step(this->Q.row(i)).context, all.context.row(i)), this->tolerance);
+}
+
+TYPED_TEST(BahdanauAttention, AddsTheBias) {
+  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v, this->b);
+  decoder.set_memory(this->K, this->V);
+  const auto truth = oracle::attention(this->Q, this->K, this->V,
+                                       scores::additive{this->Wq, this->Wk, this->v, this->b});
+  EXPECT_LE(max_error(decoder.step(this->Q).context, truth.output), this->tolerance);
+}
+
+TYPED_TEST(BahdanauAttention, OneMemoryServesAsKeysAndValues) {
+  bahdanau_attention<TypeParam> one(this->Wq, this->Wk, this->v), two = one;
+  one.set_memory(this->K);
+  two.set_memory(this->K, this->K);
+  EXPECT_TRUE(bitwise_equal(one.step(this->Q).context, two.step(this->Q).context));
+}
+
+TYPED_TEST(BahdanauAttention, LengthHidesThePaddingWhateverItHolds) {
+  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  this->K.bottomRows(4).setConstant(std::numeric_limits<TypeParam>::quiet_NaN());
+  this->V.bottomRows(4).setConstant(std::numeric_limits<TypeParam>::infinity());
+  decoder.set_memory(this->K, this->V, 7);
+  const row_major<TypeParam> live = this->K.topRows(7), values = this->V.topRows(7);
+  const auto truth = oracle::attention(this->Q, live, values,
+                                       scores::additive{this->Wq, this->Wk, this->v});
+  const auto step = decoder.step(this->Q);
+  ASSERT_EQ(step.weights.cols(), this->m);
+  EXPECT_LE(max_error(step.context, truth.output), this->tolerance);
+  EXPECT_LE(max_error(step.weights.leftCols(7), truth.weights), this->tolerance);
+  EXPECT_TRUE(bitwise_equal(step.weights.rightCols(4), row_major<TypeParam>::Zero(this->n, 4)));
+}
+
+TYPED_TEST(BahdanauAttention, LengthZeroGivesZeros) {
+  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  decoder.set_memory(this->K, this->V, 0);
+  const auto step = decoder.step(this->Q);
+  EXPECT_TRUE(bitwise_equal(step.context, row_major<TypeParam>::Zero(this->n, this->e)));
+  EXPECT_TRUE(bitwise_equal(step.weights, row_major<TypeParam>::Zero(this->n, this->m)));
+}
+
+TYPED_TEST(BahdanauAttention, TakesPoliciesInAStep) {
+  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  decoder.set_memory(this->K, this->V);
+  const masks::window mask{.left = 2, .right = 3};
+  const transforms::soft_cap cap{1.5};
+  const auto truth = oracle::attention(this->Q, this->K, this->V, mask, cap,
+                                       scores::additive{this->Wq, this->Wk, this->v});
+  EXPECT_LE(max_error(decoder.step(this->Q, mask, cap).context, truth.output), this->tolerance);
+}
+
+TYPED_TEST(BahdanauAttention, OwnsItsParametersAndItsMemory) {
+  using T = TypeParam;
+  bahdanau_attention<T> decoder(row_major<T>(this->Wq), row_major<T>(this->Wk), column<T>(this->v));
+  {
+    row_major<T> keys = this->K, values = this->V;
+    decoder.set_memory(keys, values);
+    keys.setConstant(T(9));
+    values.setConstant(T(9));
+  }
+  const auto truth = oracle::attention(this->Q, this->K, this->V,
+                                       scores::additive{this->Wq, this->Wk, this->v});
+  EXPECT_LE(max_error(decoder.step(this->Q).context, truth.output), this->tolerance);
+}
+
+TYPED_TEST(BahdanauAttention, ASecondMemoryReplacesTheFirst) {
+  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v), fresh = decoder;
+  decoder.set_memory(this->K, this->V);
+  (void)decoder.step(this->Q);
+  const row_major<TypeParam> few = this->K.topRows(3), values = this->V.topRows(3);
+  decoder.set_memory(few, values);
+  fresh.set_memory(few, values);
+  EXPECT_TRUE(bitwise_equal(decoder.step(this->Q).weights, fresh.step(this->Q).weights));
+}
+
+TYPED_TEST(BahdanauAttention, RejectsWhatDoesNotFit) {
+  using T = TypeParam;
+  using decoder_type = bahdanau_attention<T>;
+  const row_major<T> narrow = this->Wk.leftCols(3);
+  const column<T> shorter = this->v.head(2);
+  expect_error<shape_error>([&] { decoder_type(this->Wq, narrow, this->v); }, {"3", "7"});
+  expect_error<shape_error>([&] { decoder_type(this->Wq, this->Wk, shorter); }, {"2", "7"});
+  expect_error<shape_error>([&] { decoder_type(this->Wq, this->Wk, this->v, shorter); }, {"2", "7"});
+  decoder_type decoder(this->Wq, this->Wk, this->v);
+  expect_error<argument_error>([&] { (void)decoder.step(this->Q); }, {"set_memory"});
+  expect_error<shape_error>([&] { decoder.set_memory(this->K, row_major<T>(this->V.topRows(4))); },
+                            {"4", "11"});
+  expect_error<shape_error>([&] { decoder.set_memory(this->Q); }, {"4", "5"});
+  expect_error<argument_error>([&] { decoder.set_memory(this->K, this->V, 12); }, {"12", "11"});
+  expect_error<argument_error>([&] { decoder.set_memory(this->K, this->V, -1); }, {"-1"});
+  decoder.set_memory(this->K, this->V);
+  expect_error<shape_error>([&] { (void)decoder.step(this->K); }, {"5", "4"});
+}
+
+TYPED_TEST(BahdanauAttention, AFailedSetMemoryKeepsTheOldOne) {
+  using T = TypeParam;
+  bahdanau_attention<T> decoder(this->Wq, this->Wk, this->v);
+  decoder.set_memory(this->K, this->V);
+  const auto before = decoder.step(this->Q);
+  EXPECT_THROW(decoder.set_memory(this->Q), shape_error);
+  EXPECT_TRUE(bitwise_equal(decoder.step(this->Q).context, before.context));
+}
+
+TYPED_TEST(BahdanauAttention, WeightNormSetsTheLengthOfTheVector) {
+  using T = TypeParam;
+  const auto w = weight_norm(this->v, T(2.5));
+  long double squares = 0;
+  for (index u = 0; u < this->a; ++u)
+    squares += static_cast<long double>(w(u)) * static_cast<long double>(w(u));
+  EXPECT_NEAR(static_cast<double>(std::sqrt(squares)), 2.5, dot_product_bound<T>(this->a, 2.5));
+  EXPECT_LE(max_error(w / T(2.5) * this->v.norm(), this->v), dot_product_bound<T>(this->a, 4));
+  const auto zero = weight_norm(column<T>(column<T>::Zero(3)), T(2));
+  EXPECT_TRUE(bitwise_equal(zero, column<T>::Zero(3)));
+}
+
+}  // namespace
+}  // namespace softlook

@@ -1,0 +1,143 @@
+// A masked key or value never influences the output, NaN and infinity in it included: the result is
+// that of the same call on clean data, bit for bit.
+#include <gtest/gtest.h>
+
+#include "tests/support/agreement.hpp"
+#include "tests/support/random.hpp"
+
+namespace softlook {
+namespace {
+
+using namespace softlook_test;
+
+template <class T>
+class MaskedValues : public ::testing::Test {
+ protected:
+  static constexpr T nan = std::numeric_limits<T>::quiet_NaN();
+  static constexpr T infinity = std::numeric_limits<T>::infinity();
+
+  /// Poisons the keys and values in [from, m) with `poison`; no row in [0, rows) may notice.
+  template <class... Policies>
+  static void expect_unnoticed(index n, index m, index from, index rows,
+                               const Policies&... policies) {
+    const auto clean =
+        random_problem<T>({.queries = n, .keys = m, .features = 6, .values = 5}, seed(71));
+    for (const T poison : {nan, infinity, -infinity, std::numeric_limits<T>::max()}) {
+      auto dirty = clean;
+      dirty.K.bottomRows(m - from).setConstant(poison);
+      dirty.V.bottomRows(m - from).setConstant(poison);
+      for (const way& which : every_way()) {
+        const auto is = attention_with_log_sum_exp(dirty.Q, dirty.K, dirty.V, policies..., which.opts);
+        const auto should_be =
+            attention_with_log_sum_exp(clean.Q, clean.K, clean.V, policies..., which.opts);
+        ASSERT_TRUE(all_finite(should_be.output)) << which.name;
+        EXPECT_TRUE(bitwise_equal(is.output.topRows(rows), should_be.output.topRows(rows)))
+            << which.name << " poison " << poison;
+        EXPECT_TRUE(bitwise_equal(is.log_sum_exp.head(rows), should_be.log_sum_exp.head(rows)))
+            << which.name << " poison " << poison;
+      }
+    }
+  }
+};
+TYPED_TEST_SUITE(MaskedValues, scalars, scalar_names);
+
+TYPED_TEST(MaskedValues, InPadding) {
+  for (const index length : {0, 1, 7, 8, 20, 40})
+    this->expect_unnoticed(30, 41, length, 30, masks::padding{.length = length});
+}
+
+TYPED_TEST(MaskedValues, InPaddingOfFewQueries) {
+  for (const index n : {1, 2, 3})
+    this->expect_unnoticed(n, 300, 211, n, masks::padding{.length = 211});
+}
+
+// Rows 0 … 24 share their tiles with rows that do see the poisoned keys.
+TYPED_TEST(MaskedValues, InTheFutureOfACausalRow) {
+  for (const index from : {1, 3, 25, 60, 63})
+    this->expect_unnoticed(64, 64, from, from, masks::causal_top_left{});
+}
+
+TYPED_TEST(MaskedValues, InTheFutureUnderCausalBottomRight) {
+  this->expect_unnoticed(40, 60, 33, 13, masks::causal_bottom_right{});
+}
+
+TYPED_TEST(MaskedValues, OutsideAWindow) {
+  this->expect_unnoticed(50, 50, 30, 28, masks::window{.left = 3, .right = 2});
+}
+
+TYPED_TEST(MaskedValues, UnderADenseMask) {
+  row_major<bool> attend = row_major<bool>::Constant(33, 41, true);
+  attend.rightCols(9).setConstant(false);
+  this->expect_unnoticed(33, 41, 32, 33, masks::dense{attend});
+}
+
+TYPED_TEST(MaskedValues, UnderAPredicate) {
+  this->expect_unnoticed(33, 41, 20, 33,
+                         masks::where([](std::int32_t, std::int32_t j) { return j < 20; }));
+}
+
+TYPED_TEST(MaskedValues, UnderTransforms) {
+  this->expect_unnoticed(33, 41, 20, 33, masks::padding{.length = 20}, transforms::soft_cap{5.0},
+                         transforms::alibi{0.1});
+}
+
+TYPED_TEST(MaskedValues, UnderAdditiveScores) {
+  auto random = seed(72);
+  const auto v = random_matrix<column<TypeParam>>(6, 1, random);
+  const scores::additive_projected score{v};
+  this->expect_unnoticed(33, 41, 20, 33, masks::padding{.length = 20}, score);
+  this->expect_unnoticed(33, 33, 20, 20, masks::causal_top_left{}, score);
+  this->expect_unnoticed(1, 41, 20, 1, masks::padding{.length = 20}, score);
+}
+
+TYPED_TEST(MaskedValues, UnderProjectedScores) {
+  auto random = seed(73);
+  const auto W = random_matrix<row_major<TypeParam>>(6, 6, random);
+  const auto v = random_matrix<column<TypeParam>>(6, 1, random);
+  this->expect_unnoticed(33, 41, 20, 33, masks::padding{.length = 20}, scores::general{W});
+  this->expect_unnoticed(33, 41, 20, 33, masks::padding{.length = 20}, scores::cosine{});
+  this->expect_unnoticed(33, 41, 20, 33, masks::padding{.length = 20}, scores::additive{W, W, v});
+}
+
+// Scattered poison: each row may see only the keys of its own class, and rows of both classes share
+// every register tile.
+TYPED_TEST(MaskedValues, InterleavedWithLiveOnes) {
+  using T = TypeParam;
+  const auto clean =
+      random_problem<T>({.queries = 40, .keys = 90, .features = 6, .values = 5}, seed(74));
+  auto dirty = clean;
+  for (index j = 1; j < 90; j += 2) {
+    dirty.K.row(j).setConstant(this->nan);
+    dirty.V.row(j).setConstant(this->infinity);
+  }
+  const masks::where same_class([](std::int32_t i, std::int32_t j) { return (i + j) % 2 == 0; });
+  for (const way& which : every_way()) {
+    const auto is = attention(dirty.Q, dirty.K, dirty.V, same_class, which.opts);
+    const auto should_be = attention(clean.Q, clean.K, clean.V, same_class, which.opts);
+    for (index i = 0; i < 40; ++i) {
+      if (i % 2 == 0)
+        EXPECT_TRUE(bitwise_equal(is.row(i), should_be.row(i))) << which.name << " row " << i;
+      else
+        EXPECT_TRUE(row_is_nan(is, i)) << which.name << " row " << i;
+    }
+  }
+}
+
+TYPED_TEST(MaskedValues, InNaiveWeights) {
+  using T = TypeParam;
+  const auto clean =
+      random_problem<T>({.queries = 9, .keys = 14, .features = 3, .values = 2}, seed(75));
+  auto dirty = clean;
+  dirty.K.bottomRows(5).setConstant(this->nan);
+  dirty.V.bottomRows(5).setConstant(this->nan);
+  const masks::padding mask{.length = 9};
+  EXPECT_TRUE(bitwise_equal(attention_weights(dirty.Q, dirty.K, mask),
+                            attention_weights(clean.Q, clean.K, mask)));
+  const auto is = naive_attention(dirty.Q, dirty.K, dirty.V, mask);
+  const auto should_be = naive_attention(clean.Q, clean.K, clean.V, mask);
+  EXPECT_TRUE(bitwise_equal(is.weights, should_be.weights));
+  EXPECT_TRUE(bitwise_equal(is.output, should_be.output));
+}
+
+}  // namespace
+}  // namespace softlook
