@@ -1,0 +1,362 @@
+// Randomised differential test: shape × score × transforms × mask × storage × heads, every
+// instruction set, against the oracle with the differential tolerance. Policies are erased, so that
+// the combinations are chosen at run time and cost one instantiation of the kernels.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "softlook/core/policy.hpp"
+#include "softlook/multi_head.hpp"
+#include "tests/oracle/multi_head.hpp"
+#include "tests/support/bounds.hpp"
+#include "tests/support/compare.hpp"
+#include "tests/support/erased.hpp"
+#include "tests/support/random.hpp"
+#include "tests/support/storage.hpp"
+#include "tests/support/ways.hpp"
+
+namespace softlook_test {
+
+/// A matrix in one of several storages behind one type: row- or column-major, with gaps or without.
+template <class T>
+class stored_matrix {
+ public:
+  stored_matrix() = default;
+  stored_matrix(const row_major<T>& values, generator& random) : rows_(values.rows()), cols_(values.cols()) {
+    const Eigen::Index gap = random.chance(0.5) ? 0 : random.integer(1, 5);
+    const Eigen::Index step = random.chance(0.8) ? 1 : 2;
+    by_rows_ = random.chance(0.6);
+    inner_ = step;
+    outer_ = step * (by_rows_ ? cols_ : rows_) + gap;
+    buffer_ = column<T>::Constant(outer_ * (by_rows_ ? rows_ : cols_) + 1,
+                                  std::numeric_limits<T>::quiet_NaN());
+    auto target = view();
+    for (Eigen::Index i = 0; i < rows_; ++i)
+      for (Eigen::Index j = 0; j < cols_; ++j) target(i, j) = values(i, j);
+  }
+
+  strided_map<T> view() {
+    return {buffer_.data(), rows_, cols_,
+            Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>(by_rows_ ? outer_ : inner_,
+                                                          by_rows_ ? inner_ : outer_)};
+  }
+  std::string name() const {
+    return std::string(by_rows_ ? "rows" : "columns") + " stride " + std::to_string(outer_) + " step " +
+           std::to_string(inner_);
+  }
+
+ private:
+  Eigen::Index rows_ = 0, cols_ = 0, inner_ = 1, outer_ = 1;
+  bool by_rows_ = true;
+  column<T> buffer_;
+};
+
+/// One random combination; everything follows from the seed.
+template <class T>
+class random_case {
+ public:
+  explicit random_case(std::uint64_t number) : random_(number * 7919 + 17) {
+    about_ << "seed " << number;
+    choose_sizes();
+    choose_score();
+    choose_inputs();
+    choose_transforms();
+    choose_mask();
+  }
+
+  std::string description() const { return about_.str(); }
+
+  /// Computes the case in every way and compares.
+  void check() {
+    if (additive_)
+      check_with(any_score<T, true>{score_.get()});
+    else
+      check_with(any_score<T, false>{score_.get()});
+  }
+
+ private:
+  template <class Score>
+  void check_with(const Score& score) {
+    const any_mask mask{mask_.get()};
+    if (transform_)
+      check_ways(score, mask, any_transform{transform_.get()});
+    else
+      check_ways(score, mask);
+  }
+
+  void choose_sizes() {
+    small_tiles_ = random_.chance(0.5);
+    const auto up_to = [&](Eigen::Index most) {
+      // Small sizes as often as large ones, and the neighbours of whole registers and tiles.
+      switch (random_.integer(0, 3)) {
+        case 0: return random_.integer(1, 4);
+        case 1: return std::min(most, 8 * random_.integer(1, 12) + random_.integer(-1, 1));
+        default: return random_.integer(1, most);
+      }
+    };
+    n_ = up_to(small_tiles_ ? 60 : 130);
+    m_ = up_to(small_tiles_ ? 70 : 330);
+    d_ = up_to(24);
+    e_ = up_to(24);
+    if (random_.chance(0.3)) {
+      kv_heads_ = random_.integer(1, 2);
+      query_heads_ = kv_heads_ * random_.integer(1, 3);
+      n_ = std::min<Eigen::Index>(n_, 40);
+      m_ = std::min<Eigen::Index>(m_, 120);
+    }
+    about_ << ", n " << n_ << " m " << m_ << " d " << d_ << " e " << e_ << ", heads "
+           << query_heads_ << "/" << kv_heads_ << (small_tiles_ ? ", smallest tiles" : "");
+  }
+
+  row_major<T> matrix(Eigen::Index rows, Eigen::Index cols, double magnitude) {
+    return random_matrix<row_major<T>>(rows, cols, random_, magnitude);
+  }
+
+  template <class Score>
+  void take_score(const char* name, Score score) {
+    score_ = hold_score<T>(std::move(score));
+    about_ << ", " << name;
+  }
+
+  void choose_score() {
+    namespace scores = softlook::scores;
+    dk_ = d_;
+    const Eigen::Index a = random_.integer(1, 12);
+    additive_ = random_.chance(0.3);
+    if (additive_) {  // tanh in long double is slow: fewer pairs
+      n_ = std::min<Eigen::Index>(n_, 60);
+      m_ = std::min<Eigen::Index>(m_, 160);
+      about_ << " (n " << n_ << " m " << m_ << ")";
+    }
+    v_ = matrix(a, 1, random_.one_of({0.3, 1.0, 5.0}));
+    b_ = matrix(a, 1, 1.0);
+    score_size_ = static_cast<double>(v_.cwiseAbs().sum());
+    switch (additive_ ? random_.integer(4, 7) : random_.integer(0, 3)) {
+      case 0: take_score("scaled_dot", scores::scaled_dot{}); break;
+      case 1: take_score("dot", scores::dot{}); break;
+      case 2: take_score("cosine", scores::cosine{}); break;
+      case 3:
+        dk_ = random_.integer(1, 12);
+        W_ = matrix(d_, dk_, 0.5);
+        take_score("general", scores::general{W_});
+        break;
+      case 4:
+        d_ = dk_ = a;
+        take_score("additive_projected", scores::additive_projected{v_});
+        break;
+      case 5:
+        dk_ = random_.integer(1, 12);
+        W_ = matrix(d_, a, 0.5);
+        W2_ = matrix(dk_, a, 0.5);
+        take_score("additive", scores::additive{W_, W2_, v_});
+        break;
+      case 6:
+        dk_ = random_.integer(1, 12);
+        W_ = matrix(d_, a, 0.5);
+        W2_ = matrix(dk_, a, 0.5);
+        take_score("additive with bias", scores::additive{W_, W2_, v_, b_});
+        break;
+      default:
+        dk_ = random_.integer(1, 12);
+        W_ = matrix(d_ + dk_, a, 0.5);
+        take_score("concat", scores::concat{W_, v_});
+        break;
+    }
+    if (!additive_) score_size_ = 0;
+    if (random_.chance(0.3)) scale_ = random_.one_of({0.1, 0.7, 1.0, -0.5, 2.0});
+    if (scale_) about_ << " scale " << *scale_;
+    about_ << " a " << a << " d " << d_ << " dk " << dk_;
+  }
+
+  void choose_inputs() {
+    const double of_queries = random_.one_of({1e-4, 0.1, 1.0, 1.0, 3.0, 20.0});
+    const double of_keys = random_.one_of({1e-4, 0.1, 1.0, 1.0, 3.0, 20.0});
+    row_major<T> Q = matrix(n_, query_heads_ * d_, of_queries);
+    row_major<T> K = matrix(m_, kv_heads_ * dk_, of_keys);
+    V_ = matrix(m_, kv_heads_ * e_, random_.one_of({0.1, 1.0, 1e6}));
+    if (random_.chance(0.15)) {  // ties and zeros
+      Q = Q.array().round();
+      K = K.array().round();
+    }
+    if (random_.chance(0.2)) {  // rows of different sizes in one tile
+      for (Eigen::Index j = 0; j < m_; j += 3) K.row(j) *= T(0.01);
+      for (Eigen::Index i = 0; i < n_; i += 4) Q.row(i) *= T(5);
+    }
+    Q_ = stored_matrix<T>(Q, random_);
+    K_ = stored_matrix<T>(K, random_);
+    stored_V_ = stored_matrix<T>(V_, random_);
+    // What is rounded before tanh is as large as a projection of the inputs.
+    argument_size_ = score_size_ * std::sqrt(static_cast<double>(d_ + dk_)) *
+                     (max_magnitude(Q) + max_magnitude(K));
+    about_ << ", |q| " << of_queries << " |k| " << of_keys << ", Q " << Q_.name() << ", K "
+           << K_.name() << ", V " << stored_V_.name();
+  }
+
+  template <class... Fs>
+  void take_transforms(const char* name, Fs... fs) {
+    transform_ = hold_transform(softlook::detail::transforms_of(fs...));
+    about_ << ", " << name;
+  }
+
+  void choose_transforms() {
+    namespace transforms = softlook::transforms;
+    const transforms::soft_cap cap{random_.one_of({0.5, 5.0, 50.0})};
+    const transforms::alibi slope{random_.one_of({0.01, 0.25, 1.0})};
+    const bool one_row = random_.chance(0.2), one_column = !one_row && random_.chance(0.2);
+    bias_ = matrix(one_row ? 1 : n_, one_column ? 1 : m_, 2.0);
+    if (random_.chance(0.3))
+      for (Eigen::Index k = 0; k < bias_.size(); ++k)
+        if (random_.chance(0.3)) bias_.data()[k] = -std::numeric_limits<T>::infinity();
+    const transforms::bias bias{bias_};
+    const transforms::map bent([](auto s, std::int32_t i, std::int32_t j, std::int32_t head) {
+      using S = decltype(s);
+      return S(0.8) * s + S(0.05) * S((3 * i + 5 * j + 7 * head) % 11);
+    });
+    slopes_ = transforms::alibi_slopes(query_heads_);
+    switch (random_.integer(0, 10)) {
+      case 0: return take_transforms("soft_cap", cap);
+      case 1: return take_transforms("alibi", slope);
+      case 2: return take_transforms("bias", bias);
+      case 3: return take_transforms("functor", bent);
+      case 4: return take_transforms("soft_cap, bias", cap, bias);
+      case 5: return take_transforms("alibi, soft_cap", slope, cap);
+      case 6: return take_transforms("alibi_per_head, functor", transforms::alibi_per_head{slopes_}, bent);
+      default: about_ << ", no transform";
+    }
+  }
+
+  template <class Mask>
+  void take_mask(const char* name, Mask mask) {
+    mask_ = hold_mask(std::move(mask));
+    about_ << ", " << name;
+  }
+
+  void choose_mask() {
+    namespace masks = softlook::masks;
+    const masks::window window{.left = random_.integer(0, m_), .right = random_.integer(0, 9),
+                               .offset = random_.integer(-5, m_)};
+    const masks::padding padding{.length = random_.integer(0, m_)};
+    const masks::causal causal{.offset = random_.integer(-n_, m_)};
+    const double share = random_.one_of({0.05, 0.5, 0.95});
+    attend_.resize(n_, m_);
+    for (Eigen::Index k = 0; k < attend_.size(); ++k) attend_.data()[k] = random_.chance(share);
+    const masks::where scattered([](std::int32_t i, std::int32_t j, std::int32_t head) {
+      return (i * 7 + j * 3 + head) % 5 != 0;
+    });
+    about_ << ", window " << *window.left << " " << *window.right << " " << window.offset
+           << " padding " << padding.length << " causal " << causal.offset << ":";
+    switch (random_.integer(0, 14)) {
+      case 0: return take_mask("causal_top_left", masks::causal_top_left{});
+      case 1: return take_mask("causal_bottom_right", masks::causal_bottom_right{});
+      case 2: return take_mask("causal", causal);
+      case 3: return take_mask("window", window);
+      case 4: return take_mask("window_of", masks::window_of(random_.integer(1, 20)));
+      case 5: return take_mask("padding", padding);
+      case 6: return take_mask("dense", masks::dense{attend_});
+      case 7: return take_mask("where", scattered);
+      case 8: return take_mask("causal_bottom_right & padding", masks::causal_bottom_right{} & padding);
+      case 9: return take_mask("window | causal", window | causal);
+      case 10: return take_mask("!window & dense", (!window) & masks::dense{attend_});
+      case 11: return take_mask("!padding", !padding);
+      default: return take_mask("no mask", masks::none{});
+    }
+  }
+
+  std::vector<way> ways() const {
+    std::vector<way> result;
+    for (const auto isa : softlook::available_instruction_sets()) {
+      const std::string set = std::string(" on ") + softlook::name_of(isa);
+      softlook::options opts;
+      opts.scale = scale_;
+      opts.isa = isa;
+      if (small_tiles_) opts.tile = smallest_tile;
+      opts.kernel = softlook::kernel::tiled;
+      result.push_back({"tiled" + set, opts});
+      opts.kernel.reset();
+      result.push_back({"chosen by shape" + set, opts});
+      if (n_ > 12) continue;
+      opts.kernel = softlook::kernel::few_queries;
+      result.push_back({"few_queries" + set, opts});
+    }
+    return result;
+  }
+
+  template <class... Policies>
+  auto compute(const softlook::options& opts, const Policies&... policies) {
+    return softlook::multi_head_attention_with_log_sum_exp(
+        Q_.view(), K_.view(), stored_V_.view(),
+        softlook::heads{.query = query_heads_, .kv = kv_heads_}, policies..., opts);
+  }
+
+  template <class... Policies>
+  void check_ways(const Policies&... policies) {
+    softlook::options naive_opts;
+    naive_opts.scale = scale_;
+    naive_opts.kernel = softlook::kernel::naive;
+    const auto truth =
+        oracle::multi_head_attention(Q_.view(), K_.view(), stored_V_.view(), query_heads_, kv_heads_,
+                                     policies..., naive_opts);
+    const auto naive = compute(naive_opts, policies...);
+    const double scores =
+        std::max(max_magnitude(truth.scores), score_size_ * std::fabs(scale_.value_or(1)));
+    const double values = max_magnitude(V_);
+    const double naive_error = max_error(naive.output, truth.output);
+    const double naive_log_error = max_error(naive.log_sum_exp, truth.log_sum_exp);
+    const double features = static_cast<double>(d_ + dk_), keys = static_cast<double>(m_);
+    const double steep = scores + argument_size_;
+    EXPECT_LE(naive_error, attention_bound<T>(keys, features, steep, values)) << "naive output";
+    EXPECT_LE(naive_log_error, attention_bound<T>(keys, features, steep, 1))
+        << "naive log-sum-exp";
+    const double tolerance = 2 * naive_error + rounding_of<T>(scores, values);
+    const double log_tolerance = 2 * naive_log_error + log_sum_exp_rounding<T>(scores);
+    for (const way& which : ways()) {
+      const auto state = compute(which.opts, policies...);
+      EXPECT_LE(max_error(state.output, truth.output), tolerance) << which.name << " output";
+      EXPECT_LE(max_error(state.log_sum_exp, truth.log_sum_exp), log_tolerance)
+          << which.name << " log-sum-exp";
+    }
+  }
+
+  generator random_;
+  std::ostringstream about_;
+  bool small_tiles_ = false, additive_ = false;
+  Eigen::Index n_ = 1, m_ = 1, d_ = 1, dk_ = 1, e_ = 1, query_heads_ = 1, kv_heads_ = 1;
+  double score_size_ = 0, argument_size_ = 0;
+  std::optional<double> scale_;
+  row_major<T> W_, W2_, V_, bias_;
+  column<T> v_, b_;
+  row_major<bool> attend_;
+  Eigen::VectorXd slopes_;
+  stored_matrix<T> Q_, K_, stored_V_;
+  std::shared_ptr<const score_interface<T>> score_;
+  std::shared_ptr<const transform_interface> transform_;
+  std::shared_ptr<const mask_interface> mask_;
+};
+
+/// Runs the cases [first, first + count); the seed in a failure's description is its number.
+template <class T>
+void run_random_cases(std::uint64_t first, std::uint64_t count) {
+  constexpr int enough = 5;
+  int failed = 0;
+  for (std::uint64_t number = first; number < first + count && failed < enough; ++number) {
+    random_case<T> one(number);
+    SCOPED_TRACE(one.description());
+    const int before = ::testing::UnitTest::GetInstance()
+                           ->current_test_info()
+                           ->result()
+                           ->total_part_count();
+    one.check();
+    const int after = ::testing::UnitTest::GetInstance()
+                          ->current_test_info()
+                          ->result()
+                          ->total_part_count();
+    if (after > before) ++failed;
+  }
+}
+
+}  // namespace softlook_test
