@@ -1,0 +1,170 @@
+// How often and how much a call takes from the heap. A program of its own, because it replaces the
+// global allocation functions; Eigen's matrices and the library's workspace both end there.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+#include "softlook/exec/thread_pool.hpp"
+#include "softlook/multi_head.hpp"
+#include "tests/support/random.hpp"
+#include "tests/support/ways.hpp"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SOFTLOOK_TEST_COUNTS_ALLOCATIONS 0  // the sanitizers own these functions
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SOFTLOOK_TEST_COUNTS_ALLOCATIONS 0
+#endif
+#endif
+#if !defined(SOFTLOOK_TEST_COUNTS_ALLOCATIONS)
+#define SOFTLOOK_TEST_COUNTS_ALLOCATIONS 1
+#endif
+
+namespace {
+
+std::atomic<std::size_t> allocations{0};
+std::atomic<std::size_t> allocated_bytes{0};
+
+void count(std::size_t bytes) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  allocated_bytes.fetch_add(bytes, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+#if SOFTLOOK_TEST_COUNTS_ALLOCATIONS && defined(__GLIBC__)
+
+// glibc lets a program replace malloc itself, which Eigen calls, and keeps its own under these names.
+extern "C" {
+void* __libc_malloc(std::size_t bytes);                          // NOLINT
+void* __libc_memalign(std::size_t alignment, std::size_t bytes);  // NOLINT
+
+void* malloc(std::size_t bytes) {
+  count(bytes);
+  return __libc_malloc(bytes);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t bytes) {
+  count(bytes);
+  return __libc_memalign(alignment, bytes);
+}
+int posix_memalign(void** memory, std::size_t alignment, std::size_t bytes) {
+  count(bytes);
+  *memory = __libc_memalign(alignment, bytes);
+  return *memory == nullptr ? 12 : 0;
+}
+}
+#define SOFTLOOK_TEST_SEES_ALLOCATIONS 1
+#else
+#define SOFTLOOK_TEST_SEES_ALLOCATIONS 0
+#endif
+
+namespace softlook {
+namespace {
+
+using namespace softlook_test;
+
+struct usage {
+  std::size_t count = 0;
+  std::size_t bytes = 0;
+};
+
+template <class F>
+usage used_by(const F& f) {
+  const usage before{allocations.load(), allocated_bytes.load()};
+  f();
+  return {allocations.load() - before.count, allocated_bytes.load() - before.bytes};
+}
+
+template <class T>
+class Allocations : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!SOFTLOOK_TEST_SEES_ALLOCATIONS) GTEST_SKIP() << "allocations cannot be counted here";
+  }
+  static problem_inputs<T> inputs(index n, index m) {
+    return random_problem<T>({.queries = n, .keys = m, .features = 64, .values = 64}, seed(411));
+  }
+  static std::vector<way> ways() {
+    std::vector<way> result;
+    for (const way& which : fast_ways())
+      if (which.name.find("smallest") == std::string::npos) result.push_back(which);
+    return result;
+  }
+};
+TYPED_TEST_SUITE(Allocations, scalars, scalar_names);
+
+TYPED_TEST(Allocations, AreSeen) {
+  const usage used = used_by([] { row_major<TypeParam>::Zero(100, 100).eval(); });
+  EXPECT_GE(used.count, 1u);
+  EXPECT_GE(used.bytes, 10000 * sizeof(TypeParam));
+  EXPECT_GE(used_by([] { delete new volatile int(3); }).count, 1u);
+}
+
+TYPED_TEST(Allocations, AreNoneInSteadyStateWithAWorkspace) {
+  for (const index n : {1, 3, 300}) {
+    const auto p = this->inputs(n, 500);
+    for (const way& which : this->ways()) {
+      workspace space;
+      options opts = which.opts;
+      opts.workspace = &space;
+      row_major<TypeParam> O(n, 64);
+      attention_into(p.Q, p.K, p.V, O, opts, masks::causal_bottom_right{});
+      const usage used =
+          used_by([&] { attention_into(p.Q, p.K, p.V, O, opts, masks::causal_bottom_right{}); });
+      EXPECT_EQ(used.count, 0u) << which.name << " n " << n;
+    }
+  }
+}
+
+TYPED_TEST(Allocations, AreNoneInSteadyStateOfFlashAttention) {
+  const auto p = this->inputs(200, 300);
+  workspace space;
+  options opts;
+  opts.workspace = &space;
+  row_major<TypeParam> O(200, 64);
+  flash_attention_into(p.Q, p.K, p.V, O, opts);
+  EXPECT_EQ(used_by([&] { flash_attention_into(p.Q, p.K, p.V, O, opts); }).count, 0u);
+}
+
+TYPED_TEST(Allocations, AreNoneInSteadyStateOfManyHeads) {
+  auto random = seed(412);
+  const auto X = random_matrix<row_major<TypeParam>>(40, 64, random);
+  workspace space;
+  options opts;
+  opts.workspace = &space;
+  row_major<TypeParam> O(40, 64);
+  const heads h{.query = 8};
+  multi_head_attention_into(X, X, X, O, h, opts);
+  EXPECT_EQ(used_by([&] { multi_head_attention_into(X, X, X, O, h, opts); }).count, 0u);
+}
+
+TYPED_TEST(Allocations, DoNotGrowWithTheNumberOfQueriesOrKeys) {
+  for (const way& which : this->ways()) {
+    row_major<TypeParam> small_O(300, 64), large_O(3000, 64);
+    const auto small = this->inputs(300, 400), large = this->inputs(3000, 2000);
+    const usage of_small =
+        used_by([&] { attention_into(small.Q, small.K, small.V, small_O, which.opts); });
+    const usage of_large =
+        used_by([&] { attention_into(large.Q, large.K, large.V, large_O, which.opts); });
+    EXPECT_EQ(of_small.count, of_large.count) << which.name;
+    if (which.opts.kernel == kernel::few_queries) continue;  // its partial states are shared out
+    EXPECT_LE(of_large.bytes, std::size_t{4} << 20) << which.name;
+    EXPECT_LT(of_large.bytes, 3000 * 2000 * sizeof(TypeParam) / 4) << which.name;
+  }
+}
+
+TYPED_TEST(Allocations, OfAThreadPoolAreItsWorkersScratch) {
+  const auto p = this->inputs(2000, 700);
+  row_major<TypeParam> O(2000, 64);
+  const exec::thread_pool pool(3);
+  attention_into(p.Q, p.K, p.V, O, pool);
+  const usage used = used_by([&] { attention_into(p.Q, p.K, p.V, O, pool); });
+  EXPECT_LE(used.bytes, 3 * (std::size_t{4} << 20));
+  EXPECT_LE(used.count, 8u);
+}
+
+}  // namespace
+}  // namespace softlook
