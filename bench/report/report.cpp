@@ -107,6 +107,19 @@ void print_peaks(const std::vector<result>& results) {
   }
 }
 
+// A table of a busy machine should say so itself.
+void print_load(const std::vector<result>& results) {
+  std::vector<double> shares;
+  for (const result& r : results)
+    if (r.failure.empty() && r.size("threads") <= 1) shares.push_back(r.core_share);
+  if (shares.empty()) return;
+  std::sort(shares.begin(), shares.end());
+  const double median = shares[shares.size() / 2];
+  if (median < 0.97)
+    std::printf("BUSY MACHINE: half of the rows had at most %.0f %% of a core; do not quote them\n",
+                100 * median);
+}
+
 void print_context(const nlohmann::json& document) {
   const auto& context = document.at("context");
   for (const char* key : {"date", "commit", "compiler", "flags", "cpu", "peak_instruction_set"})
@@ -277,6 +290,7 @@ int report_all(const arguments& a) {
   const std::vector<result> results = report::results_of(document);
   print_context(document);
   print_peaks(results);
+  print_load(results);
   print_table(results);
   save(a.json, document.dump(2) + "\n");
   draw_speed(document, results, a.speed);

@@ -71,6 +71,7 @@ void take_name_apart(result& r) {
 // Counters and time of the median, or of the only repetition.
 void take_measurement(result& r, const nlohmann::json& entry) {
   r.seconds = seconds_of(entry);
+  r.core_share = entry.at("cpu_time").get<double>() / entry.at("real_time").get<double>();
   for (const auto& [key, value] : entry.items())
     if (!google_fields.contains(key) && value.is_number()) r.counters[key] = value.get<double>();
 }

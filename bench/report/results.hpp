@@ -16,7 +16,8 @@ struct result {
   std::map<std::string, long> sizes;  // n, m, d, heads, threads
   std::string suffix;                 // cold, double, …
   double seconds = 0;
-  double spread = 0;  // (slowest − fastest repetition) / median
+  double core_share = 1;  // processor time / real time of one thread; less than 1 on a busy machine
+  double spread = 0;      // (slowest − fastest repetition) / median
   std::map<std::string, double> counters;
   std::string failure;
 
