@@ -2,5 +2,5 @@
 // only: gcc
 // flags: -fassociative-math -fno-signed-zeros -fno-trapping-math
 // expect: softlook: 
-// expect: compile without
+// expect: compile without them
 #include "softlook/core/config.hpp"

@@ -1,7 +1,7 @@
 // A predicate is convertible to a score function, so a bare lambda could silently be taken for one.
-// expect: softlook
-// expect: masks::where
-// expect: transforms::map
+// expect: softlook: an argument after V is no policy
+// expect: transforms::map(f)
+// expect: masks::where(f)
 #include "softlook/softlook.hpp"
 
 Eigen::MatrixXf call(const Eigen::MatrixXf& X) {

@@ -1,4 +1,4 @@
 // flags: -ffinite-math-only
 // expect: softlook: 
-// expect: compile without
+// expect: compile without them
 #include "softlook/core/config.hpp"

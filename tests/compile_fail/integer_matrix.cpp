@@ -1,5 +1,5 @@
-// expect: softlook
-// expect: float or double
+// expect: softlook: attention is computed in float or double
+// expect: cast the inputs first
 #include "softlook/softlook.hpp"
 
 Eigen::MatrixXf call(const Eigen::MatrixXi& X) {

@@ -1,5 +1,4 @@
-// expect: softlook
-// expect: scalar
+// expect: softlook: Q, K, V and the matrices of a policy must share one scalar type
 #include "softlook/softlook.hpp"
 
 Eigen::MatrixXf call(const Eigen::MatrixXf& X, const Eigen::MatrixXd& W) {

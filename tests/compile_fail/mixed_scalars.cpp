@@ -1,5 +1,4 @@
-// expect: softlook
-// expect: scalar
+// expect: softlook: Q, K, V and the output must share one scalar type
 #include "softlook/softlook.hpp"
 
 Eigen::MatrixXf call(const Eigen::MatrixXf& Q, const Eigen::MatrixXd& K) {

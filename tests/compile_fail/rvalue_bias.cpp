@@ -1,5 +1,6 @@
 // A policy looks at its matrix; a temporary would be gone before the call.
 // expect: deleted
+// expect: a view of a temporary would dangle
 #include "softlook/softlook.hpp"
 
 Eigen::MatrixXf call(const Eigen::MatrixXf& X) {

@@ -1,4 +1,5 @@
 // expect: deleted
+// expect: a view of a temporary would dangle
 #include "softlook/softlook.hpp"
 
 Eigen::MatrixXf call(const Eigen::MatrixXf& X) {

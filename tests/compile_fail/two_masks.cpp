@@ -1,5 +1,5 @@
-// expect: softlook
-// expect: combine
+// expect: softlook: give at most one mask
+// expect: combine masks with &, | and !
 #include "softlook/softlook.hpp"
 
 Eigen::MatrixXf call(const Eigen::MatrixXf& X) {

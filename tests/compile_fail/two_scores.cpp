@@ -1,5 +1,4 @@
-// expect: softlook
-// expect: one score
+// expect: softlook: give at most one score
 #include "softlook/softlook.hpp"
 
 Eigen::MatrixXf call(const Eigen::MatrixXf& X) {

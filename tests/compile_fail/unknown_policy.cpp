@@ -1,5 +1,4 @@
-// expect: softlook
-// expect: polic
+// expect: softlook: an argument after V is no policy
 #include "softlook/softlook.hpp"
 
 Eigen::MatrixXf call(const Eigen::MatrixXf& X) {
