@@ -111,7 +111,7 @@ TYPED_TEST(AttentionOptions, ScratchStaysWithinItsLimit) {
   for (const way& which : every_way()) {
     if (which.opts.kernel == kernel::naive) continue;
     for (const index width : {1, 64, 1024}) {
-      for (const index keys : {10, 3000}) {
+      for (const index keys : {10, 700}) {
         workspace space;
         options opts = which.opts;
         opts.workspace = &space;

@@ -8,6 +8,7 @@
 #include "softlook/mask/padding.hpp"
 #include "softlook/mask/where.hpp"
 #include "softlook/mask/window.hpp"
+#include "tests/support/erased.hpp"
 #include "tests/support/mask_checks.hpp"
 #include "tests/support/random.hpp"
 
@@ -19,27 +20,31 @@ using softlook_test::expect_tiles_agree_with_pairs;
 
 constexpr std::int32_t largest = 5;
 
-template <class A, class B>
-void expect_operators_are_logical(const A& a, const B& b) {
-  const auto intersection = a & b;
-  const auto unity = a | b;
-  const auto outside = !a;
+using held = std::shared_ptr<const softlook_test::mask_interface>;
+
+void expect_logical(const held& a, const held& b, const held& intersection, const held& unity,
+                    const held& outside) {
   for (std::int32_t n = 1; n <= largest; ++n) {
     for (std::int32_t m = 1; m <= largest; ++m) {
       const problem size{.queries = n, .keys = m};
       for (std::int32_t i = 0; i < n; ++i) {
         for (std::int32_t j = 0; j < m; ++j) {
-          const bool in_a = a.allows(i, j, size), in_b = b.allows(i, j, size);
-          EXPECT_EQ(intersection.allows(i, j, size), in_a && in_b);
-          EXPECT_EQ(unity.allows(i, j, size), in_a || in_b);
-          EXPECT_EQ(outside.allows(i, j, size), !in_a);
+          const bool in_a = a->allows(i, j, size), in_b = b->allows(i, j, size);
+          EXPECT_EQ(intersection->allows(i, j, size), in_a && in_b);
+          EXPECT_EQ(unity->allows(i, j, size), in_a || in_b);
+          EXPECT_EQ(outside->allows(i, j, size), !in_a);
         }
       }
     }
   }
-  expect_tiles_agree_with_pairs(intersection, answers::correct, largest);
-  expect_tiles_agree_with_pairs(unity, answers::correct, largest);
-  expect_tiles_agree_with_pairs(outside, answers::correct, largest);
+  for (const held& mask : {intersection, unity, outside})
+    expect_tiles_agree_with_pairs(*mask, answers::correct, largest);
+}
+
+template <class A, class B>
+void expect_operators_are_logical(const A& a, const B& b) {
+  using softlook_test::hold_mask;
+  expect_logical(hold_mask(a), hold_mask(b), hold_mask(a & b), hold_mask(a | b), hold_mask(!a));
 }
 
 template <class A>
