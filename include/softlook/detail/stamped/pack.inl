@@ -2,19 +2,18 @@
 // depth-major: panel[c·width + r] = source(r, c). Keys, values and queries differ only in what is a
 // row.
 
-template <class T>
-inline constexpr int block_bytes = 4 * int(sizeof(T));
-
 /// Four rows of four, transposed: the same code for every instruction set.
 template <class T>
 struct block4;
 template <>
 struct block4<float> {
   typedef float row __attribute__((vector_size(16)));
+  typedef std::int32_t bits __attribute__((vector_size(16)));
 };
 template <>
 struct block4<double> {
   typedef double row __attribute__((vector_size(32)));
+  typedef std::int64_t bits __attribute__((vector_size(32)));
 };
 
 template <class T>

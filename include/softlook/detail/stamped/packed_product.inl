@@ -35,8 +35,8 @@ void product(const product_args<T>& a, range rows, T* scratch) {
           product_columns<T, 3>(packed_columns, count, packed_rows, depth, tile);
       }
       for (index c = 0; c < count; ++c)
-        for (index k = 0; k < used; ++k)
-          a.C[(first + c) * a.C_stride + i + k] = tile[c * width + k];
+        __builtin_memcpy(a.C + (first + c) * a.C_stride + i, tile + c * width,
+                         std::size_t(used) * sizeof(T));
     }
   }
 }

@@ -62,25 +62,36 @@ inline void need_tangent(additive_panel<T>& p) {
               [&](vec<T> x) SOFTLOOK_STAMP_LAMBDA { return tanh_of<T>(x); });
 }
 
+/// largest[w] = max over c of |raw(c, w)| for as many w as Bits has lanes. As integers, magnitudes
+/// keep their order and a NaN lies above infinity; it counts as infinite.
+template <class T, class Bits>
+SOFTLOOK_ALWAYS_INLINE void find_largest(const T* raw, index depth, index width, T* largest) {
+  using integer = typename simd<T>::integer;
+  constexpr integer magnitude = ~(integer(1) << (8 * sizeof(integer) - 1));
+  constexpr integer infinite = sizeof(T) == 4 ? integer(0x7f800000) : integer(0x7ff0000000000000);
+  Bits most = {};
+  for (index c = 0; c < depth; ++c) {
+    Bits x;
+    __builtin_memcpy(&x, raw + c * width, sizeof x);
+    x = x & magnitude;
+    most = x > most ? x : most;
+  }
+  most = most > infinite ? infinite - Bits{} : most;
+  __builtin_memcpy(largest, &most, sizeof most);
+}
+
 /// Starts a panel whose `raw` has been packed. Unused vectors are given the magnitude of the first,
 /// so that padding never decides the form.
 template <class T>
 inline void begin_panel(additive_panel<T>& p, index depth, index width, index used) {
-  using bits = typename simd<T>::integer;
   p.size = depth * width;
   p.has_exponential = p.has_tangent = false;
-  for (index w = 0; w < used; ++w) {
-    bits most = 0;  // as integers, magnitudes keep their order and a NaN lies above infinity
-    for (index c = 0; c < depth; ++c) {
-      bits x;
-      __builtin_memcpy(&x, p.raw + c * width + w, sizeof x);
-      x &= ~(bits(1) << (8 * sizeof(bits) - 1));
-      most = x > most ? x : most;
-    }
-    T size;
-    __builtin_memcpy(&size, &most, sizeof size);
-    p.largest[w] = size == size ? size : infinity<T>;
-  }
+  if (width % lanes<T> == 0)
+    for (index w = 0; w < width; w += lanes<T>)
+      find_largest<T, typename simd<T>::bits>(p.raw + w, depth, width, p.largest + w);
+  else
+    for (index w = 0; w < width; w += 4)
+      find_largest<T, typename block4<T>::bits>(p.raw + w, depth, width, p.largest + w);
   for (index w = used; w < width; ++w) p.largest[w] = p.largest[0];
   p.least = p.most = p.largest[0];
   for (index w = 1; w < used; ++w) {
@@ -90,13 +101,16 @@ inline void begin_panel(additive_panel<T>& p, index depth, index width, index us
   }
 }
 
-template <class T, additive_form Form>
+/// With Select the tile also holds pairs of other forms, whose results are thrown away; they must
+/// not raise floating-point exceptions on the way.
+template <class T, additive_form Form, bool Select>
 SOFTLOOK_ALWAYS_INLINE vec<T> additive_term(vec<T> a, vec<T> b, vec<T> v, vec<T> sum) {
   const vec<T> one = spread(T(1));
   if constexpr (Form == additive_form::large) {
     return fused(v, tanh_of<T>(a + b), sum);
   } else {
-    const vec<T> t = fused(a, b, one);
+    vec<T> t = fused(a, b, one);
+    if constexpr (Select) t = blend<T>((t > vec<T>{}) & (t < spread(infinity<T>)), t, one);
 #if SOFTLOOK_STAMP_RECIPROCAL
     if constexpr (sizeof(T) == 4) {
       const vec<T> r = near_reciprocal(t);
@@ -115,7 +129,7 @@ SOFTLOOK_ALWAYS_INLINE vec<T> additive_term(vec<T> a, vec<T> b, vec<T> v, vec<T>
 }
 
 /// sum = Σ_c v_c · term(rows' c, lanes' c) for Rows rows of a panel of tile_rows.
-template <class T, int Rows, int Vectors, additive_form Form>
+template <class T, int Rows, int Vectors, additive_form Form, bool Select>
 SOFTLOOK_ALWAYS_INLINE void additive_sums(const T* rows, const T* wide, const T* v, index depth,
                                           vec<T> (&sum)[Rows][Vectors]) {
   constexpr int width = Vectors * lanes<T>;
@@ -131,8 +145,8 @@ SOFTLOOK_ALWAYS_INLINE void additive_sums(const T* rows, const T* wide, const T*
       const vec<T> a = spread(rows[c * tile_rows + r]);
 #pragma GCC unroll 4
       for (int x = 0; x < Vectors; ++x)
-        sum[r][x] =
-            additive_term<T, Form>(a, load(wide + c * width + x * lanes<T>), weight, sum[r][x]);
+        sum[r][x] = additive_term<T, Form, Select>(a, load(wide + c * width + x * lanes<T>), weight,
+                                                   sum[r][x]);
     }
   }
   if constexpr (Form == additive_form::moderate) {
@@ -157,7 +171,7 @@ __attribute__((noinline)) inline void additive_block(const additive_panel<T>& ro
   };
   for (index r0 = 0; r0 < used; r0 += Rows) {
     vec<T> sum[Rows][Vectors];
-    additive_sums<T, Rows, Vectors, Form>(form(rows) + r0, form(wide), v, depth, sum);
+    additive_sums<T, Rows, Vectors, Form, Select>(form(rows) + r0, form(wide), v, depth, sum);
 #pragma GCC unroll 4
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
