@@ -29,7 +29,7 @@ struct exp2_constants;
 // 2^f - 1 = f·q(f) on [-1/2, 1/2]: minimax for the relative error of 2^f, 9.2e-8.
 template <>
 struct exp2_constants<float> {
-  using integer = std::int32_t;
+  using bits = std::uint32_t;
   static constexpr float q[] = {0x1.5bba18p-10f, 0x1.3cea88p-7f, 0x1.c6b750p-5f, 0x1.ebf9c0p-3f,
                                 0x1.62e42ap-1f};
   static constexpr float rounder = 0x1.8p23f;
@@ -42,7 +42,7 @@ struct exp2_constants<float> {
 // The same with an error of 1.8e-17.
 template <>
 struct exp2_constants<double> {
-  using integer = std::int64_t;
+  using bits = std::uint64_t;
   static constexpr double q[] = {
       4.0780825360861861517e-10, 7.0725703207584155167e-9,   1.0180647576596453048e-7,
       1.3215442675797238875e-6,  0.000015252727385427634649, 0.00015403530441571379487,
@@ -55,8 +55,7 @@ struct exp2_constants<double> {
   static constexpr int mantissa_bits = 52, bias = 1023;
 };
 
-/// e^x = power·(1 + rest) with power = 2^n exact and |rest| < 0.42; x within [lowest,
-/// highest]·ln 2.
+/// e^x = power·(1 + rest) with power = 2^n exact and |rest| < 0.42; |x| ≤ 87 (float), 708 (double).
 template <class T>
 struct split_exponential {
   T power;
@@ -66,7 +65,7 @@ struct split_exponential {
 template <class T>
 [[nodiscard]] constexpr split_exponential<T> split_exp(T x) {
   using c = exp2_constants<T>;
-  using integer = typename c::integer;
+  using bits = typename c::bits;
   const T shifted = x * c::log2e + c::rounder;
   const T n = shifted - c::rounder;
   // x - n·ln 2 in two parts keeps the bits that x·log2 e would round away.
@@ -74,25 +73,35 @@ template <class T>
   const T f = r * c::log2e + r * c::log2e_rest;
   T q = c::q[0];
   for (int k = 1; k < int(std::size(c::q)); ++k) q = q * f + c::q[k];
-  const integer bits = (static_cast<integer>(n) + c::bias) << c::mantissa_bits;
-  return {std::bit_cast<T>(bits), f * q};
+  const bits power = (std::bit_cast<bits>(shifted) + bits(c::bias)) << c::mantissa_bits;
+  return {std::bit_cast<T>(power), f * q};
+}
+
+/// x with a magnitude of at most `limit`; NaN stays NaN. On bits, because gcc follows the constant
+/// arm of a floating-point ?: through the rest of the function, and a loop with that branch is not
+/// vectorised.
+template <class T>
+[[nodiscard]] constexpr T limited(T x, T limit) {
+  using bits = typename exp2_constants<T>::bits;
+  constexpr bits sign = bits(1) << (8 * sizeof(bits) - 1);
+  constexpr bits infinite = std::bit_cast<bits>(std::numeric_limits<T>::infinity());
+  const bits most = std::bit_cast<bits>(limit), all = std::bit_cast<bits>(x), size = all & ~sign;
+  const bits beyond = bits(0) - bits(size - most - 1 <= infinite - most - 1);
+  return std::bit_cast<T>((all & (sign | ~beyond)) | (most & beyond));
 }
 
 }  // namespace detail
 
-/// e^x. float: relative error below 6e-7, double: below 1e-15; zero below the smallest normal
-/// number.
+/// e^x, with gradual underflow. float: relative error below 6e-7, double: below 1e-15.
 template <class T>
 [[nodiscard]] inline T exp(T x) {
   if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
-    using c = detail::exp2_constants<T>;
-    constexpr T low = c::lowest * c::ln2_high, high = (c::highest + T(1)) * c::ln2_high;
-    const T inside = select(x > low, select(x < high, x, high), low);  // NaN becomes low
-    // Halved so that 2^n stays representable up to the largest finite result.
+    constexpr T limit = std::is_same_v<T, float> ? T(105) : T(747);
+    const T inside = detail::limited(x, limit);
+    // Halved so that 2^n is representable over the whole range; the square is 0 or ∞ at its ends.
     const auto [power, rest] = detail::split_exp(T(0.5) * inside);
     const T root = power + power * rest;
-    const T overflow = std::numeric_limits<T>::infinity();
-    return select(x != x, x, select(x < low, T(0), select(x > high, overflow, root * root)));
+    return root * root;
   } else {
     return std::exp(x);
   }
@@ -102,13 +111,11 @@ template <class T>
 template <class T>
 [[nodiscard]] inline T tanh(T x) {
   if constexpr (std::is_same_v<T, float> || std::is_same_v<T, double>) {
-    const T size = select(x < T(0), -x, x);
-    const T limit = std::is_same_v<T, float> ? T(10) : T(20);  // tanh rounds to 1 beyond
-    const T y = select(size < limit, size, limit);
-    const auto [power, rest] = detail::split_exp(T(-2) * y);
+    constexpr T limit = std::is_same_v<T, float> ? T(10) : T(20);  // tanh rounds to 1 beyond
+    const auto [power, rest] = detail::split_exp(T(-2) * std::abs(detail::limited(x, limit)));
     const T exponential_minus_one = power * rest + (power - T(1));
-    const T t = -exponential_minus_one / (T(2) + exponential_minus_one);
-    return select(x != x, x, select(x < T(0), -t, t));
+    const T t = exponential_minus_one / (T(2) + exponential_minus_one);
+    return std::copysign(t, x);
   } else {
     return std::tanh(x);
   }
