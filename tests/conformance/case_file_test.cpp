@@ -54,9 +54,10 @@ class CaseFile : public testing::Test {
 };
 
 TEST_F(CaseFile, HoldsWhatIsWritten) {
-  const case_file c = read(origin + "# note: text\ncase one\nop some.op\ntol 0.5 0.25\nattr k 3 0\n" +
-                           "input x float64 2 3\n1 -2.5 nan inf -inf 1e300\nweight w bool 2\n1 0\n" +
-                           "input none float32 0 4\n\noutput s int64\n7\nend\n");
+  const case_file c =
+      read(origin + "# note: text\ncase one\nop some.op\ntol 0.5 0.25\nattr k 3 0\n" +
+           "input x float64 2 3\n1 -2.5 nan inf -inf 1e300\nweight w bool 2\n1 0\n" +
+           "input none float32 0 4\n\noutput s int64\n7\nend\n");
   EXPECT_EQ(c.op, "some.op");
   EXPECT_EQ(c.relative_tolerance, 0.5);
   EXPECT_EQ(c.absolute_tolerance, 0.25);
@@ -131,7 +132,8 @@ TEST_F(CaseFile, RefusesHostileSizesWithoutAskingForMemory) {
   expect(head + "input x float64 two\n\n", "one.case:5: \"two\" is not a dimension");
   expect(head + "input x float64 99999999999999999999\n\n",
          "one.case:5: \"99999999999999999999\" is not a dimension");
-  expect(head + "input x float64 9223372036854775807\n\n", "one.case:5: dimension 9223372036854775807");
+  expect(head + "input x float64 9223372036854775807\n\n",
+         "one.case:5: dimension 9223372036854775807");
   expect(head + "input x float64 4294967296 4294967296\n\n", "one.case:5: dimension 4294967296");
   expect(head + "input x float64 16777216 16777216\n\n", "one.case:5: the tensor has more than");
   expect(head + "input x float64 0 16777216 16777216\n\n", "one.case:5: the tensor has more than");
@@ -168,7 +170,8 @@ TEST_F(CaseFile, SaysWhatAnOperationMisses) {
   EXPECT_EQ(fault([&] { c.input("query"); }), "one.case:1: none needs the input query");
   EXPECT_EQ(fault([&] { c.input("x", 4); }), "one.case:7: x has 1 dimensions, none takes 4");
   EXPECT_EQ(fault([&] { c.number("word", 0); }), "one.case:6: attribute word is not a number");
-  EXPECT_EQ(fault([&] { c.integer("big", 0); }), "one.case:5: attribute big is not a small integer");
+  EXPECT_EQ(fault([&] { c.integer("big", 0); }),
+            "one.case:5: attribute big is not a small integer");
   EXPECT_EQ(c.number("absent", 4), 4);
 }
 
