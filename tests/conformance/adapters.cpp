@@ -1,6 +1,9 @@
 #include "adapters.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
 #include <utility>
 
 namespace conformance {
@@ -72,16 +75,24 @@ std::string convention_of(const case_file& c) {
   return "left to each library by " + c.op;
 }
 
+std::vector<index> integers_of(const case_file& c, const tensor& t) {
+  constexpr double largest = std::numeric_limits<std::int32_t>::max();
+  std::vector<index> integers;
+  for (const double value : t.values) {
+    if (!(std::floor(value) == value && std::abs(value) <= largest))
+      c.fail(t.line, "small whole numbers are needed here");
+    integers.push_back(static_cast<index>(value));
+  }
+  return integers;
+}
+
 std::vector<index> lengths_of(const case_file& c, const tensor& t, index batches, index limit) {
   if (t.rank() != 1 || t.shape[0] != batches) c.fail(t.line, "one length for each batch is needed");
-  std::vector<index> lengths;
-  for (const double value : t.values) {
-    const auto length = static_cast<index>(value);
+  const std::vector<index> lengths = integers_of(c, t);
+  for (const index length : lengths)
     if (length < 0 || length > limit)
-      c.fail(t.line, "length " + std::to_string(length) + " is not between 0 and " +
-                         std::to_string(limit));
-    lengths.push_back(length);
-  }
+      c.fail(t.line,
+             "length " + std::to_string(length) + " is not between 0 and " + std::to_string(limit));
   return lengths;
 }
 
@@ -98,12 +109,12 @@ grid intersection(const grid& a, const grid& b) {
   const auto at = [](const grid& g, index n, index h, index i, index j) {
     return g.slice(n, h)[(g.rows == 1 ? 0 : i) * g.cols + (g.cols == 1 ? 0 : j)];
   };
-  for (index n = 0; n < both.batches; ++n)
-    for (index h = 0; h < both.heads; ++h)
-      for (index i = 0; i < both.rows; ++i)
-        for (index j = 0; j < both.cols; ++j)
-          both.slice(n, h)[i * both.cols + j] =
-              at(a, n, h, i, j) != 0 && at(b, n, h, i, j) != 0 ? 1 : 0;
+  for_each_head(both, [&](index n, index h) {
+    for (index i = 0; i < both.rows; ++i)
+      for (index j = 0; j < both.cols; ++j)
+        both.slice(n, h)[i * both.cols + j] =
+            at(a, n, h, i, j) != 0 && at(b, n, h, i, j) != 0 ? 1 : 0;
+  });
   return both;
 }
 

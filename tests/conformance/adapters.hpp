@@ -57,6 +57,9 @@ inline produced reshaped(produced p, std::vector<index> shape) {
   return p;
 }
 
+/// The entries of a tensor as whole numbers. \throws case_error  unless all are, and small.
+std::vector<index> integers_of(const case_file& c, const tensor& t);
+
 /// One length for each batch, each between 0 and `limit`. \throws case_error
 std::vector<index> lengths_of(const case_file& c, const tensor& t, index batches, index limit);
 

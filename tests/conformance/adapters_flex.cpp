@@ -13,7 +13,8 @@ namespace transforms = softlook::transforms;
 
 grid of_heads(const case_file& c, const char* name, index heads) {
   const tensor& t = c.input(name);
-  if (t.rank() < 1 || t.shape[0] != heads) c.fail(t.line, std::string(name) + " has a row per head");
+  if (t.rank() < 1 || t.shape[0] != heads)
+    c.fail(t.line, std::string(name) + " has a row per head");
   const index width = t.rank() == 1 ? 1 : t.shape[1];
   return {1, heads, 1, width, t.values};
 }
@@ -145,7 +146,7 @@ std::vector<std::int32_t> integers(const case_file& c, const char* name, index c
   const tensor& t = c.input(name, 1);
   if (t.shape[0] != count) c.fail(t.line, std::string(name) + " has the wrong length");
   std::vector<std::int32_t> values;
-  for (const double v : t.values) values.push_back(static_cast<std::int32_t>(std::clamp(v, -1e6, 1e6)));
+  for (const index v : integers_of(c, t)) values.push_back(static_cast<std::int32_t>(v));
   return values;
 }
 
@@ -195,8 +196,8 @@ bool standard_mask(const case_file& c, attention_call& call) {
   } else if (c.has("window_left") && c.integer("window_right", 0) == 0) {
     parts.window = masks::window_of(c.integer("window_left", 0) + 1);
   } else if (c.has("window_left")) {
-    parts.window = masks::window{.left = c.integer("window_left", 0),
-                                 .right = c.integer("window_right", 0)};
+    parts.window =
+        masks::window{.left = c.integer("window_left", 0), .right = c.integer("window_right", 0)};
   } else if (!mask_mod.empty()) {
     return false;
   }

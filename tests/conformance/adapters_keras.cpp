@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "adapters.hpp"
 #include "projection.hpp"
 
@@ -18,15 +20,15 @@ struct keras_inputs {
 bool some_key_for_each_query(const attention_call& call, bool causal) {
   if (!call.allowed) return true;
   const grid& g = *call.allowed;
-  for (index b = 0; b < g.batches; ++b)
-    for (index h = 0; h < g.heads; ++h)
-      for (index i = 0; i < call.Q.rows; ++i) {
-        bool any = false;
-        for (index j = 0; j < g.cols && (!causal || j <= i); ++j)
-          any = any || g.slice(b, h)[(g.rows == 1 ? 0 : i) * g.cols + j] != 0;
-        if (!any) return false;
-      }
-  return true;
+  bool every = true;
+  for_each_head(g, [&](index b, index h) {
+    for (index i = 0; i < call.Q.rows; ++i) {
+      const double* row = g.slice(b, h) + (g.rows == 1 ? 0 : i) * g.cols;
+      const double* end = row + (causal ? std::min(i + 1, g.cols) : g.cols);
+      every = every && std::any_of(row, end, [](double x) { return x != 0; });
+    }
+  });
+  return every;
 }
 
 void add_mask(attention_call& call, const grid& g) {
@@ -72,8 +74,9 @@ attention_answer additive(const mode& m, const keras_inputs& in, const row<T>& v
   // Combinations that no case has would each be kernels to compile.
   if (call.allowed && (in.causal || factor)) throw unsupported("additive scores with these masks");
   if (in.causal && factor) throw unsupported("additive scores with these masks");
-  const index d = call.Q.cols;
-  const matrix<T> W = matrix<T>::Identity(d, d) * static_cast<T>(factor.value_or(1));
+  const index d = call.Q.cols, hidden = factor ? d : 0;
+  if (hidden > 4096) throw unsupported("additive scores with a factor of so many features");
+  const matrix<T> W = matrix<T>::Identity(hidden, hidden) * static_cast<T>(factor.value_or(1));
   return for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index h) {
     const double inside = factor ? std::abs(*factor) : 1;
     const double reach = inside * (finite_magnitude(p.Q) + finite_magnitude(p.K));

@@ -56,7 +56,8 @@ tensor filled_up(const case_file& c, const tensor& mask, index keys) {
   return longer;
 }
 
-/// Query i stands at position i + offset among the keys: past, padding and windows count from there.
+/// Query i stands at position i + offset among the keys: past, padding and windows count from
+/// there.
 mask_parts parts_of(const case_file& c, std::optional<index> length, index past, index queries) {
   mask_parts parts;
   const bool shifted = past > 0 || length.has_value();
@@ -81,11 +82,16 @@ mask_parts parts_of(const case_file& c, std::optional<index> length, index past,
 
 std::optional<softlook::stage> stage_of(const case_file& c, index mode) {
   switch (mode) {
-    case 0: return softlook::stage::raw;
-    case 1: return softlook::stage::capped;
-    case 2: return softlook::stage::masked;
-    case 3: return std::nullopt;  // the weights
-    default: c.fail(1, "qk_matmul_output_mode is 0, 1, 2 or 3");
+    case 0:
+      return softlook::stage::raw;
+    case 1:
+      return softlook::stage::capped;
+    case 2:
+      return softlook::stage::masked;
+    case 3:
+      return std::nullopt;  // the weights
+    default:
+      c.fail(1, "qk_matmul_output_mode is 0, 1, 2 or 3");
   }
 }
 

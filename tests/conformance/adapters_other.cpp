@@ -49,8 +49,7 @@ outputs jax(const case_file& c, const mode& m) {
   if (!c.has_input("key_value_seq_lengths")) {
     call.masks = {parts};
   } else {
-    for (const index n :
-         lengths_of(c, c.input("key_value_seq_lengths"), batches, call.K.rows)) {
+    for (const index n : lengths_of(c, c.input("key_value_seq_lengths"), batches, call.K.rows)) {
       parts.length = n;
       call.masks.push_back(parts);
     }
@@ -123,7 +122,8 @@ template <class T>
 attention_answer flash_alibi(const case_file& c, const mode& m, const attention_call& call) {
   const tensor& t = c.input("alibi_slopes", 2);
   const index heads = call.Q.heads;
-  require(c, t.shape[0] == call.Q.batches && t.shape[1] == heads, "alibi_slopes are (batch, heads)");
+  require(c, t.shape[0] == call.Q.batches && t.shape[1] == heads,
+          "alibi_slopes are (batch, heads)");
   require(c, c.flag("causal"), "alibi_slopes without causal");
   const double reach = static_cast<double>(std::max(call.Q.rows, call.K.rows));
   attention_answer logs = for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index) {
@@ -151,12 +151,13 @@ void add_sink(const case_file& c, attention_call& call, const tensor& sinks, boo
   require(c, sinks.rank() == 1 && sinks.shape[0] == heads, "there is one sink for each head");
   grid bias = grid::zeros(1, heads, n, keys + 1);
   const double forbidden = -std::numeric_limits<double>::infinity();
-  for (index h = 0; h < heads; ++h)
+  for_each_head(bias, [&](index, index h) {
     for (index i = 0; i < n; ++i) {
       double* row = bias.slice(0, h) + i * (keys + 1);
       for (index j = 0; j < keys; ++j) row[j] = causal && j > i + keys - n ? forbidden : 0;
       row[keys] = sinks.values[static_cast<std::size_t>(h)];
     }
+  });
   call.bias = bias;
   call.K = stacked(call.K, grid::zeros(1, 1, 1, call.K.cols));
   call.V = stacked(call.V, grid::zeros(1, 1, 1, call.V.cols));
@@ -164,18 +165,17 @@ void add_sink(const case_file& c, attention_call& call, const tensor& sinks, boo
 
 grid without_last_key(const grid& weights) {
   grid g = grid::zeros(weights.batches, weights.heads, weights.rows, weights.cols - 1);
-  for (index b = 0; b < g.batches; ++b)
-    for (index h = 0; h < g.heads; ++h)
-      g.set_head<double>(b, h, weights.head<double>(b, h).leftCols(g.cols));
+  for_each_head(g, [&](index b, index h) {
+    g.set_head<double>(b, h, weights.head<double>(b, h).leftCols(g.cols));
+  });
   return g;
 }
 
 void clear_padded_queries(grid& g, const std::vector<index>& lengths) {
-  for (index b = 0; b < g.batches; ++b)
-    for (index h = 0; h < g.heads; ++h) {
-      const index real = lengths[static_cast<std::size_t>(b)];
-      std::fill_n(g.slice(b, h) + real * g.cols, (g.rows - real) * g.cols, 0.0);
-    }
+  for_each_head(g, [&](index b, index h) {
+    const index real = lengths[static_cast<std::size_t>(b)];
+    std::fill_n(g.slice(b, h) + real * g.cols, (g.rows - real) * g.cols, 0.0);
+  });
 }
 
 outputs flash_reference(const case_file& c, const mode& m) {
@@ -231,12 +231,12 @@ outputs hugging_face(const case_file& c, const mode& m) {
     require(c, mask.batches == 1 && mask.heads == 1, "sinks with a mask that differs");
     const index keys = call.K.rows;
     add_sink(c, call, c.input("sinks"), false);
-    for (index h = 0; h < call.Q.heads; ++h)
+    for_each_head(*call.bias, [&](index, index h) {
       for (index i = 0; i < call.Q.rows; ++i)
         for (index j = 0; j < keys; ++j)
           call.bias->slice(0, h)[i * (keys + 1) + j] =
-              mask.values[static_cast<std::size_t>((mask.rows == 1 ? 0 : i) * mask.cols +
-                                                   (mask.cols == 1 ? 0 : j))];
+              mask.slice(0, 0)[(mask.rows == 1 ? 0 : i) * mask.cols + (mask.cols == 1 ? 0 : j)];
+    });
   }
   attention_answer a = run(m, call);
   if (sink) a.weights = without_last_key(a.weights);
@@ -256,11 +256,12 @@ outputs fla_softmax(const case_file& c, const mode& m) {
     call.masks = {mask_parts{.causal = mask_parts::diagonal::top_left}};
   }
   call.wants_scores = softlook::stage::masked;
+  require(c, call.K.rows > 0, "max_logits need a key");
   const attention_answer a = run(m, call);
   grid largest = grid::zeros(a.scores.batches, a.scores.heads, a.scores.rows, 1);
-  for (index b = 0; b < largest.batches; ++b)
-    for (index h = 0; h < largest.heads; ++h)
-      largest.set_head<double>(b, h, a.scores.head<double>(b, h).rowwise().maxCoeff());
+  for_each_head(largest, [&](index b, index h) {
+    largest.set_head<double>(b, h, a.scores.head<double>(b, h).rowwise().maxCoeff());
+  });
   const std::vector<index> shape = {largest.batches, largest.rows, largest.heads};
   return {{"o", tokens_first(a.output, a.bounds.output)},
           {"max_logits", reshaped(tokens_first(largest, a.bounds.scores), shape)}};
@@ -275,16 +276,14 @@ outputs fla_forgetting(const case_file& c, const mode& m) {
   const bool fits = g.shape[0] == batches && g.shape[1] == n && g.shape[2] == heads;
   require(c, fits && call.K.rows == n, "g does not fit the queries");
   grid bias = grid::zeros(batches, heads, n, n);
-  for (index b = 0; b < batches; ++b)
-    for (index h = 0; h < heads; ++h) {
-      Eigen::VectorXd sums(n);
-      double sum = 0;
-      for (index i = 0; i < n; ++i)
-        sums[i] = sum += g.values[static_cast<std::size_t>((b * n + i) * heads + h)];
-      const matrix<double> B =
-          sums.replicate(1, n) - sums.transpose().replicate(n, 1);
-      bias.set_head<double>(b, h, B);
-    }
+  for_each_head(bias, [&](index b, index h) {
+    Eigen::VectorXd sums(n);
+    double sum = 0;
+    for (index i = 0; i < n; ++i)
+      sums[i] = sum += g.values[static_cast<std::size_t>((b * n + i) * heads + h)];
+    const matrix<double> B = sums.replicate(1, n) - sums.transpose().replicate(n, 1);
+    bias.set_head<double>(b, h, B);
+  });
   call.bias = bias;
   mask_parts parts{.causal = mask_parts::diagonal::top_left};
   if (const index width = c.integer("window_size", 0); width > 0)
@@ -312,7 +311,9 @@ outputs masked_softmax(const case_file& c, const mode& m) {
 }
 
 outputs alibi_slopes(const case_file& c, const mode&) {
-  const Eigen::VectorXd slopes = transforms::alibi_slopes(c.integer("num_heads", 0));
+  const index heads = c.integer("num_heads", 0);
+  require(c, heads <= 4096, "num_heads is too large");
+  const Eigen::VectorXd slopes = transforms::alibi_slopes(heads);
   return {{"slopes", {{slopes.size()}, {slopes.data(), slopes.data() + slopes.size()}, 0}}};
 }
 

@@ -54,7 +54,8 @@ template <class T, class Decoder>
 head_answer<T> decode(const mode& m, const head_problem<T>& p, Decoder decoder, index length) {
   if (m.single_precision && !says_something(p.bounds())) throw beyond_float();
   decoder.set_memory(p.K, p.V, length);
-  head_answer<T> answer{matrix<T>(p.Q.rows(), p.V.cols()), matrix<T>::Zero(p.Q.rows(), 1),
+  head_answer<T> answer{matrix<T>(p.Q.rows(), p.V.cols()),
+                        matrix<T>::Zero(p.Q.rows(), 1),
                         {matrix<T>(p.Q.rows(), p.K.rows())}};
   for (index i = 0; i < p.Q.rows(); ++i) {
     const auto step = decoder.step(p.Q.row(i), m.options(p.scale));
@@ -68,8 +69,7 @@ template <class T>
 head_answer<T> attend_additive(const mode& m, head_problem<T>& p, const additive_parameters<T>& w,
                                std::optional<index> length) {
   p.size = w.size(p);
-  if (m.how == mode::path::automatic)
-    return decode(m, p, w.decoder(), length.value_or(p.K.rows()));
+  if (m.how == mode::path::automatic) return decode(m, p, w.decoder(), length.value_or(p.K.rows()));
   const auto masked = [&](const auto& score) {
     return length ? attend(m, p, score, masks::padding{.length = *length}) : attend(m, p, score);
   };
@@ -110,7 +110,8 @@ std::vector<std::optional<index>> memory_lengths(const case_file& c, const char*
 grid zeroed(grid memory, const std::vector<std::optional<index>>& lengths) {
   for (index b = 0; b < memory.batches; ++b) {
     const index length = lengths[static_cast<std::size_t>(b)].value_or(memory.rows);
-    std::fill_n(memory.slice(b, 0) + length * memory.cols, (memory.rows - length) * memory.cols, 0.0);
+    std::fill_n(memory.slice(b, 0) + length * memory.cols, (memory.rows - length) * memory.cols,
+                0.0);
   }
   return memory;
 }
@@ -141,7 +142,8 @@ grid beside(const grid& left, const grid& right) {
   grid g = grid::zeros(left.batches, 1, left.rows, left.cols + right.cols);
   for (index b = 0; b < g.batches; ++b) {
     matrix<double> X(g.rows, g.cols);
-    X << left.head<double>(b, 0), right.head<double>(b, 0);
+    X.leftCols(left.cols) = left.head<double>(b, 0);
+    X.rightCols(right.cols) = right.head<double>(b, 0);
     g.set_head<double>(b, 0, X);
   }
   return g;
@@ -248,9 +250,10 @@ outputs allennlp_scores(const case_file& c, const mode& m) {
     p.K = p.V = K.head<T>(b, 0);
     const auto set = [&](const auto&... policies) {
       bounds = worst(bounds, p.bounds());
-      result.set_head<T>(b, 0, c.flag("normalize")
-                                   ? attend(m, p, policies...).weights[0]
-                                   : attend_scores(m, p, softlook::stage::biased, policies...)[0]);
+      result.set_head<T>(b, 0,
+                         c.flag("normalize")
+                             ? attend(m, p, policies...).weights[0]
+                             : attend_scores(m, p, softlook::stage::biased, policies...)[0]);
     };
     if (c.op.rfind("allennlp.Additive", 0) == 0) {
       additive_parameters<T> w = {weight_matrix<T>(c, "w_matrix"), weight_matrix<T>(c, "u_matrix"),
@@ -259,7 +262,8 @@ outputs allennlp_scores(const case_file& c, const mode& m) {
       set(scores::additive(w.Wq, w.Wk, w.v));
     } else if (c.op.rfind("allennlp.Bilinear", 0) == 0) {
       const matrix<T> W = weight_matrix<T>(c, "weight_matrix");
-      const matrix<T> bias = matrix<T>::Constant(1, p.K.rows(), weight_row<T>(c, "bias")(0));
+      const matrix<T> bias =
+          matrix<T>::Constant(1, p.K.rows(), static_cast<T>(c.weight("bias", 1).values.at(0)));
       p.size = {W.template cast<double>().norm() * dot_magnitude(p.Q, p.K), W.rows() + W.cols()};
       p.added = finite_magnitude(bias);
       set(scores::general(W), softlook::transforms::bias(bias));
@@ -321,9 +325,9 @@ void add_seq2seq_adapters(adapter_table& table) {
   table["tfa.AttentionStep.LuongAttention"] = tfa;
   table["onmt.GlobalAttention"] = onmt;
   table["allennlp.decomposable_attend"] = decomposable_attend;
-  for (const char* op : {"AdditiveAttention", "BilinearAttention", "BilinearMatrixAttention",
-                         "CosineAttention", "CosineMatrixAttention", "ScaledDotProductAttention",
-                         "ScaledDotProductMatrixAttention"})
+  for (const char* op :
+       {"AdditiveAttention", "BilinearAttention", "BilinearMatrixAttention", "CosineAttention",
+        "CosineMatrixAttention", "ScaledDotProductAttention", "ScaledDotProductMatrixAttention"})
     table[std::string("allennlp.") + op] = allennlp;
 }
 

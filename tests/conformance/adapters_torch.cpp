@@ -18,8 +18,10 @@ bool causal_window(const std::string& rule, index& width) {
 mask_parts sdpa_mask(const case_file& c) {
   mask_parts parts;
   if (c.flag("is_causal")) parts.causal = mask_parts::diagonal::top_left;
-  // Where the case gives this alignment and the same as a matrix, ours is computed from the numbers.
-  if (c.text("causal_alignment") == "bottom_right") parts.causal = mask_parts::diagonal::bottom_right;
+  // Where the case gives this alignment and the same as a matrix, ours is computed from the
+  // numbers.
+  if (c.text("causal_alignment") == "bottom_right")
+    parts.causal = mask_parts::diagonal::bottom_right;
   if (c.has("mask_rule")) {
     index width = 0;
     if (!causal_window(c.text("mask_rule"), width))
@@ -96,12 +98,12 @@ grid extended(const case_file& c, const grid& rows, const char* learned) {
 /// A mask in the polarity of nn.MultiheadAttention (true = ignore), extended by visible keys.
 grid attending(const grid& ignored, index keys) {
   grid g = grid::zeros(ignored.batches, ignored.heads, ignored.rows, keys);
-  for (index b = 0; b < g.batches; ++b)
-    for (index h = 0; h < g.heads; ++h)
-      for (index i = 0; i < g.rows; ++i)
-        for (index j = 0; j < keys; ++j)
-          g.slice(b, h)[i * keys + j] =
-              j >= ignored.cols || ignored.slice(b, h)[i * ignored.cols + j] == 0 ? 1 : 0;
+  for_each_head(g, [&](index b, index h) {
+    const double* from = ignored.slice(b, h);
+    for (index i = 0; i < g.rows; ++i)
+      for (index j = 0; j < keys; ++j)
+        g.slice(b, h)[i * keys + j] = j >= ignored.cols || from[i * ignored.cols + j] == 0 ? 1 : 0;
+  });
   return g;
 }
 

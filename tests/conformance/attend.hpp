@@ -78,7 +78,8 @@ struct head_answer {
 namespace detail {
 
 template <class T, class... Policies>
-head_answer<T> attend_one_head(const mode& m, const head_problem<T>& p, const Policies&... policies) {
+head_answer<T> attend_one_head(const mode& m, const head_problem<T>& p,
+                               const Policies&... policies) {
   const softlook::options o = m.options(p.scale);
   if (m.how == mode::path::naive) {
     auto r = softlook::naive_attention(p.Q, p.K, p.V, policies..., o);
@@ -90,8 +91,7 @@ head_answer<T> attend_one_head(const mode& m, const head_problem<T>& p, const Po
   head_answer<T> answer{state.output, state.log_sum_exp, {}};
   if (m.how == mode::path::automatic)
     answer.output = softlook::attention(p.Q, p.K, p.V, policies..., o);
-  if (p.wants_weights)
-    answer.weights = {softlook::attention_weights(p.Q, p.K, policies..., o)};
+  if (p.wants_weights) answer.weights = {softlook::attention_weights(p.Q, p.K, policies..., o)};
   return answer;
 }
 

@@ -6,7 +6,8 @@
 namespace conformance {
 namespace {
 
-// The largest case has about 10^6 scores; the naive path of one far beyond would only exhaust memory.
+// The largest case has about 10^6 scores; the naive path of one far beyond would only exhaust
+// memory.
 constexpr index largest_result = index{1} << 26;
 
 void demand(bool condition, const char* what) {
@@ -24,11 +25,21 @@ bool fits(const grid& g, const attention_call& call) {
 std::string name_of(const mode& m) {
   std::string text = m.single_precision ? "float " : "double ";
   switch (m.how) {
-    case mode::path::naive: text += "naive"; break;
-    case mode::path::tiled: text += "tiled"; break;
-    case mode::path::smallest_tiles: text += "smallest tiles"; break;
-    case mode::path::few_queries: text += "few queries"; break;
-    case mode::path::automatic: text += "auto"; break;
+    case mode::path::naive:
+      text += "naive";
+      break;
+    case mode::path::tiled:
+      text += "tiled";
+      break;
+    case mode::path::smallest_tiles:
+      text += "smallest tiles";
+      break;
+    case mode::path::few_queries:
+      text += "few queries";
+      break;
+    case mode::path::automatic:
+      text += "auto";
+      break;
   }
   return text + " " + softlook::name_of(m.isa);
 }

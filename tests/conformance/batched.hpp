@@ -21,7 +21,7 @@ struct attention_call {
   grid Q, K, V;
   std::optional<double> scale;
   std::optional<double> soft_cap;
-  std::optional<grid> allowed;    // 1 = attend
+  std::optional<grid> allowed;  // 1 = attend
   std::optional<grid> bias;
   std::vector<mask_parts> masks;  // empty, one for all batches, or one for each
   bool wants_weights = false;

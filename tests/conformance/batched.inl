@@ -49,8 +49,7 @@ auto with_policies(const attention_call& call, const mask_parts& parts, const bo
   const bool masked = parts.causal != mask_parts::diagonal::none || parts.causal_offset ||
                       parts.window || parts.length || allowed != nullptr;
   const bool_matrix everything = bool_matrix::Constant(1, 1, true);
-  const bool_matrix& dense =
-      allowed != nullptr ? *allowed : everything;
+  const bool_matrix& dense = allowed != nullptr ? *allowed : everything;
   const auto with_any_mask = [&](const auto&... transform) {
     if (!masked) return then(transform...);
     return with_combined_mask(parts, dense, n, m,

@@ -75,7 +75,8 @@ double finite_magnitude(const Matrix& X) {
   double largest = 0;
   for (Eigen::Index i = 0; i < X.rows(); ++i)
     for (Eigen::Index j = 0; j < X.cols(); ++j)
-      if (std::isfinite(X(i, j))) largest = std::max(largest, std::abs(static_cast<double>(X(i, j))));
+      if (std::isfinite(X(i, j)))
+        largest = std::max(largest, std::abs(static_cast<double>(X(i, j))));
   return largest;
 }
 

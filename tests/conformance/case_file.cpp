@@ -12,8 +12,8 @@
 namespace conformance {
 namespace {
 
-// The largest tensor of the collection has about 10^6 elements; anything far beyond it is a wrong or
-// hostile file, refused before memory is asked for.
+// The largest tensor of the collection has about 10^6 elements; anything far beyond it is a wrong
+// or hostile file, refused before memory is asked for.
 constexpr index largest_tensor = index{1} << 24;
 constexpr std::size_t largest_rank = 8;
 
@@ -172,8 +172,8 @@ class parser {
   }
 
   void check_dtype(const std::string& dtype) const {
-    static const std::set<std::string> known = {"float64", "float32", "float16", "bfloat16", "int64",
-                                                "int32",   "int8",    "uint8",   "bool"};
+    static const std::set<std::string> known = {
+        "float64", "float32", "float16", "bfloat16", "int64", "int32", "int8", "uint8", "bool"};
     if (known.count(dtype) == 0) fail("unknown dtype \"" + dtype.substr(0, 40) + "\"");
   }
 
@@ -192,8 +192,8 @@ class parser {
       if (!std::isfinite(nearest)) fail("\"" + token + "\" is too large for float32");
       return static_cast<double>(nearest);
     }
-    const bool real = dtype == "float64" || dtype == "float32" || dtype == "float16" ||
-                      dtype == "bfloat16";
+    const bool real =
+        dtype == "float64" || dtype == "float32" || dtype == "float16" || dtype == "bfloat16";
     if (dtype == "bool" && token != "0" && token != "1") fail("a bool is 0 or 1, not " + token);
     const double exact = std::ldexp(1.0, std::numeric_limits<double>::digits);
     if (!real && !(std::floor(value) == value && std::abs(value) <= exact))
@@ -226,9 +226,8 @@ class parser {
     t.dtype = words[2];
     t.line = number_;
     t.shape = shape_of(words, 3, words.size());
-    read_values(words[1], count_of(t.shape), [&](const std::string& token) {
-      t.values.push_back(element(token, t.dtype));
-    });
+    read_values(words[1], count_of(t.shape),
+                [&](const std::string& token) { t.values.push_back(element(token, t.dtype)); });
     target.emplace(words[1], std::move(t));
   }
 
@@ -322,7 +321,8 @@ bool parse_number(const std::string& token, double& value) {
     value = std::strtod(token.c_str(), nullptr);
     return true;
   }
-  if (token.empty() || token.find_first_not_of("+-.0123456789eE") != std::string::npos) return false;
+  if (token.empty() || token.find_first_not_of("+-.0123456789eE") != std::string::npos)
+    return false;
   char* end = nullptr;
   value = std::strtod(token.c_str(), &end);
   return *end == '\0' && std::isfinite(value);

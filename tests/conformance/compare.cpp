@@ -37,7 +37,8 @@ tolerance tolerance_of(const case_file& c, const std::string& name, const mode& 
   tolerance t = {c.relative_tolerance, c.absolute_tolerance};
   const bool widened = ends_with(name, "_f64");
   if (!m.single_precision) return widened ? widened_output : t;
-  // A float32 case was computed in float itself: its tolerance counts unless rounding may exceed it.
+  // A float32 case was computed in float itself: its tolerance counts unless rounding may exceed
+  // it.
   const bool own_precision = is_float32(c) && !widened;
   t.absolute = own_precision ? std::max(t.absolute, bound) : t.absolute + bound;
   return t;

@@ -1,6 +1,7 @@
 #include "grid.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace conformance {
 namespace {
@@ -14,8 +15,15 @@ std::string shape_text(const std::vector<index>& shape) {
 }  // namespace
 
 grid grid::zeros(index batches, index heads, index rows, index cols) {
-  const auto count = static_cast<std::size_t>(batches * heads * rows * cols);
-  return {batches, heads, rows, cols, std::vector<double>(count)};
+  constexpr index largest = index{1} << 26;
+  index count = 1;
+  for (const index extent : {batches, heads, rows, cols}) {
+    if (extent > 0 && count > largest / extent) throw std::length_error("a tensor is too large");
+    count *= std::max<index>(extent, 1);
+  }
+  const bool empty = batches == 0 || heads == 0 || rows == 0 || cols == 0;
+  const auto size = static_cast<std::size_t>(empty ? 0 : count);
+  return {batches, heads, rows, cols, std::vector<double>(size)};
 }
 
 void require(const case_file& c, bool condition, const std::string& what) {
@@ -53,29 +61,27 @@ grid aligned(const case_file& c, const tensor& t, index batches, index heads, in
   const std::vector<index> full = {batches, heads, rows, cols};
   for (std::size_t axis = 0; axis < 4; ++axis) {
     if (shape[axis] != 1 && shape[axis] != full[axis])
-      c.fail(t.line, "a mask of " + shape_text(t.shape) + " does not fit scores of " +
-                         shape_text(full));
+      c.fail(t.line,
+             "a mask of " + shape_text(t.shape) + " does not fit scores of " + shape_text(full));
   }
   return {shape[0], shape[1], shape[2], shape[3], t.values};
 }
 
 grid stacked(const grid& above, const grid& below) {
   grid g = grid::zeros(above.batches, above.heads, above.rows + below.rows, above.cols);
-  for (index b = 0; b < g.batches; ++b) {
-    for (index h = 0; h < g.heads; ++h) {
-      double* end = std::copy_n(above.slice(b, h), above.rows * above.cols, g.slice(b, h));
-      std::copy_n(below.slice(b, h), below.rows * below.cols, end);
-    }
-  }
+  for_each_head(g, [&](index b, index h) {
+    double* end = std::copy_n(above.slice(b, h), above.rows * above.cols, g.slice(b, h));
+    std::copy_n(below.slice(b, h), below.rows * below.cols, end);
+  });
   return g;
 }
 
 grid reordered(const grid& g) {
   grid out = grid::zeros(g.batches, g.rows, g.heads, g.cols);
-  for (index b = 0; b < g.batches; ++b)
-    for (index h = 0; h < g.heads; ++h)
-      for (index i = 0; i < g.rows; ++i)
-        std::copy_n(g.slice(b, h) + i * g.cols, g.cols, out.slice(b, i) + h * g.cols);
+  for_each_head(g, [&](index b, index h) {
+    for (index i = 0; i < g.rows; ++i)
+      std::copy_n(g.slice(b, h) + i * g.cols, g.cols, out.slice(b, i) + h * g.cols);
+  });
   return out;
 }
 

@@ -22,6 +22,7 @@ struct grid {
   index cols = 0;
   std::vector<double> values;
 
+  /// \throws std::length_error  beyond what any case needs: a wrong or hostile file.
   static grid zeros(index batches, index heads, index rows, index cols);
 
   double* slice(index b, index h) { return values.data() + offset(b, h); }
@@ -51,6 +52,13 @@ struct grid {
   }
 };
 
+/// f(batch, head) for each.
+template <class F>
+void for_each_head(const grid& g, const F& f) {
+  for (index b = 0; b < g.batches; ++b)
+    for (index h = 0; h < g.heads; ++h) f(b, h);
+}
+
 enum class layout { heads_first, tokens_first };  // (B, H, L, D) and (B, L, H, D)
 
 /// The tensor as a grid. Leading dimensions are folded into the batch; fewer than four are filled
@@ -63,15 +71,18 @@ grid grid_of_packed(const case_file& c, const tensor& t, index heads);
 /// (B, L, D) with one head.
 inline grid grid_of_batch(const case_file& c, const tensor& t) { return grid_of_packed(c, t, 1); }
 
-/// A mask or bias, aligned at the right: each dimension is 1 or that of the scores. \throws case_error
-grid aligned(const case_file& c, const tensor& t, index batches, index heads, index rows, index cols);
+/// A mask or bias, aligned at the right: each dimension is 1 or that of the scores. \throws
+/// case_error
+grid aligned(const case_file& c, const tensor& t, index batches, index heads, index rows,
+             index cols);
 
-/// \throws case_error  unless extents agree, or `of` is 1 where that stands for all.
+/// \throws case_error  with the file, unless the condition holds.
 void require(const case_file& c, bool condition, const std::string& what);
 
 /// Keys appended below those there are, in every head.
 grid stacked(const grid& above, const grid& below);
 
-grid reordered(const grid& g);  // (B, H, L, D) -> (B, L, H, D) values, extents swapped likewise
+/// (B, H, L, D) -> (B, L, H, D): values and extents change places together.
+grid reordered(const grid& g);
 
 }  // namespace conformance

@@ -14,7 +14,7 @@ int count(const std::vector<verdict>& verdicts, status s) {
                                         [&](const verdict& v) { return v.outcome == s; }));
 }
 
-int total(const std::vector<verdict>& verdicts, int verdict::*member) {
+int total(const std::vector<verdict>& verdicts, int verdict::* member) {
   return std::accumulate(verdicts.begin(), verdicts.end(), 0,
                          [&](int sum, const verdict& v) { return sum + v.*member; });
 }
@@ -80,7 +80,8 @@ bool matches_expectation(const std::filesystem::path& expected,
     const std::size_t blank = line.find(' ');
     if (blank == std::string::npos)
       complain(number, "a line is \"file status [reason]\"");
-    else if (!wanted.emplace(line.substr(0, blank), expectation{line.substr(blank + 1), number}).second)
+    else if (!wanted.emplace(line.substr(0, blank), expectation{line.substr(blank + 1), number})
+                  .second)
       complain(number, line.substr(0, blank) + " is listed twice");
   }
   for (const verdict& v : verdicts) {
@@ -90,7 +91,8 @@ bool matches_expectation(const std::filesystem::path& expected,
       continue;
     }
     if (found->second.text != said(v))
-      complain(found->second.line, v.file + ": expected " + found->second.text + ", got " + said(v));
+      complain(found->second.line,
+               v.file + ": expected " + found->second.text + ", got " + said(v));
     wanted.erase(found);
   }
   for (const auto& [name, e] : wanted) complain(e.line, name + " was not found");
@@ -99,7 +101,8 @@ bool matches_expectation(const std::filesystem::path& expected,
 
 bool record(const std::filesystem::path& target, const std::vector<verdict>& verdicts) {
   std::ofstream file(target);
-  file << "# file status [reason]; written by softlook_conformance --record, compared by --expected\n";
+  file << "# file status [reason]; written by softlook_conformance --record, compared by "
+          "--expected\n";
   for (const verdict& v : verdicts) file << v.file << ' ' << said(v) << '\n';
   file.flush();
   return static_cast<bool>(file);

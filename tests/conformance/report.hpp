@@ -15,7 +15,8 @@ void print_family(const std::string& family, const std::vector<verdict>& verdict
 void print_summary(const std::vector<verdict>& verdicts);
 
 /// Lines "file status [reason]"; empty ones and those that start with # are ignored.
-/// Prints every difference from the verdicts with its file and line. \returns whether there is none.
+/// Prints every difference from the verdicts with its file and line. \returns whether there is
+/// none.
 bool matches_expectation(const std::filesystem::path& expected,
                          const std::vector<verdict>& verdicts);
 

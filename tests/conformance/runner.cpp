@@ -70,10 +70,14 @@ void judge(const case_file& c, const adapter_table& table, const std::vector<mod
 
 const char* name_of(status s) {
   switch (s) {
-    case status::passed: return "passed";
-    case status::failed: return "failed";
-    case status::skipped: return "skipped";
-    case status::differs: break;
+    case status::passed:
+      return "passed";
+    case status::failed:
+      return "failed";
+    case status::skipped:
+      return "skipped";
+    case status::differs:
+      break;
   }
   return "differs";
 }
@@ -82,9 +86,8 @@ std::vector<mode> all_modes() {
   std::vector<mode> modes;
   for (const bool single : {false, true})
     for (const softlook::instruction_set isa : softlook::available_instruction_sets())
-      for (const mode::path how : {mode::path::naive, mode::path::tiled,
-                                   mode::path::smallest_tiles, mode::path::few_queries,
-                                   mode::path::automatic})
+      for (const mode::path how : {mode::path::naive, mode::path::tiled, mode::path::smallest_tiles,
+                                   mode::path::few_queries, mode::path::automatic})
         modes.push_back({how, isa, single});
   return modes;
 }

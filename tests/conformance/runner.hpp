@@ -16,9 +16,9 @@ const char* name_of(status s);
 struct verdict {
   std::string file;  // below the folder that was asked for, with forward slashes
   status outcome = status::failed;
-  std::string reason;            // empty when passed
-  int unchecked_gradients = 0;   // expected gradients that the library does not compute yet
-  int left_out_float_runs = 0;   // float runs whose scores are too large for float
+  std::string reason;           // empty when passed
+  int unchecked_gradients = 0;  // expected gradients that the library does not compute yet
+  int left_out_float_runs = 0;  // float runs whose scores are too large for float
 };
 
 /// Every path on every instruction set of this machine, in double and in float.
