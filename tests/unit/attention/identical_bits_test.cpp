@@ -97,6 +97,20 @@ TYPED_TEST(IdenticalBits, ForAnyStorage) {
   }
 }
 
+// Rows of whole vectors may be read in place, all others are copied first.
+TYPED_TEST(IdenticalBits, ForAnyStorageOfWholeVectors) {
+  using T = TypeParam;
+  const auto whole = random_problem<T>({.queries = 5, .keys = 700, .features = 32, .values = 144}, seed(93));
+  const col_major<T> Q = whole.Q, K = whole.K, V = whole.V;
+  strided_copy<T> strided_K(K), strided_V(V);
+  for (const way& which : fast_ways()) {
+    SCOPED_TRACE(which.name);
+    const auto alone = attention_with_log_sum_exp(whole.Q, whole.K, whole.V, which.opts);
+    this->expect_same(alone, attention_with_log_sum_exp(Q, K, V, which.opts));
+    this->expect_same(alone, attention_with_log_sum_exp(Q, strided_K.map(), strided_V.map(), which.opts));
+  }
+}
+
 TYPED_TEST(IdenticalBits, ForAnyStorageOfAdditiveScores) {
   using T = TypeParam;
   auto random = seed(92);

@@ -20,8 +20,14 @@ class MaskedValues : public ::testing::Test {
   template <class... Policies>
   static void expect_unnoticed(index n, index m, index from, index rows,
                                const Policies&... policies) {
-    const auto clean =
-        random_problem<T>({.queries = n, .keys = m, .features = 6, .values = 5}, seed(71));
+    expect_unnoticed_by(
+        random_problem<T>({.queries = n, .keys = m, .features = 6, .values = 5}, seed(71)), from,
+        rows, policies...);
+  }
+  template <class... Policies>
+  static void expect_unnoticed_by(const problem_inputs<T>& clean, index from, index rows,
+                                  const Policies&... policies) {
+    const index m = clean.K.rows();
     for (const T poison : {nan, infinity, -infinity, std::numeric_limits<T>::max()}) {
       auto dirty = clean;
       dirty.K.bottomRows(m - from).setConstant(poison);
@@ -47,8 +53,19 @@ TYPED_TEST(MaskedValues, InPadding) {
 }
 
 TYPED_TEST(MaskedValues, InPaddingOfFewQueries) {
-  for (const index n : {1, 2, 3})
+  for (const index n : {1, 2, 3}) {
     this->expect_unnoticed(n, 300, 211, n, masks::padding{.length = 211});
+    // Several chunks of keys, some of them without a live one.
+    this->expect_unnoticed(n, 1700, 211, n, masks::padding{.length = 211});
+    this->expect_unnoticed(n, 1700, 1100, n, masks::padding{.length = 1100});
+  }
+}
+
+TYPED_TEST(MaskedValues, InPaddingOfWholeVectors) {
+  for (const index n : {1, 60})
+    this->expect_unnoticed_by(
+        random_problem<TypeParam>({.queries = n, .keys = 90, .features = 32, .values = 144}, seed(76)),
+        50, n, masks::padding{.length = 50});
 }
 
 // Rows 0 … 24 share their tiles with rows that do see the poisoned keys.

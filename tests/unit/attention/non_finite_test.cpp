@@ -142,6 +142,28 @@ TYPED_TEST(NonFinite, AnInfiniteSlotWithMinusInfinityScoreIsDropped) {
   expect_every_way_agrees(Q, K, V, std::nullopt);
 }
 
+TYPED_TEST(NonFinite, InOneOfSeveralChunksOfKeys) {
+  using T = TypeParam;
+  const auto live = random_problem<T>({.queries = 3, .keys = 1700, .features = 6, .values = 5}, seed(84));
+  for (const index key : {3, 600, 1699}) {
+    auto poisoned = live;
+    poisoned.K(key, 0) = this->nan;
+    row_major<T> B = row_major<T>::Zero(1, 1700);
+    B(0, key) = this->infinity;
+    for (const way& which : every_way()) {
+      SCOPED_TRACE(which.name);
+      const auto by_key = attention_with_log_sum_exp(poisoned.Q, poisoned.K, poisoned.V, which.opts);
+      const auto by_score =
+          attention_with_log_sum_exp(live.Q, live.K, live.V, transforms::bias{B}, which.opts);
+      for (index i = 0; i < 3; ++i) {
+        EXPECT_TRUE(row_is_nan(by_key.output, i));
+        EXPECT_TRUE(std::isnan(by_key.log_sum_exp(i)));
+        EXPECT_TRUE(row_is_nan(by_score.output, i));
+      }
+    }
+  }
+}
+
 TYPED_TEST(NonFinite, NanInAdditiveInputsReachesExactlyTheirRows) {
   auto random = seed(82);
   const auto v = random_matrix<column<TypeParam>>(this->d, 1, random);
