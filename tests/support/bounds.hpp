@@ -38,11 +38,12 @@ double attention_bound(double keys, double features, double score_magnitude,
   return (2 * of_scores + of_sum) * value_magnitude;
 }
 
-/// Log-sum-exp: m + log l, with m off like a score and l relatively off like a weight.
+/// Log-sum-exp: m + log l, with m off like a score and l relatively off like a weight; l is added up
+/// tile by tile, a chain of `additions` roundings that mostly cancel.
 template <class Scalar>
-double log_sum_exp_rounding(double score_magnitude) {
+double log_sum_exp_rounding(double score_magnitude, double additions = 0) {
   constexpr double steps = 6;
-  return steps * epsilon_of<Scalar>() * (1 + score_magnitude);
+  return epsilon_of<Scalar>() * (steps * (1 + score_magnitude) + std::sqrt(additions));
 }
 
 /// Sum of the weights of one row.
