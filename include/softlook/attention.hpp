@@ -55,6 +55,21 @@ template <class Q, class K, class V, class... Ps>
   return state;
 }
 
+/// f(sorted call) for the functions that need no values.
+template <class Q, class K, class F, class... Ps>
+[[nodiscard]] auto with_scores(const char* where, const Q& q, const K& k, const F& f,
+                               const Ps&... policies) {
+  const readable<Q> queries(q);
+  const readable<K> keys(k);
+  forward_call<scalar_of<Q>> given;
+  given.where = where;
+  given.Q = queries.view();
+  given.K = keys.view();
+  given.V = given.K.columns(0, 0);
+  const sorted_call<scalar_of<Q>, Ps...> sorted(given, policies...);
+  return f(sorted);
+}
+
 }  // namespace detail
 
 /// Scaled dot-product attention, or any other score:  O = softmax(scale · Q Kᵀ restricted to mask)
@@ -166,16 +181,10 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
 template <dense_expression Q, dense_expression K, class... Ps>
 [[nodiscard]] auto attention_weights(const Q& q, const K& k, const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, K, Ps...>()) {
-    using T = detail::scalar_of<Q>;
-    const detail::readable<Q> queries(q);
-    const detail::readable<K> keys(k);
-    detail::forward_call<T> given;
-    given.where = "attention_weights";
-    given.Q = queries.view();
-    given.K = keys.view();
-    given.V = given.K.columns(0, 0);
-    detail::sorted_call<T, Ps...> sorted(given, policies...);
-    return plain_matrix_like<Q>(detail::run_weights(sorted.call, sorted.exec(), 0));
+    const auto weights = [](const auto& sorted) {
+      return plain_matrix_like<Q>(detail::run_weights(sorted.call, sorted.exec(), 0));
+    };
+    return detail::with_scores("attention_weights", q, k, weights, policies...);
   }
 }
 
@@ -209,6 +218,16 @@ template <class... Fs, std::size_t... I>
   return chain_of(std::make_tuple(std::get<I>(chain.steps)...));
 }
 
+/// The transforms up to and with the last soft_cap.
+template <class T, class... Ps>
+void cap_scores(const mutable_matrix_view<T>& S, problem shape, const Ps&... policies) {
+  const auto chain = first_steps(transforms_of(policies...),
+                                 std::make_index_sequence<transforms_until_capped<Ps...>()>{});
+  using capping = edits<std::remove_cv_t<decltype(chain)>, masks::none>;
+  const capping first{chain, {}};
+  edit_matrix<T, capping>(&first, S, shape, false);
+}
+
 }  // namespace detail
 
 /// The n×m scores at a stage; exactly what attention() softens.
@@ -216,28 +235,17 @@ template <dense_expression Q, dense_expression K, class... Ps>
 [[nodiscard]] auto attention_scores(const Q& q, const K& k, stage at, const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, K, Ps...>()) {
     using T = detail::scalar_of<Q>;
-    const detail::readable<Q> queries(q);
-    const detail::readable<K> keys(k);
-    detail::forward_call<T> given;
-    given.where = "attention_scores";
-    given.Q = queries.view();
-    given.K = keys.view();
-    given.V = given.K.columns(0, 0);
-    detail::sorted_call<T, Ps...> sorted(given, policies...);
-    detail::row_major<T> S = detail::run_raw_scores(sorted.call, sorted.exec());
-    const mutable_matrix_view<T> view{S.data(), S.rows(), S.cols(), S.cols(), 1};
-    const problem shape = sorted.call.shape(0);
-    if (at == stage::capped) {
-      const auto capped =
-          detail::first_steps(detail::transforms_of(policies...),
-                              std::make_index_sequence<detail::transforms_until_capped<Ps...>()>{});
-      const detail::edits<std::remove_cv_t<decltype(capped)>, masks::none> first{capped, {}};
-      detail::edit_matrix<T, std::remove_cv_t<decltype(first)>>(&first, view, shape, false);
-    } else if (at != stage::raw) {
-      const detail::policy_calls<T>& policy = sorted.call.policy;
-      policy.edit_matrix(policy.policies, view, shape, at == stage::masked);
-    }
-    return plain_matrix_like<Q>(S);
+    const auto scores = [&](const auto& sorted) {
+      detail::row_major<T> S = detail::run_raw_scores(sorted.call, sorted.exec());
+      const mutable_matrix_view<T> view{S.data(), S.rows(), S.cols(), S.cols(), 1};
+      if (at == stage::capped)
+        detail::cap_scores(view, sorted.call.shape(0), policies...);
+      else if (at != stage::raw)
+        sorted.call.policy.edit_matrix(sorted.call.policy.policies, view, sorted.call.shape(0),
+                                       at == stage::masked);
+      return plain_matrix_like<Q>(S);
+    };
+    return detail::with_scores("attention_scores", q, k, scores, policies...);
   }
 }
 

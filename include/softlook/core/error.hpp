@@ -45,6 +45,18 @@ inline void check_sizes(const char* where, const char* left, long long left_is, 
   if (left_is != right_is) raise_sizes(where, left, left_is, right, right_is, rule);
 }
 
+/// A matrix of a policy is n×m, or has one row or one column that is repeated.
+inline void check_broadcast(const char* where, const char* rows_name, long long rows,
+                            const char* cols_name, long long cols, long long queries,
+                            long long keys) {
+  if (rows != 1)
+    check_sizes(where, rows_name, rows, "Q.rows()", queries,
+                "it has a row for each query, or one row for all");
+  if (cols != 1)
+    check_sizes(where, cols_name, cols, "K.rows()", keys,
+                "it has a column for each key, or one column for all");
+}
+
 /// "masks::padding: length is 12 (it must be between 0 and the number of keys, 8)"
 [[noreturn, gnu::cold, gnu::noinline]] inline void raise_argument(const char* where,
                                                                   const char* name, double is,

@@ -91,43 +91,32 @@ struct options {
   softlook::workspace* workspace = nullptr;  ///< scratch kept between calls; one call at a time
 };
 
-/// A read-only matrix in memory: pointer, sizes and a stride for each direction.
-template <class T>
-struct matrix_view {
-  const T* data = nullptr;
+/// A matrix in memory: pointer, sizes and a stride for each direction.
+template <class Element>
+struct strided_view {
+  Element* data = nullptr;
   index rows = 0;
   index cols = 0;
   index row_stride = 0;
   index col_stride = 0;
 
-  [[nodiscard]] const T& operator()(index i, index j) const {
+  [[nodiscard]] Element& operator()(index i, index j) const {
     return data[i * row_stride + j * col_stride];
   }
-  [[nodiscard]] matrix_view columns(index first, index count) const {
+  [[nodiscard]] strided_view columns(index first, index count) const {
     return {count > 0 ? data + first * col_stride : data, rows, count, row_stride, col_stride};
   }
-  [[nodiscard]] matrix_view rows_from(index first, index count) const {
+  [[nodiscard]] strided_view rows_from(index first, index count) const {
     return {count > 0 ? data + first * row_stride : data, count, cols, row_stride, col_stride};
   }
-  [[nodiscard]] matrix_view transpose() const { return {data, cols, rows, col_stride, row_stride}; }
-  [[nodiscard]] bool present() const { return rows > 0 || cols > 0 || data != nullptr; }
+  [[nodiscard]] strided_view transpose() const {
+    return {data, cols, rows, col_stride, row_stride};
+  }
 };
 
-/// The same for an output.
 template <class T>
-struct mutable_matrix_view {
-  T* data = nullptr;
-  index rows = 0;
-  index cols = 0;
-  index row_stride = 0;
-  index col_stride = 0;
-
-  [[nodiscard]] T& operator()(index i, index j) const {
-    return data[i * row_stride + j * col_stride];
-  }
-  [[nodiscard]] mutable_matrix_view columns(index first, index count) const {
-    return {count > 0 ? data + first * col_stride : data, rows, count, row_stride, col_stride};
-  }
-};
+using matrix_view = strided_view<const T>;
+template <class T>
+using mutable_matrix_view = strided_view<T>;
 
 SOFTLOOK_NAMESPACE_END

@@ -29,13 +29,8 @@ struct dense {
 
   /// \throws shape_error unless the mask is n×m (or has one row, or one column).
   void check(const char* where, problem p) const {
-    using softlook::detail::check_sizes;
-    if (allowed_.rows != 1 || p.queries == 1)
-      check_sizes(where, "masks::dense rows()", allowed_.rows, "Q.rows()", p.queries,
-                  "a dense mask has a row for each query, or one row for all");
-    if (allowed_.cols != 1 || p.keys == 1)
-      check_sizes(where, "masks::dense cols()", allowed_.cols, "K.rows()", p.keys,
-                  "a dense mask has a column for each key, or one column for all");
+    softlook::detail::check_broadcast(where, "masks::dense rows()", allowed_.rows,
+                                      "masks::dense cols()", allowed_.cols, p.queries, p.keys);
   }
 
  private:

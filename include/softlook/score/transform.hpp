@@ -108,13 +108,8 @@ struct bias {
   }
   /// \throws shape_error unless B is n×m (or has one row, or one column).
   void check(const char* where, problem p) const {
-    using softlook::detail::check_sizes;
-    if (B_.rows != 1 || p.queries == 1)
-      check_sizes(where, "transforms::bias rows()", B_.rows, "Q.rows()", p.queries,
-                  "a bias has a row for each query, or one row for all");
-    if (B_.cols != 1 || p.keys == 1)
-      check_sizes(where, "transforms::bias cols()", B_.cols, "K.rows()", p.keys,
-                  "a bias has a column for each key, or one column for all");
+    softlook::detail::check_broadcast(where, "transforms::bias rows()", B_.rows,
+                                      "transforms::bias cols()", B_.cols, p.queries, p.keys);
   }
 
  private:
