@@ -178,6 +178,24 @@ TYPED_TEST(IdenticalBits, ForQueriesInOneCallOrInSeveralUnderAMask) {
   }
 }
 
+// A product and a sum may or may not become one fused operation, but in every tile alike.
+TYPED_TEST(IdenticalBits, ForQueriesInOneCallOrInSeveralUnderAFunctor) {
+  const transforms::map bent([](auto s, std::int32_t, std::int32_t j) {
+    using S = decltype(s);
+    return s * S(0.7) + S(0.013) * S(j) + s * s * S(0.1);
+  });
+  for (const way& which : this->pinned_ways()) {
+    SCOPED_TRACE(which.name);
+    const auto whole = attention(this->p.Q, this->p.K, this->p.V, masks::causal{.offset = 40}, bent,
+                                 which.opts);
+    for (const index first : {1, 30, 64}) {
+      const auto rest = attention(this->p.Q.bottomRows(this->n - first), this->p.K, this->p.V,
+                                  masks::causal{.offset = 40 + first}, bent, which.opts);
+      EXPECT_TRUE(bitwise_equal(rest, whole.bottomRows(this->n - first))) << first;
+    }
+  }
+}
+
 TYPED_TEST(IdenticalBits, ForAnyNumberOfQueryTiles) {
   for (const auto isa : available_instruction_sets()) {
     SCOPED_TRACE(name_of(isa));
