@@ -37,9 +37,10 @@ void count(std::size_t bytes) {
 
 #if SOFTLOOK_TEST_COUNTS_ALLOCATIONS && defined(__GLIBC__)
 
-// glibc lets a program replace malloc itself, which Eigen calls, and keeps its own under these names.
+// glibc lets a program replace malloc itself, which Eigen calls, and keeps its own under these
+// names.
 extern "C" {
-void* __libc_malloc(std::size_t bytes);                          // NOLINT
+void* __libc_malloc(std::size_t bytes);                           // NOLINT
 void* __libc_memalign(std::size_t alignment, std::size_t bytes);  // NOLINT
 
 void* malloc(std::size_t bytes) {

@@ -10,8 +10,8 @@
 namespace oracle {
 
 struct result {
-  matrix raw;      ///< scaled scores
-  matrix scores;   ///< after transforms and mask: −∞ where forbidden
+  matrix raw;     ///< scaled scores
+  matrix scores;  ///< after transforms and mask: −∞ where forbidden
   matrix weights;
   matrix output;
   column log_sum_exp;

@@ -28,7 +28,8 @@ multi_head_result multi_head_attention(const QExpr& Q, const KExpr& K, const VEx
   using T = typename QExpr::Scalar;
   using plain = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
   const index d = Q.cols() / query_heads, dk = K.cols() / kv_heads, e = V.cols() / kv_heads;
-  multi_head_result r{matrix::Zero(Q.rows(), e * query_heads), matrix::Zero(Q.rows(), query_heads),
+  multi_head_result r{matrix::Zero(Q.rows(), e * query_heads),
+                      matrix::Zero(Q.rows(), query_heads),
                       {},
                       matrix::Zero(1, query_heads)};
   for (index h = 0; h < query_heads; ++h) {

@@ -27,7 +27,8 @@ template <class T>
 class stored_matrix {
  public:
   stored_matrix() = default;
-  stored_matrix(const row_major<T>& values, generator& random) : rows_(values.rows()), cols_(values.cols()) {
+  stored_matrix(const row_major<T>& values, generator& random)
+      : rows_(values.rows()), cols_(values.cols()) {
     const Eigen::Index gap = random.chance(0.5) ? 0 : random.integer(1, 5);
     const Eigen::Index step = random.chance(0.8) ? 1 : 2;
     by_rows_ = random.chance(0.6);
@@ -46,8 +47,8 @@ class stored_matrix {
                                                           by_rows_ ? inner_ : outer_)};
   }
   std::string name() const {
-    return std::string(by_rows_ ? "rows" : "columns") + " stride " + std::to_string(outer_) + " step " +
-           std::to_string(inner_);
+    return std::string(by_rows_ ? "rows" : "columns") + " stride " + std::to_string(outer_) +
+           " step " + std::to_string(inner_);
   }
 
  private:
@@ -94,9 +95,12 @@ class random_case {
     const auto up_to = [&](Eigen::Index most) {
       // Small sizes as often as large ones, and the neighbours of whole registers and tiles.
       switch (random_.integer(0, 3)) {
-        case 0: return random_.integer(1, 4);
-        case 1: return std::min(most, 8 * random_.integer(1, 12) + random_.integer(-1, 1));
-        default: return random_.integer(1, most);
+        case 0:
+          return random_.integer(1, 4);
+        case 1:
+          return std::min(most, 8 * random_.integer(1, 12) + random_.integer(-1, 1));
+        default:
+          return random_.integer(1, most);
       }
     };
     n_ = up_to(small_tiles_ ? 60 : 130);
@@ -144,9 +148,15 @@ class random_case {
     b_ = matrix(a, 1, 1.0);
     score_size_ = static_cast<double>(v_.cwiseAbs().sum());
     switch (additive_ ? random_.integer(4, 7) : random_.integer(0, 3)) {
-      case 0: take_score("scaled_dot", scores::scaled_dot{}); break;
-      case 1: take_score("dot", scores::dot{}); break;
-      case 2: take_score("cosine", scores::cosine{}); break;
+      case 0:
+        take_score("scaled_dot", scores::scaled_dot{});
+        break;
+      case 1:
+        take_score("dot", scores::dot{});
+        break;
+      case 2:
+        take_score("cosine", scores::cosine{});
+        break;
       case 3:
         dk_ = random_.integer(1, 12);
         W_ = matrix(d_, dk_, 0.5);
@@ -223,14 +233,23 @@ class random_case {
     });
     slopes_ = transforms::alibi_slopes(query_heads_);
     switch (random_.integer(0, 10)) {
-      case 0: return take_transforms("soft_cap", cap);
-      case 1: return take_transforms("alibi", slope);
-      case 2: return take_transforms("bias", bias);
-      case 3: return take_transforms("functor", bent);
-      case 4: return take_transforms("soft_cap, bias", cap, bias);
-      case 5: return take_transforms("alibi, soft_cap", slope, cap);
-      case 6: return take_transforms("alibi_per_head, functor", transforms::alibi_per_head{slopes_}, bent);
-      default: about_ << ", no transform";
+      case 0:
+        return take_transforms("soft_cap", cap);
+      case 1:
+        return take_transforms("alibi", slope);
+      case 2:
+        return take_transforms("bias", bias);
+      case 3:
+        return take_transforms("functor", bent);
+      case 4:
+        return take_transforms("soft_cap, bias", cap, bias);
+      case 5:
+        return take_transforms("alibi, soft_cap", slope, cap);
+      case 6:
+        return take_transforms("alibi_per_head, functor", transforms::alibi_per_head{slopes_},
+                               bent);
+      default:
+        about_ << ", no transform";
     }
   }
 
@@ -242,7 +261,8 @@ class random_case {
 
   void choose_mask() {
     namespace masks = softlook::masks;
-    const masks::window window{.left = random_.integer(0, m_), .right = random_.integer(0, 9),
+    const masks::window window{.left = random_.integer(0, m_),
+                               .right = random_.integer(0, 9),
                                .offset = random_.integer(-5, m_)};
     const masks::padding padding{.length = random_.integer(0, m_)};
     const masks::causal causal{.offset = random_.integer(-n_, m_)};
@@ -255,19 +275,32 @@ class random_case {
     about_ << ", window " << *window.left << " " << *window.right << " " << window.offset
            << " padding " << padding.length << " causal " << causal.offset << ":";
     switch (random_.integer(0, 14)) {
-      case 0: return take_mask("causal_top_left", masks::causal_top_left{});
-      case 1: return take_mask("causal_bottom_right", masks::causal_bottom_right{});
-      case 2: return take_mask("causal", causal);
-      case 3: return take_mask("window", window);
-      case 4: return take_mask("window_of", masks::window_of(random_.integer(1, 20)));
-      case 5: return take_mask("padding", padding);
-      case 6: return take_mask("dense", masks::dense{attend_});
-      case 7: return take_mask("where", scattered);
-      case 8: return take_mask("causal_bottom_right & padding", masks::causal_bottom_right{} & padding);
-      case 9: return take_mask("window | causal", window | causal);
-      case 10: return take_mask("!window & dense", (!window) & masks::dense{attend_});
-      case 11: return take_mask("!padding", !padding);
-      default: return take_mask("no mask", masks::none{});
+      case 0:
+        return take_mask("causal_top_left", masks::causal_top_left{});
+      case 1:
+        return take_mask("causal_bottom_right", masks::causal_bottom_right{});
+      case 2:
+        return take_mask("causal", causal);
+      case 3:
+        return take_mask("window", window);
+      case 4:
+        return take_mask("window_of", masks::window_of(random_.integer(1, 20)));
+      case 5:
+        return take_mask("padding", padding);
+      case 6:
+        return take_mask("dense", masks::dense{attend_});
+      case 7:
+        return take_mask("where", scattered);
+      case 8:
+        return take_mask("causal_bottom_right & padding", masks::causal_bottom_right{} & padding);
+      case 9:
+        return take_mask("window | causal", window | causal);
+      case 10:
+        return take_mask("!window & dense", (!window) & masks::dense{attend_});
+      case 11:
+        return take_mask("!padding", !padding);
+      default:
+        return take_mask("no mask", masks::none{});
     }
   }
 
@@ -298,9 +331,8 @@ class random_case {
     softlook::options naive_opts;
     naive_opts.scale = scale_;
     naive_opts.kernel = softlook::kernel::naive;
-    const auto truth =
-        oracle::multi_head_attention(Q_.view(), K_.view(), stored_V_.view(), query_heads_, kv_heads_,
-                                     policies..., naive_opts);
+    const auto truth = oracle::multi_head_attention(
+        Q_.view(), K_.view(), stored_V_.view(), query_heads_, kv_heads_, policies..., naive_opts);
     const double scores =
         std::max(max_magnitude(truth.scores), score_size_ * std::fabs(scale_.value_or(1)));
     const double values = max_magnitude(V_), steep = scores + hidden_size(policies...);
@@ -365,15 +397,11 @@ void run_random_cases(std::uint64_t first, std::uint64_t count) {
   for (std::uint64_t number = first; number < first + count && failed < enough; ++number) {
     random_case<T> one(number);
     SCOPED_TRACE(one.description());
-    const int before = ::testing::UnitTest::GetInstance()
-                           ->current_test_info()
-                           ->result()
-                           ->total_part_count();
+    const int before =
+        ::testing::UnitTest::GetInstance()->current_test_info()->result()->total_part_count();
     one.check();
-    const int after = ::testing::UnitTest::GetInstance()
-                          ->current_test_info()
-                          ->result()
-                          ->total_part_count();
+    const int after =
+        ::testing::UnitTest::GetInstance()->current_test_info()->result()->total_part_count();
     if (after > before) ++failed;
   }
 }

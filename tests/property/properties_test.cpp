@@ -55,7 +55,8 @@ TYPED_TEST(Properties, TheOrderOfTheKeysDoesNotMatter) {
   this->for_every_case([&](const auto& p, const options& opts) {
     Eigen::VectorXi order(p.K.rows());
     std::iota(order.begin(), order.end(), 0);
-    for (index k = order.size() - 1; k > 0; --k) std::swap(order[k], order[this->random.integer(0, k)]);
+    for (index k = order.size() - 1; k > 0; --k)
+      std::swap(order[k], order[this->random.integer(0, k)]);
     const row_major<TypeParam> K = order.asPermutation() * p.K, V = order.asPermutation() * p.V;
     const auto a = attention_with_log_sum_exp(p.Q, p.K, p.V, opts);
     const auto b = attention_with_log_sum_exp(p.Q, K, V, opts);
@@ -78,7 +79,8 @@ TYPED_TEST(Properties, AConstantAddedToARowOfScoresOnlyShiftsItsLogSumExp) {
 
 TYPED_TEST(Properties, SplittingTheKeysAndMergingTheStatesChangesNothing) {
   this->for_every_case([&](const auto& p, const options& opts) {
-    const index m = p.K.rows(), first = this->random.integer(0, m), second = this->random.integer(first, m);
+    const index m = p.K.rows(), first = this->random.integer(0, m),
+                second = this->random.integer(first, m);
     const auto part = [&](index begin, index end) {
       return attention_with_log_sum_exp(p.Q, p.K.middleRows(begin, end - begin),
                                         p.V.middleRows(begin, end - begin), opts);
@@ -98,9 +100,9 @@ TYPED_TEST(Properties, SplittingTheKeysUnderACausalMaskChangesNothing) {
         attention_with_log_sum_exp(p.Q, p.K, p.V, masks::causal{.offset = offset}, opts);
     const auto before = attention_with_log_sum_exp(p.Q, p.K.topRows(cut), p.V.topRows(cut),
                                                    masks::causal{.offset = offset}, opts);
-    const auto after = attention_with_log_sum_exp(p.Q, p.K.bottomRows(m - cut),
-                                                  p.V.bottomRows(m - cut),
-                                                  masks::causal{.offset = offset - cut}, opts);
+    const auto after =
+        attention_with_log_sum_exp(p.Q, p.K.bottomRows(m - cut), p.V.bottomRows(m - cut),
+                                   masks::causal{.offset = offset - cut}, opts);
     const auto merged = merge(before, after);
     EXPECT_LE(max_error(merged.output, whole.output), 2 * this->bound(p));
     EXPECT_LE(max_error(merged.log_sum_exp, whole.log_sum_exp), 2 * this->bound(p));
@@ -144,10 +146,13 @@ TYPED_TEST(Properties, OutputsLieInTheConvexHullOfTheValues) {
   this->for_every_case([&](const auto& p, const options& opts) {
     const auto output = attention(p.Q, p.K, p.V, opts);
     ASSERT_TRUE(all_finite(output));
-    const double slack = unit_sum_bound<TypeParam>(static_cast<double>(p.K.rows())) * max_magnitude(p.V);
+    const double slack =
+        unit_sum_bound<TypeParam>(static_cast<double>(p.K.rows())) * max_magnitude(p.V);
     for (index c = 0; c < p.V.cols(); ++c) {
-      EXPECT_GE(static_cast<double>(output.col(c).minCoeff()), static_cast<double>(p.V.col(c).minCoeff()) - slack);
-      EXPECT_LE(static_cast<double>(output.col(c).maxCoeff()), static_cast<double>(p.V.col(c).maxCoeff()) + slack);
+      EXPECT_GE(static_cast<double>(output.col(c).minCoeff()),
+                static_cast<double>(p.V.col(c).minCoeff()) - slack);
+      EXPECT_LE(static_cast<double>(output.col(c).maxCoeff()),
+                static_cast<double>(p.V.col(c).maxCoeff()) + slack);
     }
   });
 }
@@ -156,7 +161,8 @@ TYPED_TEST(Properties, EqualValuesAreReturned) {
   this->for_every_case([&](const auto& p, const options& opts) {
     const row_major<TypeParam> V = p.V.row(0).replicate(p.K.rows(), 1);
     const auto output = attention(p.Q, p.K, V, opts);
-    const double slack = unit_sum_bound<TypeParam>(static_cast<double>(p.K.rows())) * max_magnitude(V);
+    const double slack =
+        unit_sum_bound<TypeParam>(static_cast<double>(p.K.rows())) * max_magnitude(V);
     EXPECT_LE(max_error(output, V.row(0).replicate(p.Q.rows(), 1)), slack);
   });
 }
@@ -185,7 +191,8 @@ TYPED_TEST(Properties, DoublingEveryKeyChangesOnlyTheLogSumExp) {
 TYPED_TEST(Properties, ThreadsChangeNoBit) {
   const exec::thread_pool pool(3);
   this->for_every_case([&](const auto& p, const options& opts) {
-    const auto alone = attention_with_log_sum_exp(p.Q, p.K, p.V, masks::causal_bottom_right{}, opts);
+    const auto alone =
+        attention_with_log_sum_exp(p.Q, p.K, p.V, masks::causal_bottom_right{}, opts);
     const auto together =
         attention_with_log_sum_exp(p.Q, p.K, p.V, masks::causal_bottom_right{}, opts, pool);
     EXPECT_TRUE(bitwise_equal(alone.output, together.output));

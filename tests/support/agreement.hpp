@@ -24,7 +24,8 @@ inline softlook::options with_scale(softlook::options opts, std::optional<double
   return opts;
 }
 
-/// Also holds the naive path itself to an absolute bound, or a wrong naive path would excuse others.
+/// Also holds the naive path itself to an absolute bound, or a wrong naive path would excuse
+/// others.
 template <class Q, class K, class V, class... Policies>
 reference<typename Q::Scalar> make_reference(const Q& q, const K& k, const V& v,
                                              std::optional<double> scale,
@@ -32,8 +33,7 @@ reference<typename Q::Scalar> make_reference(const Q& q, const K& k, const V& v,
   using T = typename Q::Scalar;
   const auto opts = with_scale({}, scale);
   reference<T> r{.truth = oracle::attention(q, k, v, policies..., opts)};
-  const double scores =
-      std::max(max_magnitude(r.truth.raw), max_magnitude(r.truth.scores));
+  const double scores = std::max(max_magnitude(r.truth.raw), max_magnitude(r.truth.scores));
   const double values = max_magnitude(v);
   const auto naive = softlook::naive_attention(q, k, v, policies..., opts);
   const double output_error = max_error(naive.output, r.truth.output);

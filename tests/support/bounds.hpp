@@ -21,8 +21,8 @@ double rounding_of(double score_magnitude, double value_magnitude) {
   return steps * epsilon_of<Scalar>() * (1 + score_magnitude) * value_magnitude;
 }
 
-/// A sum of `terms` products in any order: Higham, "Accuracy and Stability", 2002, Eq. (3.5), halved
-/// because the unit roundoff is ε/2, doubled for the rounding of the inputs themselves.
+/// A sum of `terms` products in any order: Higham, "Accuracy and Stability", 2002, Eq. (3.5),
+/// halved because the unit roundoff is ε/2, doubled for the rounding of the inputs themselves.
 template <class Scalar>
 double dot_product_bound(double terms, double magnitude) {
   return (terms + 2) * epsilon_of<Scalar>() * magnitude;
@@ -38,8 +38,8 @@ double attention_bound(double keys, double features, double score_magnitude,
   return (2 * of_scores + of_sum) * value_magnitude;
 }
 
-/// Log-sum-exp: m + log l, with m off like a score and l relatively off like a weight; l is added up
-/// tile by tile, a chain of `additions` roundings that mostly cancel.
+/// Log-sum-exp: m + log l, with m off like a score and l relatively off like a weight; l is added
+/// up tile by tile, a chain of `additions` roundings that mostly cancel.
 template <class Scalar>
 double log_sum_exp_rounding(double score_magnitude, double additions = 0) {
   constexpr double steps = 6;

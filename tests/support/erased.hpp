@@ -1,5 +1,5 @@
-// Scores, masks and transforms behind one type each: the combination is chosen at run time, so hundreds of
-// combinations cost one instantiation of the kernels.
+// Scores, masks and transforms behind one type each: the combination is chosen at run time, so
+// hundreds of combinations cost one instantiation of the kernels.
 #pragma once
 
 #include <memory>

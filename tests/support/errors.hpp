@@ -18,8 +18,7 @@ void expect_error(const F& f, std::initializer_list<const char*> pieces) {
   } catch (const Error& error) {
     const std::string message = error.what();
     for (const char* piece : pieces)
-      EXPECT_NE(message.find(piece), std::string::npos)
-          << "no \"" << piece << "\" in: " << message;
+      EXPECT_NE(message.find(piece), std::string::npos) << "no \"" << piece << "\" in: " << message;
     return;
   } catch (const std::exception& other) {
     ADD_FAILURE() << "another exception: " << other.what();

@@ -3,10 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/support/kernels.hpp"
 #include "tests/oracle/scores.hpp"
 #include "tests/support/bounds.hpp"
 #include "tests/support/compare.hpp"
+#include "tests/support/kernels.hpp"
 
 namespace softlook_test {
 

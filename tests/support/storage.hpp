@@ -18,8 +18,8 @@ class strided_copy {
   template <class Matrix>
   explicit strided_copy(const Matrix& values, Eigen::Index inner = 3, Eigen::Index gap = 5)
       : rows_(values.rows()), cols_(values.cols()), inner_(inner), outer_(inner * cols_ + gap) {
-    buffer_ = column<Scalar>::Constant(rows_ * outer_ + 1,
-                                       std::numeric_limits<Scalar>::quiet_NaN());
+    buffer_ =
+        column<Scalar>::Constant(rows_ * outer_ + 1, std::numeric_limits<Scalar>::quiet_NaN());
     auto target = map();
     for (Eigen::Index i = 0; i < rows_; ++i)
       for (Eigen::Index j = 0; j < cols_; ++j) target(i, j) = values(i, j);
@@ -41,8 +41,8 @@ class framed_copy {
  public:
   template <class Matrix>
   explicit framed_copy(const Matrix& values) : rows_(values.rows()), cols_(values.cols()) {
-    around_ = col_major<Scalar>::Constant(rows_ + 4, cols_ + 3,
-                                          std::numeric_limits<Scalar>::quiet_NaN());
+    around_ =
+        col_major<Scalar>::Constant(rows_ + 4, cols_ + 3, std::numeric_limits<Scalar>::quiet_NaN());
     around_.block(1, 2, rows_, cols_) = values;
   }
   auto block() const { return around_.block(1, 2, rows_, cols_); }

@@ -26,8 +26,8 @@ inline softlook::options with_kernel(softlook::kernel which) {
 
 inline constexpr softlook::tile_shape smallest_tile{.keys = 1, .query_tiles = 1};
 
-/// The kernels other than naive, on every instruction set; the tiled one with its own tiles and with
-/// the smallest, so that a few keys span several tiles.
+/// The kernels other than naive, on every instruction set; the tiled one with its own tiles and
+/// with the smallest, so that a few keys span several tiles.
 inline std::vector<way> fast_ways() {
   std::vector<way> ways;
   for (const auto isa : softlook::available_instruction_sets()) {

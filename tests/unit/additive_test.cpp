@@ -30,8 +30,8 @@ TYPED_TEST_SUITE(BahdanauAttention, scalars, scalar_names);
 TYPED_TEST(BahdanauAttention, StepsAreTheRowsOfTheFullAttention) {
   bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
   decoder.set_memory(this->K, this->V);
-  const auto truth = oracle::attention(this->Q, this->K, this->V,
-                                       scores::additive{this->Wq, this->Wk, this->v});
+  const auto truth =
+      oracle::attention(this->Q, this->K, this->V, scores::additive{this->Wq, this->Wk, this->v});
   for (index i = 0; i < this->n; ++i) {
     const auto step = decoder.step(this->Q.row(i));
     EXPECT_LE(max_error(step.context, truth.output.row(i)), this->tolerance);
@@ -70,8 +70,8 @@ TYPED_TEST(BahdanauAttention, LengthHidesThePaddingWhateverItHolds) {
   this->V.bottomRows(4).setConstant(std::numeric_limits<TypeParam>::infinity());
   decoder.set_memory(this->K, this->V, 7);
   const row_major<TypeParam> live = this->K.topRows(7), values = this->V.topRows(7);
-  const auto truth = oracle::attention(this->Q, live, values,
-                                       scores::additive{this->Wq, this->Wk, this->v});
+  const auto truth =
+      oracle::attention(this->Q, live, values, scores::additive{this->Wq, this->Wk, this->v});
   const auto step = decoder.step(this->Q);
   ASSERT_EQ(step.weights.cols(), this->m);
   EXPECT_LE(max_error(step.context, truth.output), this->tolerance);
@@ -106,8 +106,8 @@ TYPED_TEST(BahdanauAttention, OwnsItsParametersAndItsMemory) {
     keys.setConstant(T(9));
     values.setConstant(T(9));
   }
-  const auto truth = oracle::attention(this->Q, this->K, this->V,
-                                       scores::additive{this->Wq, this->Wk, this->v});
+  const auto truth =
+      oracle::attention(this->Q, this->K, this->V, scores::additive{this->Wq, this->Wk, this->v});
   EXPECT_LE(max_error(decoder.step(this->Q).context, truth.output), this->tolerance);
 }
 
@@ -128,7 +128,8 @@ TYPED_TEST(BahdanauAttention, RejectsWhatDoesNotFit) {
   const column<T> shorter = this->v.head(2);
   expect_error<shape_error>([&] { decoder_type(this->Wq, narrow, this->v); }, {"3", "7"});
   expect_error<shape_error>([&] { decoder_type(this->Wq, this->Wk, shorter); }, {"2", "7"});
-  expect_error<shape_error>([&] { decoder_type(this->Wq, this->Wk, this->v, shorter); }, {"2", "7"});
+  expect_error<shape_error>([&] { decoder_type(this->Wq, this->Wk, this->v, shorter); },
+                            {"2", "7"});
   decoder_type decoder(this->Wq, this->Wk, this->v);
   expect_error<argument_error>([&] { (void)decoder.step(this->Q); }, {"set_memory"});
   expect_error<shape_error>([&] { decoder.set_memory(this->K, row_major<T>(this->V.topRows(4))); },

@@ -63,7 +63,9 @@ TYPED_TEST(MultiHead, GroupsShareContiguousKeyHeads) {
   this->expect_agreement(this->inputs(6, 2), 6, 2);
 }
 
-TYPED_TEST(MultiHead, MultiQuerySharesOneKeyHead) { this->expect_agreement(this->inputs(5, 1), 5, 1); }
+TYPED_TEST(MultiHead, MultiQuerySharesOneKeyHead) {
+  this->expect_agreement(this->inputs(5, 1), 5, 1);
+}
 
 TYPED_TEST(MultiHead, FewQueriesFoldTheHeadsOfAGroup) {
   for (const index queries : {1, 2, 3}) {
@@ -112,9 +114,9 @@ TYPED_TEST(MultiHead, HeadsAreReadInPlaceFromAnyStorage) {
   for (const way& which : fast_ways()) {
     const auto plain = multi_head_attention(p.Q, p.K, p.V, h, which.opts);
     EXPECT_TRUE(bitwise_equal(multi_head_attention(Q, K, V, h, which.opts), plain)) << which.name;
-    EXPECT_TRUE(bitwise_equal(multi_head_attention(strided_Q.map(), strided_K.map(),
-                                                   strided_V.map(), h, which.opts),
-                              plain))
+    EXPECT_TRUE(bitwise_equal(
+        multi_head_attention(strided_Q.map(), strided_K.map(), strided_V.map(), h, which.opts),
+        plain))
         << which.name;
     EXPECT_TRUE(bitwise_equal(multi_head_attention(Q, p.K, framed.block(), h, which.opts), plain))
         << which.name;
@@ -129,10 +131,10 @@ TYPED_TEST(MultiHead, EqualsAttentionOfEachHeadToTheBit) {
     opts.isa = isa;
     const auto all = multi_head_attention(p.Q, p.K, p.V, h, opts);
     for (index head = 0; head < 4; ++head)
-      EXPECT_TRUE(bitwise_equal(
-          attention(head_columns(p.Q, head, 4), head_columns(p.K, head / 2, 2),
-                    head_columns(p.V, head / 2, 2), opts),
-          all.middleCols(head * this->e, this->e)));
+      EXPECT_TRUE(
+          bitwise_equal(attention(head_columns(p.Q, head, 4), head_columns(p.K, head / 2, 2),
+                                  head_columns(p.V, head / 2, 2), opts),
+                        all.middleCols(head * this->e, this->e)));
   }
 }
 

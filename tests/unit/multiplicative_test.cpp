@@ -23,7 +23,8 @@ class LuongAttention : public ::testing::Test {
   double tolerance = attention_bound<T>(m, 2 * d, 20, 4);
 
   template <class Score>
-  void expect_steps(luong_attention<T> decoder, const row_major<T>& keys, const Score& score) const {
+  void expect_steps(luong_attention<T> decoder, const row_major<T>& keys,
+                    const Score& score) const {
     decoder.set_memory(keys, V);
     const auto truth = oracle::attention(Q, keys, V, score);
     const auto all = decoder.step(Q);

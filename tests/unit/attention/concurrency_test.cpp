@@ -61,11 +61,11 @@ TYPED_TEST(Concurrency, AFunctorMayCallAttentionItself) {
     }
     return s;
   });
-  EXPECT_TRUE(bitwise_equal(
-      attention(this->p.Q, this->p.K, this->p.V, f, with_kernel(kernel::tiled), pool),
-      attention(this->p.Q, this->p.K, this->p.V,
-                transforms::map([](auto s, std::int32_t, std::int32_t) { return s; }),
-                with_kernel(kernel::tiled))));
+  EXPECT_TRUE(
+      bitwise_equal(attention(this->p.Q, this->p.K, this->p.V, f, with_kernel(kernel::tiled), pool),
+                    attention(this->p.Q, this->p.K, this->p.V,
+                              transforms::map([](auto s, std::int32_t, std::int32_t) { return s; }),
+                              with_kernel(kernel::tiled))));
   EXPECT_EQ(wrong.load(), 0);
 }
 

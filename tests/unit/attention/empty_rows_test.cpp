@@ -99,8 +99,7 @@ TYPED_TEST(EmptyRows, ByScoresOfMinusInfinity) {
 TYPED_TEST(EmptyRows, ByAMaskTogetherWithABias) {
   row_major<TypeParam> B = row_major<TypeParam>::Zero(1, this->m);
   B.leftCols(10).setConstant(-this->infinity);
-  this->expect_empty([](index i) { return i < 10; }, masks::causal_top_left{},
-                     transforms::bias{B});
+  this->expect_empty([](index i) { return i < 10; }, masks::causal_top_left{}, transforms::bias{B});
 }
 
 TYPED_TEST(EmptyRows, KeepTheOtherRowsRight) {

@@ -92,7 +92,8 @@ TYPED_TEST(AttentionErrors, OutputOfAnotherShape) {
     const auto into = [&](row_major<T>& O) {
       attention_into(this->p.Q, this->p.K, this->p.V, O, which.opts);
     };
-    row_major<T> rows = row_major<T>::Constant(5, 3, T(42)), cols = row_major<T>::Constant(6, 4, T(42));
+    row_major<T> rows = row_major<T>::Constant(5, 3, T(42)),
+                 cols = row_major<T>::Constant(6, 4, T(42));
     expect_error<shape_error>([&] { into(rows); }, {"O.rows() is 5", "Q.rows() is 6"});
     expect_error<shape_error>([&] { into(cols); }, {"O.cols() is 4", "V.cols() is 3"});
     EXPECT_TRUE(bitwise_equal(rows, row_major<T>::Constant(5, 3, T(42))));
@@ -102,7 +103,8 @@ TYPED_TEST(AttentionErrors, OutputOfAnotherShape) {
 
 TYPED_TEST(AttentionErrors, OutputThatOverlapsAnInput) {
   using T = TypeParam;
-  const row_major<T> X = random_problem<T>({.queries = 6, .keys = 6, .features = 5, .values = 5}, seed(172)).Q;
+  const row_major<T> X =
+      random_problem<T>({.queries = 6, .keys = 6, .features = 5, .values = 5}, seed(172)).Q;
   const row_major<T> Y = X + X;
   for (const way& which : every_way()) {
     SCOPED_TRACE(which.name);
@@ -155,8 +157,8 @@ TYPED_TEST(AttentionErrors, DenseMaskOfAnotherShape) {
 TYPED_TEST(AttentionErrors, ErrorsInsideCombinedMasks) {
   this->template expect_policy_error<argument_error>(
       {"length is 9"}, masks::causal_top_left{} & masks::padding{.length = 9});
-  this->template expect_policy_error<argument_error>(
-      {"length is 9"}, masks::padding{.length = 9} | masks::none{});
+  this->template expect_policy_error<argument_error>({"length is 9"},
+                                                     masks::padding{.length = 9} | masks::none{});
   this->template expect_policy_error<argument_error>({"left is -1"}, !masks::window{.left = -1});
 }
 
@@ -180,8 +182,8 @@ TYPED_TEST(AttentionErrors, SecondTransformOfAChain) {
 }
 
 TYPED_TEST(AttentionErrors, ScaleThatIsNotFinite) {
-  for (const double scale : {std::numeric_limits<double>::infinity(),
-                             std::numeric_limits<double>::quiet_NaN()}) {
+  for (const double scale :
+       {std::numeric_limits<double>::infinity(), std::numeric_limits<double>::quiet_NaN()}) {
     options opts;
     opts.scale = scale;
     expect_error<argument_error>([&] { (void)attention(this->p.Q, this->p.K, this->p.V, opts); },
@@ -194,13 +196,14 @@ TYPED_TEST(AttentionErrors, ScaleThatIsNotFinite) {
 }
 
 TYPED_TEST(AttentionErrors, TilesThatHoldNothing) {
-  for (const tile_shape tile : {tile_shape{0, 1}, tile_shape{1, 0}, tile_shape{-8, 1},
-                                tile_shape{8, -1}, tile_shape{1 << 30, 1}, tile_shape{8, 1 << 30}}) {
+  for (const tile_shape tile :
+       {tile_shape{0, 1}, tile_shape{1, 0}, tile_shape{-8, 1}, tile_shape{8, -1},
+        tile_shape{1 << 30, 1}, tile_shape{8, 1 << 30}}) {
     options opts;
     opts.tile = tile;
     row_major<TypeParam> O = this->untouched;
-    expect_error<argument_error>(
-        [&] { attention_into(this->p.Q, this->p.K, this->p.V, O, opts); }, {"tile"});
+    expect_error<argument_error>([&] { attention_into(this->p.Q, this->p.K, this->p.V, O, opts); },
+                                 {"tile"});
     EXPECT_TRUE(bitwise_equal(O, this->untouched));
   }
 }

@@ -24,12 +24,11 @@ TYPED_TEST(AttentionExpressions, ResultHasTheStorageOrderOfTheQueries) {
   using T = TypeParam;
   const col_major<T> Q = this->p.Q;
   static_assert(std::is_same_v<decltype(attention(Q, this->p.K, this->p.V)), col_major<T>>);
-  static_assert(
-      std::is_same_v<decltype(attention(this->p.Q, Q, this->p.V)), row_major<T>>);
+  static_assert(std::is_same_v<decltype(attention(this->p.Q, Q, this->p.V)), row_major<T>>);
   static_assert(
       std::is_same_v<decltype(attention(Q.transpose(), this->p.K, this->p.V)), row_major<T>>);
-  static_assert(std::is_same_v<decltype(attention(Q.topRows(2), this->p.K, this->p.V)),
-                               col_major<T>>);
+  static_assert(
+      std::is_same_v<decltype(attention(Q.topRows(2), this->p.K, this->p.V)), col_major<T>>);
 }
 
 TYPED_TEST(AttentionExpressions, FixedSizeMatrices) {
@@ -62,8 +61,9 @@ TYPED_TEST(AttentionExpressions, UnevaluatedExpressions) {
   const row_major<T> scaled = T(2) * this->p.V;
   EXPECT_TRUE(bitwise_equal(attention(X * W, this->p.K + this->p.K, T(2) * this->p.V),
                             attention(product, sum, scaled)));
-  EXPECT_TRUE(bitwise_equal(attention(row_major<T>::Ones(3, 8), this->p.K, this->p.V),
-                            attention(row_major<T>(row_major<T>::Ones(3, 8)), this->p.K, this->p.V)));
+  EXPECT_TRUE(
+      bitwise_equal(attention(row_major<T>::Ones(3, 8), this->p.K, this->p.V),
+                    attention(row_major<T>(row_major<T>::Ones(3, 8)), this->p.K, this->p.V)));
 }
 
 TYPED_TEST(AttentionExpressions, ArraysAsMatrices) {
@@ -75,9 +75,8 @@ TYPED_TEST(AttentionExpressions, ArraysAsMatrices) {
 TYPED_TEST(AttentionExpressions, ReversedAndTransposedViews) {
   using T = TypeParam;
   const row_major<T> upside_down = this->p.K.colwise().reverse();
-  EXPECT_TRUE(
-      bitwise_equal(attention(this->p.Q, this->p.K.colwise().reverse(), this->p.V),
-                    attention(this->p.Q, upside_down, this->p.V)));
+  EXPECT_TRUE(bitwise_equal(attention(this->p.Q, this->p.K.colwise().reverse(), this->p.V),
+                            attention(this->p.Q, upside_down, this->p.V)));
   const row_major<T> turned = this->p.Q.transpose();
   EXPECT_TRUE(bitwise_equal(attention(turned.transpose(), this->p.K, this->p.V), this->plain));
 }

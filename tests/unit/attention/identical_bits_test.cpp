@@ -91,23 +91,24 @@ TYPED_TEST(IdenticalBits, ForAnyStorage) {
                                                         framed_V.block(), which.opts));
     this->expect_same(alone, attention_with_log_sum_exp(strided_Q.map(), strided_K.map(),
                                                         strided_V.map(), which.opts));
-    this->expect_same(alone,
-                      attention_with_log_sum_exp(turned_Q.transpose(), turned_K.transpose(),
-                                                 turned_V.transpose(), which.opts));
+    this->expect_same(alone, attention_with_log_sum_exp(turned_Q.transpose(), turned_K.transpose(),
+                                                        turned_V.transpose(), which.opts));
   }
 }
 
 // Rows of whole vectors may be read in place, all others are copied first.
 TYPED_TEST(IdenticalBits, ForAnyStorageOfWholeVectors) {
   using T = TypeParam;
-  const auto whole = random_problem<T>({.queries = 5, .keys = 700, .features = 32, .values = 144}, seed(93));
+  const auto whole =
+      random_problem<T>({.queries = 5, .keys = 700, .features = 32, .values = 144}, seed(93));
   const col_major<T> Q = whole.Q, K = whole.K, V = whole.V;
   strided_copy<T> strided_K(K), strided_V(V);
   for (const way& which : fast_ways()) {
     SCOPED_TRACE(which.name);
     const auto alone = attention_with_log_sum_exp(whole.Q, whole.K, whole.V, which.opts);
     this->expect_same(alone, attention_with_log_sum_exp(Q, K, V, which.opts));
-    this->expect_same(alone, attention_with_log_sum_exp(Q, strided_K.map(), strided_V.map(), which.opts));
+    this->expect_same(alone,
+                      attention_with_log_sum_exp(Q, strided_K.map(), strided_V.map(), which.opts));
   }
 }
 
@@ -170,9 +171,9 @@ TYPED_TEST(IdenticalBits, ForQueriesInOneCallOrInSeveralUnderAMask) {
     const auto whole = attention(this->p.Q, this->p.K, this->p.V, masks::causal{.offset = 40},
                                  transforms::soft_cap{8.0}, which.opts);
     for (const index first : {1, 30, 64}) {
-      const auto rest = attention(this->p.Q.bottomRows(this->n - first), this->p.K, this->p.V,
-                                  masks::causal{.offset = 40 + first}, transforms::soft_cap{8.0},
-                                  which.opts);
+      const auto rest =
+          attention(this->p.Q.bottomRows(this->n - first), this->p.K, this->p.V,
+                    masks::causal{.offset = 40 + first}, transforms::soft_cap{8.0}, which.opts);
       EXPECT_TRUE(bitwise_equal(rest, whole.bottomRows(this->n - first))) << first;
     }
   }
@@ -186,8 +187,8 @@ TYPED_TEST(IdenticalBits, ForQueriesInOneCallOrInSeveralUnderAFunctor) {
   });
   for (const way& which : this->pinned_ways()) {
     SCOPED_TRACE(which.name);
-    const auto whole = attention(this->p.Q, this->p.K, this->p.V, masks::causal{.offset = 40}, bent,
-                                 which.opts);
+    const auto whole =
+        attention(this->p.Q, this->p.K, this->p.V, masks::causal{.offset = 40}, bent, which.opts);
     for (const index first : {1, 30, 64}) {
       const auto rest = attention(this->p.Q.bottomRows(this->n - first), this->p.K, this->p.V,
                                   masks::causal{.offset = 40 + first}, bent, which.opts);
@@ -258,8 +259,8 @@ TYPED_TEST(IdenticalBits, OfFlashAttentionAndThePinnedTiledKernel) {
 
 TYPED_TEST(IdenticalBits, OfNaiveAttentionAndThePinnedNaiveKernel) {
   const auto naive = naive_attention(this->p.Q, this->p.K, this->p.V);
-  const auto pinned = attention_with_log_sum_exp(this->p.Q, this->p.K, this->p.V,
-                                                 with_kernel(kernel::naive));
+  const auto pinned =
+      attention_with_log_sum_exp(this->p.Q, this->p.K, this->p.V, with_kernel(kernel::naive));
   EXPECT_TRUE(bitwise_equal(naive.output, pinned.output));
   EXPECT_TRUE(bitwise_equal(naive.log_sum_exp, pinned.log_sum_exp));
 }

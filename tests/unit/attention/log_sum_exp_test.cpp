@@ -24,8 +24,8 @@ TYPED_TEST(LogSumExp, IsThatOfTheMaskedScores) {
   const transforms::alibi slope{0.3};
   const auto scores = attention_scores(this->p.Q, this->p.K, stage::masked, mask, cap, slope);
   for (const way& which : every_way()) {
-    const auto state = attention_with_log_sum_exp(this->p.Q, this->p.K, this->p.V, mask, cap, slope,
-                                                  which.opts);
+    const auto state =
+        attention_with_log_sum_exp(this->p.Q, this->p.K, this->p.V, mask, cap, slope, which.opts);
     for (index i = 0; i < 21; ++i) {
       long double sum = 0;
       for (index j = 0; j < 40; ++j) sum += std::exp(static_cast<long double>(scores(i, j)));

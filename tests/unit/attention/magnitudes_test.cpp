@@ -13,7 +13,8 @@ template <class T>
 class Magnitudes : public ::testing::Test {
  protected:
   static constexpr index n = 35, m = 61, d = 7, e = 6;
-  problem_inputs<T> p = random_problem<T>({.queries = n, .keys = m, .features = d, .values = e}, seed(131));
+  problem_inputs<T> p =
+      random_problem<T>({.queries = n, .keys = m, .features = d, .values = e}, seed(131));
 };
 TYPED_TEST_SUITE(Magnitudes, scalars, scalar_names);
 
@@ -105,7 +106,8 @@ TYPED_TEST(Magnitudes, RisingAndFallingScores) {
     row_major<T> K(300, 1);
     for (index j = 0; j < 300; ++j) K(j, 0) = static_cast<T>(step * static_cast<double>(j));
     const row_major<T> Q = row_major<T>::Ones(20, 1);
-    const auto V = random_problem<T>({.queries = 1, .keys = 300, .features = 1, .values = 4}, seed(134)).V;
+    const auto V =
+        random_problem<T>({.queries = 1, .keys = 300, .features = 1, .values = 4}, seed(134)).V;
     expect_every_way_agrees(Q, K, V, std::nullopt);
   }
 }

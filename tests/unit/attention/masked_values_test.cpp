@@ -33,7 +33,8 @@ class MaskedValues : public ::testing::Test {
       dirty.K.bottomRows(m - from).setConstant(poison);
       dirty.V.bottomRows(m - from).setConstant(poison);
       for (const way& which : every_way()) {
-        const auto is = attention_with_log_sum_exp(dirty.Q, dirty.K, dirty.V, policies..., which.opts);
+        const auto is =
+            attention_with_log_sum_exp(dirty.Q, dirty.K, dirty.V, policies..., which.opts);
         const auto should_be =
             attention_with_log_sum_exp(clean.Q, clean.K, clean.V, policies..., which.opts);
         ASSERT_TRUE(all_finite(should_be.output)) << which.name;
@@ -64,7 +65,8 @@ TYPED_TEST(MaskedValues, InPaddingOfFewQueries) {
 TYPED_TEST(MaskedValues, InPaddingOfWholeVectors) {
   for (const index n : {1, 60})
     this->expect_unnoticed_by(
-        random_problem<TypeParam>({.queries = n, .keys = 90, .features = 32, .values = 144}, seed(76)),
+        random_problem<TypeParam>({.queries = n, .keys = 90, .features = 32, .values = 144},
+                                  seed(76)),
         50, n, masks::padding{.length = 50});
 }
 

@@ -103,7 +103,8 @@ TYPED_TEST(NonFinite, ScoresOfPlusInfinityFollowTheNaiveFormula) {
   B(4, 9) = this->infinity;
   B(20, 70) = this->infinity;
   B(20, 0) = this->infinity;
-  const auto naive = naive_attention(this->clean.Q, this->clean.K, this->clean.V, transforms::bias{B});
+  const auto naive =
+      naive_attention(this->clean.Q, this->clean.K, this->clean.V, transforms::bias{B});
   EXPECT_TRUE(row_is_nan(naive.output, 4));
   EXPECT_TRUE(row_is_nan(naive.output, 20));
   const auto plain = attention(this->clean.Q, this->clean.K, this->clean.V);
@@ -144,7 +145,8 @@ TYPED_TEST(NonFinite, AnInfiniteSlotWithMinusInfinityScoreIsDropped) {
 
 TYPED_TEST(NonFinite, InOneOfSeveralChunksOfKeys) {
   using T = TypeParam;
-  const auto live = random_problem<T>({.queries = 3, .keys = 1700, .features = 6, .values = 5}, seed(84));
+  const auto live =
+      random_problem<T>({.queries = 3, .keys = 1700, .features = 6, .values = 5}, seed(84));
   for (const index key : {3, 600, 1699}) {
     auto poisoned = live;
     poisoned.K(key, 0) = this->nan;
@@ -152,7 +154,8 @@ TYPED_TEST(NonFinite, InOneOfSeveralChunksOfKeys) {
     B(0, key) = this->infinity;
     for (const way& which : every_way()) {
       SCOPED_TRACE(which.name);
-      const auto by_key = attention_with_log_sum_exp(poisoned.Q, poisoned.K, poisoned.V, which.opts);
+      const auto by_key =
+          attention_with_log_sum_exp(poisoned.Q, poisoned.K, poisoned.V, which.opts);
       const auto by_score =
           attention_with_log_sum_exp(live.Q, live.K, live.V, transforms::bias{B}, which.opts);
       for (index i = 0; i < 3; ++i) {

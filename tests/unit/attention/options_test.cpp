@@ -72,8 +72,8 @@ TYPED_TEST(AttentionOptions, TileShapeIsForced) {
 
 TYPED_TEST(AttentionOptions, InstructionSetIsForced) {
   const auto sets = available_instruction_sets();
-  for (const instruction_set isa : {instruction_set::baseline, instruction_set::avx2,
-                                    instruction_set::avx512}) {
+  for (const instruction_set isa :
+       {instruction_set::baseline, instruction_set::avx2, instruction_set::avx512}) {
     options opts = with_kernel(kernel::tiled);
     opts.isa = isa;
     if (std::find(sets.begin(), sets.end(), isa) != sets.end())

@@ -35,7 +35,8 @@ TYPED_TEST(AttentionWithPolicies, MaskCausalBottomRight) {
 }
 
 TYPED_TEST(AttentionWithPolicies, MaskCausalWithOffset) {
-  for (const index offset : {-20, -1, 3, 30}) this->expect_agreement(masks::causal{.offset = offset});
+  for (const index offset : {-20, -1, 3, 30})
+    this->expect_agreement(masks::causal{.offset = offset});
 }
 
 TYPED_TEST(AttentionWithPolicies, MaskWindow) {
@@ -46,7 +47,8 @@ TYPED_TEST(AttentionWithPolicies, MaskWindow) {
 }
 
 TYPED_TEST(AttentionWithPolicies, MaskPadding) {
-  for (const index length : {0, 1, 33, 69, 70}) this->expect_agreement(masks::padding{.length = length});
+  for (const index length : {0, 1, 33, 69, 70})
+    this->expect_agreement(masks::padding{.length = length});
 }
 
 TYPED_TEST(AttentionWithPolicies, MaskDense) {
@@ -57,11 +59,13 @@ TYPED_TEST(AttentionWithPolicies, MaskDense) {
 }
 
 TYPED_TEST(AttentionWithPolicies, MaskWhere) {
-  this->expect_agreement(masks::where([](std::int32_t i, std::int32_t j) { return (i * j) % 3 != 1; }));
+  this->expect_agreement(
+      masks::where([](std::int32_t i, std::int32_t j) { return (i * j) % 3 != 1; }));
 }
 
 TYPED_TEST(AttentionWithPolicies, MasksCombined) {
-  this->expect_agreement(masks::window{.left = 9, .right = 9} & !masks::window{.left = 2, .right = 2});
+  this->expect_agreement(masks::window{.left = 9, .right = 9} &
+                         !masks::window{.left = 2, .right = 2});
   this->expect_agreement(masks::causal_top_left{} | masks::padding{.length = 5});
 }
 

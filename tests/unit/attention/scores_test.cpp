@@ -81,9 +81,9 @@ TYPED_TEST(AttentionWithScores, AdditiveProjected) {
 TYPED_TEST(AttentionWithScores, ConcatIsAdditiveWithItsHalves) {
   const auto W = this->weights(this->dq + this->dk, this->a);
   const row_major<TypeParam> Wq = W.topRows(this->dq), Wk = W.bottomRows(this->dk);
-  EXPECT_TRUE(bitwise_equal(attention(this->Q, this->K, this->V, scores::concat{W, this->v}),
-                            attention(this->Q, this->K, this->V,
-                                      scores::additive{Wq, Wk, this->v})));
+  EXPECT_TRUE(
+      bitwise_equal(attention(this->Q, this->K, this->V, scores::concat{W, this->v}),
+                    attention(this->Q, this->K, this->V, scores::additive{Wq, Wk, this->v})));
 }
 
 }  // namespace

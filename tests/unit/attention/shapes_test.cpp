@@ -27,8 +27,8 @@ TYPED_TEST(AttentionShapes, OneQuery) {
 }
 
 TYPED_TEST(AttentionShapes, OneKeyReturnsItsValue) {
-  const auto p = random_problem<TypeParam>(
-      {.queries = 5, .keys = 1, .features = 6, .values = 7}, seed(52));
+  const auto p =
+      random_problem<TypeParam>({.queries = 5, .keys = 1, .features = 6, .values = 7}, seed(52));
   for (const way& which : every_way()) {
     const auto output = attention(p.Q, p.K, p.V, which.opts);
     for (index i = 0; i < 5; ++i)
@@ -77,8 +77,8 @@ TYPED_TEST(AttentionShapes, WideHeads) {
 }
 
 TYPED_TEST(AttentionShapes, NoQueriesGiveNoRows) {
-  const auto p = random_problem<TypeParam>(
-      {.queries = 0, .keys = 5, .features = 3, .values = 4}, seed(53));
+  const auto p =
+      random_problem<TypeParam>({.queries = 0, .keys = 5, .features = 3, .values = 4}, seed(53));
   for (const way& which : every_way()) {
     const auto state = attention_with_log_sum_exp(p.Q, p.K, p.V, which.opts);
     EXPECT_EQ(state.output.rows(), 0) << which.name;
@@ -88,8 +88,8 @@ TYPED_TEST(AttentionShapes, NoQueriesGiveNoRows) {
 }
 
 TYPED_TEST(AttentionShapes, NoKeysGiveZeroRows) {
-  const auto p = random_problem<TypeParam>(
-      {.queries = 6, .keys = 0, .features = 3, .values = 4}, seed(54));
+  const auto p =
+      random_problem<TypeParam>({.queries = 6, .keys = 0, .features = 3, .values = 4}, seed(54));
   for (const way& which : every_way()) {
     const auto state = attention_with_log_sum_exp(p.Q, p.K, p.V, which.opts);
     EXPECT_TRUE(bitwise_equal(state.output, row_major<TypeParam>::Zero(6, 4))) << which.name;
@@ -104,8 +104,8 @@ TYPED_TEST(AttentionShapes, NoFeaturesGiveTheMeanOfTheValues) {
 }
 
 TYPED_TEST(AttentionShapes, NoValuesGiveNoColumns) {
-  const auto p = random_problem<TypeParam>(
-      {.queries = 6, .keys = 5, .features = 3, .values = 0}, seed(55));
+  const auto p =
+      random_problem<TypeParam>({.queries = 6, .keys = 5, .features = 3, .values = 0}, seed(55));
   const auto naive = attention_with_log_sum_exp(p.Q, p.K, p.V, with_kernel(kernel::naive));
   for (const way& which : every_way()) {
     const auto state = attention_with_log_sum_exp(p.Q, p.K, p.V, which.opts);
@@ -118,7 +118,8 @@ TYPED_TEST(AttentionShapes, NoValuesGiveNoColumns) {
 
 TYPED_TEST(AttentionShapes, NothingAtAll) {
   const row_major<TypeParam> empty(0, 0);
-  for (const way& which : every_way()) EXPECT_EQ(attention(empty, empty, empty, which.opts).size(), 0);
+  for (const way& which : every_way())
+    EXPECT_EQ(attention(empty, empty, empty, which.opts).size(), 0);
 }
 
 }  // namespace

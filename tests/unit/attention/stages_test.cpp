@@ -14,8 +14,8 @@ class ScoreStages : public ::testing::Test {
  protected:
   static constexpr index n = 6, m = 8;
   static constexpr T infinity = std::numeric_limits<T>::infinity();
-  problem_inputs<T> p =
-      random_problem<T>({.queries = n, .keys = m, .features = 5, .values = 3, .magnitude = 2}, seed(111));
+  problem_inputs<T> p = random_problem<T>(
+      {.queries = n, .keys = m, .features = 5, .values = 3, .magnitude = 2}, seed(111));
   generator random = seed(112);
   row_major<T> B = random_matrix<row_major<T>>(n, m, random);
   double tolerance = rounding_of<T>(20, 1);
@@ -82,8 +82,8 @@ TYPED_TEST(ScoreStages, ScaleComesBeforeTheSoftCap) {
 TYPED_TEST(ScoreStages, WeightsAreTheSoftmaxOfMaskedScores) {
   const auto masked = attention_scores(this->p.Q, this->p.K, stage::masked,
                                        transforms::bias{this->B}, masks::causal_top_left{});
-  const auto weights = attention_weights(this->p.Q, this->p.K, transforms::bias{this->B},
-                                         masks::causal_top_left{});
+  const auto weights =
+      attention_weights(this->p.Q, this->p.K, transforms::bias{this->B}, masks::causal_top_left{});
   for (index i = 0; i < this->n; ++i) {
     long double sum = 0;
     for (index j = 0; j < this->m; ++j) sum += std::exp(static_cast<long double>(masked(i, j)));

@@ -55,8 +55,8 @@ TYPED_TEST(UserFunctions, AreOnlyAskedAboutExistingPairs) {
   }
 }
 
-// Lanes that hold no query may be asked too, about the position of some query; so every pair must be
-// asked about with its own score, not only with it.
+// Lanes that hold no query may be asked too, about the position of some query; so every pair must
+// be asked about with its own score, not only with it.
 TYPED_TEST(UserFunctions, SeeScoresInNaturalUnits) {
   const auto raw = attention_scores(this->p.Q, this->p.K, stage::raw);
   const double bound = rounding_of<TypeParam>(max_magnitude(raw), max_magnitude(raw));
@@ -90,9 +90,9 @@ TYPED_TEST(UserFunctions, ExceptionOfAFunctorReachesTheCaller) {
     });
     EXPECT_THROW((void)attention(this->p.Q, this->p.K, this->p.V, f, which.opts), thrown)
         << which.name;
-    EXPECT_THROW((void)attention(this->p.Q, this->p.K, this->p.V, f, which.opts,
-                                 exec::thread_pool(3)),
-                 thrown)
+    EXPECT_THROW(
+        (void)attention(this->p.Q, this->p.K, this->p.V, f, which.opts, exec::thread_pool(3)),
+        thrown)
         << which.name;
   }
 }
@@ -122,7 +122,8 @@ TYPED_TEST(UserFunctions, ExceptionOfTheLowestTaskIsThrown) {
 
 TYPED_TEST(UserFunctions, ThePoolWorksOnAfterAnException) {
   const exec::thread_pool pool(3);
-  const masks::where broken([](std::int32_t, std::int32_t) -> bool { throw std::runtime_error("no"); });
+  const masks::where broken(
+      [](std::int32_t, std::int32_t) -> bool { throw std::runtime_error("no"); });
   const auto before = attention(this->p.Q, this->p.K, this->p.V, pool);
   EXPECT_THROW((void)attention(this->p.Q, this->p.K, this->p.V, broken, pool), std::runtime_error);
   EXPECT_TRUE(bitwise_equal(attention(this->p.Q, this->p.K, this->p.V, pool), before));

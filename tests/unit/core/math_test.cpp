@@ -35,8 +35,8 @@ TYPED_TEST(ScalarMath, ExpKeepsItsErrorBound) {
   const double high = std::log(static_cast<double>(std::numeric_limits<T>::max()));
   double worst = 0;
   for (int k = 0; k < samples; ++k) {
-    const T x = static_cast<T>(k % 2 == 0 ? random.uniform(low * 0.999, high * 0.999)
-                                          : random.normal());
+    const T x =
+        static_cast<T>(k % 2 == 0 ? random.uniform(low * 0.999, high * 0.999) : random.normal());
     const double error = relative_error(math::exp(x), std::exp(static_cast<long double>(x)));
     ASSERT_TRUE(std::isfinite(error)) << x;
     worst = std::max(worst, error);

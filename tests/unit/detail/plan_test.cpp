@@ -8,7 +8,8 @@ namespace softlook::detail {
 namespace {
 
 // Register tiles of the instruction sets: lanes × vectors queries, rows keys.
-constexpr register_shape shapes[] = {{16, 3, 8}, {8, 3, 4}, {4, 3, 4}, {8, 3, 8}, {4, 3, 4}, {2, 3, 4}};
+constexpr register_shape shapes[] = {{16, 3, 8}, {8, 3, 4}, {4, 3, 4},
+                                     {8, 3, 8},  {4, 3, 4}, {2, 3, 4}};
 
 template <class F>
 void for_every_call(const F& f) {
@@ -79,7 +80,8 @@ TEST(Plan, TilesOfTheOptionsAreRoundedUpToWholeRegisterRows) {
     for (const index keys : {1, 7, 8, 9, 100}) {
       options o;
       o.tile = tile_shape{.keys = keys, .query_tiles = 3};
-      const plan p = plan_for("test", {.queries = 9, .keys = 9, .features = 4, .values = 4}, r, o, 1);
+      const plan p =
+          plan_for("test", {.queries = 9, .keys = 9, .features = 4, .values = 4}, r, o, 1);
       EXPECT_EQ(p.tiled.key_tile, round_up(keys, r.rows));
       EXPECT_EQ(p.tiled.query_tiles, 3);
     }
@@ -108,11 +110,11 @@ TEST(Plan, OneQueryIsFewAndAThousandAreNot) {
 TEST(Plan, RejectsTilesOutOfRange) {
   options o;
   o.tile = tile_shape{.keys = 0, .query_tiles = 1};
-  softlook_test::expect_error<argument_error>(
-      [&] { (void)plan_for("test", {}, shapes[0], o, 1); }, {"test: options.tile.keys is 0"});
+  softlook_test::expect_error<argument_error>([&] { (void)plan_for("test", {}, shapes[0], o, 1); },
+                                              {"test: options.tile.keys is 0"});
   o.tile = tile_shape{.keys = 8, .query_tiles = 17};
-  softlook_test::expect_error<argument_error>(
-      [&] { (void)plan_for("test", {}, shapes[0], o, 1); }, {"options.tile.query_tiles is 17", "16"});
+  softlook_test::expect_error<argument_error>([&] { (void)plan_for("test", {}, shapes[0], o, 1); },
+                                              {"options.tile.query_tiles is 17", "16"});
 }
 
 TEST(Plan, RoundsUp) {

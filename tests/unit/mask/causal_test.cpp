@@ -82,7 +82,8 @@ TEST(CausalWithOffset, TakesAnyIndexWithoutOverflow) {
   const masks::causal nothing{.offset = std::numeric_limits<index>::min()};
   EXPECT_FALSE(nothing.allows(last, 0, size));
   EXPECT_EQ(nothing.coverage_of({0, size.queries}, {0, size.keys}, size), coverage::none);
-  EXPECT_TRUE(intersection(nothing.key_range({0, size.queries}, size), range{0, size.keys}).empty());
+  EXPECT_TRUE(
+      intersection(nothing.key_range({0, size.queries}, size), range{0, size.keys}).empty());
 }
 
 }  // namespace

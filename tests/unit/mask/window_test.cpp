@@ -43,8 +43,8 @@ TEST(MaskWindow, TilesAgreeWithPairs) {
   for (index left = 0; left <= 3; ++left)
     for (index right = 0; right <= 3; ++right)
       for (index offset = -4; offset <= 4; offset += 2)
-        expect_tiles_agree_with_pairs(
-            masks::window{.left = left, .right = right, .offset = offset}, answers::exact, 5);
+        expect_tiles_agree_with_pairs(masks::window{.left = left, .right = right, .offset = offset},
+                                      answers::exact, 5);
 }
 
 TEST(MaskWindow, TilesAgreeWithPairsWhereASideIsUnbounded) {

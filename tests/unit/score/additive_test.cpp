@@ -41,30 +41,32 @@ class AdditiveScores : public ::testing::Test {
 TYPED_TEST_SUITE(AdditiveScores, scalars, scalar_names);
 
 TYPED_TEST(AdditiveScores, AreBahdanausFormula) {
-  expect_scores(this->Q, this->K, scores::additive{this->Wq, this->Wk, this->v},
-                [&](index i, index j) {
-                  long double sum = 0;
-                  for (index u = 0; u < this->a; ++u)
-                    sum += static_cast<long double>(this->v(u)) *
-                           std::tanh(this->project(this->Q, i, this->Wq, u) +
-                                     this->project(this->K, j, this->Wk, u));
-                  return sum;
-                },
-                this->terms(), this->largest());
+  expect_scores(
+      this->Q, this->K, scores::additive{this->Wq, this->Wk, this->v},
+      [&](index i, index j) {
+        long double sum = 0;
+        for (index u = 0; u < this->a; ++u)
+          sum += static_cast<long double>(this->v(u)) *
+                 std::tanh(this->project(this->Q, i, this->Wq, u) +
+                           this->project(this->K, j, this->Wk, u));
+        return sum;
+      },
+      this->terms(), this->largest());
 }
 
 TYPED_TEST(AdditiveScores, AddTheBiasInsideTheTanh) {
-  expect_scores(this->Q, this->K, scores::additive{this->Wq, this->Wk, this->v, this->b},
-                [&](index i, index j) {
-                  long double sum = 0;
-                  for (index u = 0; u < this->a; ++u)
-                    sum += static_cast<long double>(this->v(u)) *
-                           std::tanh(this->project(this->Q, i, this->Wq, u) +
-                                     this->project(this->K, j, this->Wk, u) +
-                                     static_cast<long double>(this->b(u)));
-                  return sum;
-                },
-                this->terms(), this->largest());
+  expect_scores(
+      this->Q, this->K, scores::additive{this->Wq, this->Wk, this->v, this->b},
+      [&](index i, index j) {
+        long double sum = 0;
+        for (index u = 0; u < this->a; ++u)
+          sum += static_cast<long double>(this->v(u)) *
+                 std::tanh(this->project(this->Q, i, this->Wq, u) +
+                           this->project(this->K, j, this->Wk, u) +
+                           static_cast<long double>(this->b(u)));
+        return sum;
+      },
+      this->terms(), this->largest());
 }
 
 TYPED_TEST(AdditiveScores, TakeTheVectorAsARowToo) {
@@ -76,37 +78,38 @@ TYPED_TEST(AdditiveScores, TakeTheVectorAsARowToo) {
 }
 
 TYPED_TEST(AdditiveScores, ConcatProjectsTheQueryBesideTheKey) {
-  expect_scores(this->Q, this->K, scores::concat{this->W, this->v},
-                [&](index i, index j) {
-                  long double sum = 0;
-                  for (index u = 0; u < this->a; ++u) {
-                    long double inside = 0;
-                    for (index f = 0; f < this->dq; ++f)
-                      inside += static_cast<long double>(this->Q(i, f)) *
-                                static_cast<long double>(this->W(f, u));
-                    for (index f = 0; f < this->dk; ++f)
-                      inside += static_cast<long double>(this->K(j, f)) *
-                                static_cast<long double>(this->W(this->dq + f, u));
-                    sum += static_cast<long double>(this->v(u)) * std::tanh(inside);
-                  }
-                  return sum;
-                },
-                this->terms(), this->largest());
+  expect_scores(
+      this->Q, this->K, scores::concat{this->W, this->v},
+      [&](index i, index j) {
+        long double sum = 0;
+        for (index u = 0; u < this->a; ++u) {
+          long double inside = 0;
+          for (index f = 0; f < this->dq; ++f)
+            inside +=
+                static_cast<long double>(this->Q(i, f)) * static_cast<long double>(this->W(f, u));
+          for (index f = 0; f < this->dk; ++f)
+            inside += static_cast<long double>(this->K(j, f)) *
+                      static_cast<long double>(this->W(this->dq + f, u));
+          sum += static_cast<long double>(this->v(u)) * std::tanh(inside);
+        }
+        return sum;
+      },
+      this->terms(), this->largest());
 }
 
 TYPED_TEST(AdditiveScores, ProjectedInputsAreAddedAsTheyAre) {
   const auto q = random_matrix<row_major<TypeParam>>(4, this->a, this->random);
   const auto k = random_matrix<row_major<TypeParam>>(5, this->a, this->random);
-  expect_scores(q, k, scores::additive_projected{this->v},
-                [&](index i, index j) {
-                  long double sum = 0;
-                  for (index u = 0; u < this->a; ++u)
-                    sum += static_cast<long double>(this->v(u)) *
-                           std::tanh(static_cast<long double>(q(i, u)) +
-                                     static_cast<long double>(k(j, u)));
-                  return sum;
-                },
-                this->terms(), this->largest());
+  expect_scores(
+      q, k, scores::additive_projected{this->v},
+      [&](index i, index j) {
+        long double sum = 0;
+        for (index u = 0; u < this->a; ++u)
+          sum += static_cast<long double>(this->v(u)) *
+                 std::tanh(static_cast<long double>(q(i, u)) + static_cast<long double>(k(j, u)));
+        return sum;
+      },
+      this->terms(), this->largest());
 }
 
 TYPED_TEST(AdditiveScores, RejectParametersOfOtherShapes) {

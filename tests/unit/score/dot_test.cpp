@@ -34,15 +34,16 @@ class DotScores : public ::testing::Test {
 TYPED_TEST_SUITE(DotScores, scalars, scalar_names);
 
 TYPED_TEST(DotScores, DotIsTheSumOfProducts) {
-  expect_scores(this->Q, this->K, scores::dot{}, [&](index i, index j) { return this->product(i, j); },
-                this->d, this->largest());
+  expect_scores(
+      this->Q, this->K, scores::dot{}, [&](index i, index j) { return this->product(i, j); },
+      this->d, this->largest());
 }
 
 TYPED_TEST(DotScores, ScaledDotDividesByTheRootOfTheFeatures) {
   const long double root = std::sqrt(static_cast<long double>(this->d));
-  expect_scores(this->Q, this->K, scores::scaled_dot{},
-                [&](index i, index j) { return this->product(i, j) / root; }, this->d,
-                this->largest());
+  expect_scores(
+      this->Q, this->K, scores::scaled_dot{},
+      [&](index i, index j) { return this->product(i, j) / root; }, this->d, this->largest());
 }
 
 TYPED_TEST(DotScores, ScaledDotIsTheDefault) {
@@ -51,11 +52,12 @@ TYPED_TEST(DotScores, ScaledDotIsTheDefault) {
 }
 
 TYPED_TEST(DotScores, CosineDividesByBothNorms) {
-  expect_scores(this->Q, this->K, scores::cosine{},
-                [&](index i, index j) {
-                  return this->product(i, j) / (this->norm(this->Q, i) * this->norm(this->K, j));
-                },
-                3 * this->d, 1);
+  expect_scores(
+      this->Q, this->K, scores::cosine{},
+      [&](index i, index j) {
+        return this->product(i, j) / (this->norm(this->Q, i) * this->norm(this->K, j));
+      },
+      3 * this->d, 1);
 }
 
 TYPED_TEST(DotScores, CosineOfAZeroVectorIsZero) {

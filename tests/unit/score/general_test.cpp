@@ -22,19 +22,18 @@ class GeneralScores : public ::testing::Test {
 
   template <class Matrix>
   void expect_bilinear_form(const Matrix& W) const {
-    const double largest =
-        dq * dk * max_magnitude(Q) * max_magnitude(K) * max_magnitude(W);
-    expect_scores(Q, K, scores::general{W},
-                  [&](index i, index j) {
-                    long double sum = 0;
-                    for (index a = 0; a < dq; ++a)
-                      for (index b = 0; b < dk; ++b)
-                        sum += static_cast<long double>(Q(i, a)) *
-                               static_cast<long double>(W(a, b)) *
-                               static_cast<long double>(K(j, b));
-                    return sum;
-                  },
-                  dq + dk, largest);
+    const double largest = dq * dk * max_magnitude(Q) * max_magnitude(K) * max_magnitude(W);
+    expect_scores(
+        Q, K, scores::general{W},
+        [&](index i, index j) {
+          long double sum = 0;
+          for (index a = 0; a < dq; ++a)
+            for (index b = 0; b < dk; ++b)
+              sum += static_cast<long double>(Q(i, a)) * static_cast<long double>(W(a, b)) *
+                     static_cast<long double>(K(j, b));
+          return sum;
+        },
+        dq + dk, largest);
   }
 };
 TYPED_TEST_SUITE(GeneralScores, scalars, scalar_names);

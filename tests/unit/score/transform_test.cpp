@@ -88,11 +88,13 @@ TEST(Bias, RepeatsOneRowOrOneColumn) {
 }
 
 TEST(MappedScores, PassPositionsAndTheHead) {
-  const transforms::map without_head(
-      [](auto s, std::int32_t i, std::int32_t j) { return s + static_cast<decltype(s)>(10 * i + j); });
+  const transforms::map without_head([](auto s, std::int32_t i, std::int32_t j) {
+    return s + static_cast<decltype(s)>(10 * i + j);
+  });
   EXPECT_EQ(without_head(0.5f, 2, 3, size), 23.5f);
-  const transforms::map with_head(
-      [](auto s, std::int32_t, std::int32_t, std::int32_t head) { return s * static_cast<decltype(s)>(head + 4); });
+  const transforms::map with_head([](auto s, std::int32_t, std::int32_t, std::int32_t head) {
+    return s * static_cast<decltype(s)>(head + 4);
+  });
   EXPECT_EQ(with_head(2.0, 0, 0, size), 10.0);
 }
 
