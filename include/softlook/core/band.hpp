@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "softlook/core/types.hpp"
+#include "softlook/core/concepts.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
@@ -10,6 +10,7 @@ namespace detail {
 /// Keys with low <= j - i <= high: the shape of causal masks and windows. The distance of two
 /// positions always fits std::int32_t; a position plus an offset need not.
 struct band {
+  using policy_kind = mask_kind;
   static constexpr std::int32_t unbounded = std::numeric_limits<std::int32_t>::max();
   std::int32_t low = -unbounded;
   std::int32_t high = unbounded;
@@ -17,18 +18,27 @@ struct band {
   [[nodiscard]] static constexpr std::int32_t clamp(index x) {
     return static_cast<std::int32_t>(std::clamp<index>(x, -unbounded, unbounded));
   }
-  [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j) const {
+  [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem) const {
     return ((j - i) >= low) & ((j - i) <= high);
   }
   [[nodiscard]] constexpr range key_range(range q, problem p) const {
     return intersection({q.begin + low, q.end + high}, {0, p.keys});
   }
-  [[nodiscard]] constexpr coverage coverage_of(range q, range k) const {
+  [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem) const {
     const index nearest = k.begin - (q.end - 1), farthest = (k.end - 1) - q.begin;
     if (low > high || nearest > high || farthest < low) return coverage::none;
     return nearest >= low && farthest <= high ? coverage::full : coverage::partial;
   }
 };
+
+/// A mask in the form that is asked pair by pair: parameters resolved, so that the loop vectorises.
+template <class Mask>
+[[nodiscard]] constexpr auto prepared(const Mask& mask) {
+  if constexpr (requires { mask.prepared(); })
+    return mask.prepared();
+  else
+    return mask;
+}
 
 }  // namespace detail
 

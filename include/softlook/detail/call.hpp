@@ -64,6 +64,7 @@ constexpr bool check_types() {
 /// Transforms and mask as the kernels see them.
 template <class Transform, class Mask>
 struct edits {
+  static constexpr bool transforms = !std::is_same_v<Transform, transform_chain<>>;
   Transform transform;
   Mask mask;
   void check(const char* where, problem p) const {
@@ -94,7 +95,7 @@ template <class T, class Edits>
     return static_cast<const Edits*>(self)->mask.coverage_of(queries, keys, p);
   };
   calls.edit_matrix = &edit_matrix<T, Edits>;
-  calls.transforms = !std::is_same_v<decltype(e.transform), transform_chain<>>;
+  calls.transforms = Edits::transforms;
   set_edits<T, Edits>(calls, isa);
   return calls;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "softlook/core/band.hpp"
 #include "softlook/core/types.hpp"
 
 // What crosses the border into detail/stamped/: pointers, sizes and plain structs.

@@ -11,14 +11,14 @@ struct causal {
   using policy_kind = mask_kind;
   index offset = 0;
 
-  [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem) const {
-    return shape().allows(i, j);
+  [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem p) const {
+    return shape().allows(i, j, p);
   }
   [[nodiscard]] constexpr range key_range(range q, problem p) const {
     return shape().key_range(q, p);
   }
-  [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem) const {
-    return shape().coverage_of(q, k);
+  [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem p) const {
+    return shape().coverage_of(q, k, p);
   }
 
  private:
@@ -37,8 +37,8 @@ struct causal_top_left {
   [[nodiscard]] constexpr range key_range(range q, problem p) const {
     return softlook::detail::band{.high = 0}.key_range(q, p);
   }
-  [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem) const {
-    return softlook::detail::band{.high = 0}.coverage_of(q, k);
+  [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem p) const {
+    return softlook::detail::band{.high = 0}.coverage_of(q, k, p);
   }
 };
 
@@ -53,7 +53,7 @@ struct causal_bottom_right {
     return softlook::detail::band{.high = p.keys - p.queries}.key_range(q, p);
   }
   [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem p) const {
-    return softlook::detail::band{.high = p.keys - p.queries}.coverage_of(q, k);
+    return softlook::detail::band{.high = p.keys - p.queries}.coverage_of(q, k, p);
   }
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "softlook/core/band.hpp"
 #include "softlook/core/concepts.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -29,6 +30,10 @@ struct both {
     if (in_a == coverage::none || in_b == coverage::none) return coverage::none;
     return in_a == coverage::full ? in_b : coverage::partial;
   }
+  [[nodiscard]] constexpr auto prepared() const {
+    return both<decltype(softlook::detail::prepared(a)), decltype(softlook::detail::prepared(b))>{
+        softlook::detail::prepared(a), softlook::detail::prepared(b)};
+  }
   void check(const char* where, problem p) const {
     detail::check(a, where, p);
     detail::check(b, where, p);
@@ -51,6 +56,10 @@ struct either {
     const coverage in_a = a.coverage_of(q, k, p), in_b = b.coverage_of(q, k, p);
     if (in_a == coverage::full || in_b == coverage::full) return coverage::full;
     return in_a == coverage::none ? in_b : coverage::partial;
+  }
+  [[nodiscard]] constexpr auto prepared() const {
+    return either<decltype(softlook::detail::prepared(a)), decltype(softlook::detail::prepared(b))>{
+        softlook::detail::prepared(a), softlook::detail::prepared(b)};
   }
   void check(const char* where, problem p) const {
     detail::check(a, where, p);
@@ -77,6 +86,9 @@ struct complement {
         break;
     }
     return coverage::partial;
+  }
+  [[nodiscard]] constexpr auto prepared() const {
+    return complement<decltype(softlook::detail::prepared(a))>{softlook::detail::prepared(a)};
   }
   void check(const char* where, problem p) const { detail::check(a, where, p); }
 };

@@ -20,15 +20,16 @@ struct window {
   std::optional<index> right{};
   index offset = 0;
 
-  [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem) const {
-    return shape().allows(i, j);
+  [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem p) const {
+    return shape().allows(i, j, p);
   }
   [[nodiscard]] constexpr range key_range(range q, problem p) const {
     return shape().key_range(q, p);
   }
-  [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem) const {
-    return shape().coverage_of(q, k);
+  [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem p) const {
+    return shape().coverage_of(q, k, p);
   }
+  [[nodiscard]] constexpr softlook::detail::band prepared() const { return shape(); }
   /// \throws argument_error for a negative side.
   void check(const char* where, problem) const {
     if (left.value_or(0) < 0)

@@ -1,36 +1,52 @@
-// Transforms and mask over a block of scores. The policies are copied to locals and positions are
-// std::int32_t: only then does gcc vectorise the inner loop over a fixed number of lanes at -O2.
+// Transforms, then the mask, over a block of scores. The policies are copied to locals and
+// positions are std::int32_t: only then does gcc vectorise the inner loop over a fixed number of
+// lanes at -O2.
+//
+// Two passes on purpose: in one, the masked and the unmasked form of the loop would be two
+// compilations of the user's arithmetic, contracted into FMAs differently, and a score's bits would
+// depend on whether its tile is partial.
 
-template <class T, class Transform, bool Masked, bool QueriesInLanes, class Mask>
-inline void edit_rows(const Transform& transform_in, const Mask& mask_in, T* S, const edit_block& b,
-                      problem p_in, T factor) {
-  const Transform transform = transform_in;
-  const Mask mask = mask_in;
-  const problem p = p_in;
+/// f(score, i, j) for every score of a block.
+template <class T, bool QueriesInLanes, class F>
+SOFTLOOK_ALWAYS_INLINE void for_each_score(T* S, const edit_block& b, const F& f) {
   constexpr int count = lanes<T>;
   for (std::int32_t r = 0; r < b.rows; ++r) {
     const std::int32_t row = b.first_row + r;
     T* __restrict at = S + r * b.stride;
     const std::int32_t* __restrict lane = b.lanes;
-    for (std::int32_t v = 0; v < b.vectors; ++v, at += count, lane += count) {
-      for (int l = 0; l < count; ++l) {
-        const std::int32_t i = QueriesInLanes ? lane[l] : row, j = QueriesInLanes ? row : lane[l];
-        T s = T(transform(at[l], i, j, p)) * factor;
-        if constexpr (Masked) s = mask.allows(i, j, p) ? s : -infinity<T>;
-        at[l] = s;
-      }
-    }
+    for (std::int32_t v = 0; v < b.vectors; ++v, at += count, lane += count)
+      for (int l = 0; l < count; ++l)
+        at[l] = QueriesInLanes ? f(at[l], lane[l], row) : f(at[l], row, lane[l]);
   }
+}
+
+template <class T, bool QueriesInLanes, class Transform>
+__attribute__((noinline)) inline void transform_scores(const Transform& given, T* S,
+                                                       const edit_block& b, problem p_given,
+                                                       T factor) {
+  const Transform transform = given;
+  const problem p = p_given;
+  for_each_score<T, QueriesInLanes>(
+      S, b, [&](T s, std::int32_t i, std::int32_t j) SOFTLOOK_STAMP_LAMBDA -> T {
+        return T(transform(s, i, j, p)) * factor;
+      });
+}
+
+template <class T, bool QueriesInLanes, class Mask>
+__attribute__((noinline)) inline void mask_scores(const Mask& given, T* S, const edit_block& b,
+                                                  problem p_given) {
+  const auto mask = prepared(given);
+  const problem p = p_given;
+  for_each_score<T, QueriesInLanes>(
+      S, b, [&](T s, std::int32_t i, std::int32_t j) SOFTLOOK_STAMP_LAMBDA -> T {
+        return mask.allows(i, j, p) ? s : -infinity<T>;
+      });
 }
 
 template <class T, class Policies, bool QueriesInLanes>
 inline void edit(const void* policies, T* S, const edit_block& b, problem p, T factor) {
   const Policies& both = *static_cast<const Policies*>(policies);
-  using transform = decltype(both.transform);
-  using mask = decltype(both.mask);
-  if (b.masked)
-    edit_rows<T, transform, true, QueriesInLanes, mask>(both.transform, both.mask, S, b, p, factor);
-  else
-    edit_rows<T, transform, false, QueriesInLanes, mask>(both.transform, both.mask, S, b, p,
-                                                         factor);
+  if constexpr (Policies::transforms)
+    transform_scores<T, QueriesInLanes>(both.transform, S, b, p, factor);
+  if (b.masked) mask_scores<T, QueriesInLanes>(both.mask, S, b, p);
 }
