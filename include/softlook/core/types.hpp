@@ -104,10 +104,12 @@ struct strided_view {
     return data[i * row_stride + j * col_stride];
   }
   [[nodiscard]] strided_view columns(index first, index count) const {
-    return {count > 0 ? data + first * col_stride : data, rows, count, row_stride, col_stride};
+    return {rows > 0 && count > 0 ? data + first * col_stride : data, rows, count, row_stride,
+            col_stride};
   }
   [[nodiscard]] strided_view rows_from(index first, index count) const {
-    return {count > 0 ? data + first * row_stride : data, count, cols, row_stride, col_stride};
+    return {cols > 0 && count > 0 ? data + first * row_stride : data, count, cols, row_stride,
+            col_stride};
   }
   [[nodiscard]] strided_view transpose() const {
     return {data, cols, rows, col_stride, row_stride};
