@@ -44,8 +44,9 @@ struct forward_call {
     return {std::int32_t(Q.rows), std::int32_t(K.rows), std::int32_t(head)};
   }
   [[nodiscard]] double scale() const {
-    const double d = double(query_features());
-    return opts.scale.value_or(score.scale_by_root && d > 0 ? 1 / std::sqrt(d) : 1.0);
+    if (opts.scale || !score.scale_by_root) return opts.scale.value_or(1.0);
+    // Not a choice between 1 and 1/√d: clang divides first, and 1/0 would raise FE_DIVBYZERO.
+    return 1 / std::sqrt(double(std::max<index>(query_features(), 1)));
   }
 };
 
@@ -97,11 +98,14 @@ void normalise_rows(const matrix_view<T>& X, T* out) {
       const T size = std::abs(X(i, c));
       most = size <= most ? most : size;
     }
-    const T unit = most > 0 ? most : T(1);
+    if (most == 0) {
+      for (index c = 0; c < X.cols; ++c) out[c * X.rows + i] = 0;
+      continue;
+    }
     T squares = 0;
-    for (index c = 0; c < X.cols; ++c) squares += (X(i, c) / unit) * (X(i, c) / unit);
-    const T norm = squares > 0 ? std::sqrt(squares) : squares == 0 ? T(1) : squares;
-    for (index c = 0; c < X.cols; ++c) out[c * X.rows + i] = X(i, c) / unit / norm;
+    for (index c = 0; c < X.cols; ++c) squares += (X(i, c) / most) * (X(i, c) / most);
+    const T norm = std::sqrt(squares);
+    for (index c = 0; c < X.cols; ++c) out[c * X.rows + i] = X(i, c) / most / norm;
   }
 }
 

@@ -307,7 +307,7 @@ void merge_chunks(const few_args<T, Additive>& f, T* partials, index chunks) {
       }
     }
     const index row = f.rows.begin + r, head = row / n, i = row % n;
-    const T inverse = sum == 0 ? T(1) : T(1) / sum;
+    const T inverse = reciprocal_or_one<T>(spread(sum))[0];
     T* out = a.O.data + head * f.head_stride_O + i * a.O.row_stride;
     for (index c = 0; c < a.O.cols; ++c) out[c * a.O.col_stride] = total[c] * inverse;
     if (a.log_sum_exp)

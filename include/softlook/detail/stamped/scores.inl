@@ -110,7 +110,10 @@ SOFTLOOK_ALWAYS_INLINE vec<T> additive_term(vec<T> a, vec<T> b, vec<T> v, vec<T>
     return fused(v, tanh_of<T>(a + b), sum);
   } else {
     vec<T> t = fused(a, b, one);
-    if constexpr (Select) t = blend<T>((t > vec<T>{}) & (t < spread(infinity<T>)), t, one);
+    if constexpr (Select) {
+      t = blend<T>((t > vec<T>{}) & (t < spread(infinity<T>)), t, one);
+      SOFTLOOK_STAMP_OPAQUE(t);  // or clang selects after the division
+    }
 #if SOFTLOOK_STAMP_RECIPROCAL
     if constexpr (sizeof(T) == 4) {
       const vec<T> r = near_reciprocal(t);

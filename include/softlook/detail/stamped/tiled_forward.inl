@@ -169,7 +169,8 @@ inline void write_output(const forward_args<T, Additive>& a, query_tile<T>& q) {
     for (index l = 0; l < q.used; ++l)
       a.log_sum_exp[(q.first + l) * a.log_sum_exp_stride] =
           natural_log_sum_exp(q.maximum[l], q.sum[l]);
-  for (index l = 0; l < width; ++l) q.sum[l] = q.sum[l] == 0 ? T(1) : T(1) / q.sum[l];
+  for (index x = 0; x < width; x += lanes<T>)
+    store(q.sum + x, reciprocal_or_one<T>(load(q.sum + x)));
   for (index c = 0; c < a.O.cols; ++c)
     for (index x = 0; x < width; x += lanes<T>) {
       T* at = q.output + c * width + x;
