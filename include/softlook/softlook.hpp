@@ -9,4 +9,5 @@
 #include "softlook/inspect.hpp"
 #include "softlook/multi_head.hpp"
 #include "softlook/multiplicative.hpp"
+#include "softlook/positional.hpp"
 #include "softlook/state.hpp"
