@@ -239,9 +239,8 @@ struct llama3_scaling {
 
 struct rotary_options {
   rotary_pairs pairs = rotary_pairs::half_split;
-  std::optional<index>
-      head_features{};   ///< features of a head, the first w of which turn; unset: w
-  double magnitude = 1;  ///< multiplies cos and sin (the attention factor of YaRN)
+  std::optional<index> head_features{};  ///< of which the first w turn; unset: w
+  double magnitude = 1;                  ///< multiplies cos and sin (YaRN's attention factor)
 };
 
 /// Rotary position embeddings: in each head of a token at position p the pair k of features turns
@@ -268,7 +267,8 @@ class rotary_embedding {
  public:
   using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
-  /// \throws argument_error  unless 1 ≤ head_features ≥ w and the magnitude is positive and finite.
+  /// \throws argument_error  unless head_features ≥ max(1, w) and the magnitude is positive and
+  /// finite.
   explicit rotary_embedding(const Eigen::VectorXd& frequencies, const rotary_options& options = {})
       : frequencies_(frequencies), options_(options) {
     check_options(frequencies.size());
