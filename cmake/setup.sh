@@ -130,6 +130,29 @@ need_tools() {
   say "$("$CXX" --version | head -n 1), cmake $have, $jobs jobs"
 }
 
+# want WHAT...: what only a part of the project needs, "model" (to read its files) or "pip" (to fetch
+# them). Installed where that is possible without asking; otherwise that part is left out.
+want() {
+  missing=
+  for what in "$@"; do
+    case $what in
+      model)
+        if [ -n "${CMAKE_PREFIX_PATH:-}" ]; then continue; fi
+        has_header nlohmann/json.hpp || missing="$missing nlohmann-json3-dev"
+        has_header utf8proc.h || missing="$missing libutf8proc-dev"
+        ;;
+      pip) python3 -m pip --version > /dev/null 2>&1 || missing="$missing python3-pip" ;;
+    esac
+  done
+  if [ -z "$missing" ]; then return 0; fi
+  if command -v apt-get > /dev/null 2>&1 &&
+    { [ "$(id -u)" -eq 0 ] || sudo -n true > /dev/null 2>&1; }; then
+    # shellcheck disable=SC2086  # several packages
+    if apt_install $missing; then return 0; fi
+  fi
+  say "not installed, and what needs it is left out:$missing"
+}
+
 # configure BUILD ARGUMENT...: a build folder of another source tree or compiler is started anew.
 configure() {
   build=$1
