@@ -24,11 +24,7 @@ constexpr text_pair reasons[] = {
     {"ft.", "linear attention is not in the library yet"},
     {"performer.", "linear attention is not in the library yet"},
     {"onnx.LinearAttention", "linear attention is not in the library yet"},
-    {"onnx.RotaryEmbedding", "rotary embeddings are not in the library yet"},
     {"onnx.TensorScatter", "the key-value cache is not in the library yet"},
-    {"rope", "rotary embeddings are not in the library yet"},
-    {"sinusoidal", "position encodings are not in the library yet"},
-    {"t5", "T5 position buckets are not in the library yet"},
     {"timm.", "channel and spatial attention is not in the library yet"},
     {"luong.", "local attention is not in the library yet"},
     {"minilm.", "the sentence encoder is not in the library yet"},
@@ -60,6 +56,7 @@ adapter_table all_adapters() {
   add_keras_adapters(table);
   add_seq2seq_adapters(table);
   add_other_adapters(table);
+  add_positional_adapters(table);
   return table;
 }
 

@@ -33,6 +33,7 @@ void add_onnx_adapters(adapter_table& table);
 void add_keras_adapters(adapter_table& table);
 void add_seq2seq_adapters(adapter_table& table);
 void add_other_adapters(adapter_table& table);
+void add_positional_adapters(adapter_table& table);
 
 adapter_table all_adapters();
 
