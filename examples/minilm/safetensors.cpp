@@ -95,15 +95,14 @@ class header_reader final : public json::json_sax_t {
     if (depth_ == 2 && in_metadata())
       metadata[field_] = value;
     else if (depth_ == 2 && field_ == "dtype")
-      entries[name_].dtype = value;
+      entries.at(name_).dtype = value;
     else
       refuse("a string");
     return true;
   }
 
   bool start_array(std::size_t) override {
-    if (in_list_ || depth_ != 2 || (field_ != "shape" && field_ != "data_offsets"))
-      refuse("a list");
+    if (in_list_ || depth_ != 2 || !takes_list()) refuse("a list");
     in_list_ = true;
     return true;
   }
@@ -116,7 +115,8 @@ class header_reader final : public json::json_sax_t {
   bool number_unsigned(std::uint64_t value) override {
     if (!in_list_) refuse("a number");
     const bool is_shape = field_ == "shape";
-    auto& list = is_shape ? entries[name_].shape : entries[name_].offsets;
+    entry& e = entries.at(name_);
+    auto& list = is_shape ? e.shape : e.offsets;
     if (is_shape && list.size() == largest_rank)
       fail("it has more than " + to_string(largest_rank) + " dimensions");
     if (!is_shape && list.size() == 2) fail("data_offsets has more than two numbers");
@@ -141,17 +141,19 @@ class header_reader final : public json::json_sax_t {
 
  private:
   bool in_metadata() const { return name_ == "__metadata__"; }
+  bool takes_list() const {
+    return !in_metadata() && (field_ == "shape" || field_ == "data_offsets");
+  }
 
   [[noreturn]] void fail(const std::string& what) const {
     throw model_error(file_ + ": tensor " + quoted(name_) + ": " + what);
   }
 
   [[noreturn]] bool refuse(const std::string& value) const {
-    const bool is_list = field_ == "shape" || field_ == "data_offsets";
     if (depth_ == 1) fail("it is " + value + ", not an object");
     if (in_metadata()) fail(quoted(field_) + " is " + value + ", not a string");
     if (in_list_) fail(field_ + " holds " + value);
-    fail(field_ + " is " + value + ", not a " + (is_list ? "list" : "string"));
+    fail(field_ + " is " + value + ", not a " + (takes_list() ? "list" : "string"));
   }
 
   void start_entry(const std::string& name) {

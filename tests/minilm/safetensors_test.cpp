@@ -173,6 +173,8 @@ TEST(Safetensors, SaysWhatDoesNotBelongInTheHeader) {
   EXPECT_EQ(of_tensor(R"("dtype":"F32","dtype":"F32")"), "m: tensor \"x\": dtype is given twice");
   EXPECT_EQ(of_header(R"({"__metadata__":{"a":1}})"),
             "m: tensor \"__metadata__\": \"a\" is a number, not a string");
+  EXPECT_EQ(of_header(R"({"__metadata__":{"shape":[1]}})"),
+            "m: tensor \"__metadata__\": \"shape\" is a list, not a string");
   EXPECT_EQ(of_header(R"({"__metadata__":{"a":"","a":""}})"),
             "m: tensor \"__metadata__\": \"a\" is given twice");
   EXPECT_EQ(of_header(R"({"__metadata__":{},"__metadata__":{}})"),
