@@ -334,7 +334,8 @@ TYPED_TEST(RotaryEmbedding, MakesScoresDependOnTheDistanceOnly) {
   for (const rotary_pairs pairs : both_pairs) {
     const rotary_embedding<TypeParam> rope(rotary_frequencies(16), {.pairs = pairs});
     const auto score = [&](index at_q, index at_k) {
-      return double(rope(q, at_q).row(0).dot(rope(k, at_k).row(0)));
+      return double(
+          oracle::inner_product(oracle::widen(rope(q, at_q)), 0, oracle::widen(rope(k, at_k)), 0));
     };
     const double magnitude = std::max(max_magnitude(q), max_magnitude(k));
     for (const index distance : {-40, -1, 0, 1, 17})

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <concepts>
-#include <optional>
 #include <span>
 #include <string>
 
@@ -19,16 +18,16 @@ class token_positions {
   token_positions(index first = 0) : first_(first) {}
   template <class Each>
     requires std::convertible_to<const Each&, std::span<const index>>
-  token_positions(const Each& each) : each_(std::span<const index>(each)) {}
+  token_positions(const Each& each) : each_(each), given_(true) {}
 
   [[nodiscard]] index operator[](index row) const {
-    return each_ ? (*each_)[static_cast<std::size_t>(row)] : first_ + row;
+    return given_ ? each_[static_cast<std::size_t>(row)] : first_ + row;
   }
 
   /// \throws shape_error  unless a position is given for each row.
   void check_rows(const char* where, index rows) const {
-    if (each_)
-      detail::check_sizes(where, "positions.size()", static_cast<long long>(each_->size()),
+    if (given_)
+      detail::check_sizes(where, "positions.size()", static_cast<long long>(each_.size()),
                           "X.rows()", rows, "every row has a position");
   }
   /// \throws argument_error  unless the positions of all rows lie in a table of `size` rows.
@@ -39,8 +38,8 @@ class token_positions {
                                "the table has " + std::to_string(size) + " positions, from 0 on");
     };
     if (rows == 0) return;
-    if (each_) {
-      for (const index position : *each_) check(position);
+    if (given_) {
+      for (const index position : each_) check(position);
     } else {
       check(first_);
       if (rows > size - first_) check(size);
@@ -49,7 +48,8 @@ class token_positions {
 
  private:
   index first_ = 0;
-  std::optional<std::span<const index>> each_{};
+  std::span<const index> each_{};
+  bool given_ = false;
 };
 
 namespace detail {
