@@ -171,7 +171,7 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
     given.O = detail::writable_view(result.output);
     given.log_sum_exp = detail::column_view(result.log_sum_exp);
     detail::sorted_call<T, Ps...> sorted(given, policies...);
-    result.weights = detail::run_weights(sorted.call, sorted.exec(), 0);
+    result.weights = detail::run_weights(sorted.call, sorted.exec()).front();
     return result;
   }
 }
@@ -182,7 +182,7 @@ template <dense_expression Q, dense_expression K, class... Ps>
 [[nodiscard]] auto attention_weights(const Q& q, const K& k, const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, K, Ps...>()) {
     const auto weights = [](const auto& sorted) {
-      return plain_matrix_like<Q>(detail::run_weights(sorted.call, sorted.exec(), 0));
+      return plain_matrix_like<Q>(detail::run_weights(sorted.call, sorted.exec()).front());
     };
     return detail::with_scores("attention_weights", q, k, weights, policies...);
   }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "softlook/attention.hpp"
+#include "softlook/detail/attention_block.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -152,10 +153,145 @@ template <dense_expression Q, dense_expression K, class... Ps>
     given.V = given.K.columns(0, 0);
     detail::sorted_call<T, Ps...> sorted(given, policies...);
     std::vector<plain_matrix_like<Q>> weights;
-    for (index head = 0; head < sorted.call.query_heads; ++head)
-      weights.emplace_back(detail::run_weights(sorted.call, sorted.exec(), head));
+    for (auto& P : detail::run_weights(sorted.call, sorted.exec()))
+      weights.emplace_back(std::move(P));
     return weights;
   }
 }
+
+/// The weights of a multi-head layer. Matrices are inputs × outputs, as in the papers: of a torch
+/// layer's (out, in) weights give the transpose. Heads lie beside each other.
+template <class T>
+struct multi_head_parameters {
+  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+  using row = Eigen::Matrix<T, 1, Eigen::Dynamic>;
+  matrix Wq{};                 ///< features × (query·d)
+  matrix Wk{};                 ///< key features × (kv·d)
+  matrix Wv{};                 ///< value features × (kv·e)
+  matrix Wo{};                 ///< (query·e) × output features
+  row bq{}, bk{}, bv{}, bo{};  ///< empty: none
+  row bias_k{}, bias_v{};      ///< one more key and value, projected (add_bias_kv); empty: none
+  bool add_zero_attn = false;  ///< one more key and value, all zeros
+};
+
+/// What multi_head::with_weights returns: output n×outputs, and the weights of each query head.
+template <class Matrix>
+struct multi_head_result {
+  Matrix output;
+  std::vector<Matrix> weights;
+};
+
+/// The mean of the heads' weights.
+template <class Matrix>
+[[nodiscard]] Matrix mean_of_heads(const std::vector<Matrix>& weights) {
+  if (weights.empty()) return {};
+  Matrix sum = weights.front();
+  for (std::size_t h = 1; h < weights.size(); ++h) sum += weights[h];
+  return sum / static_cast<typename Matrix::Scalar>(weights.size());
+}
+
+/// A multi-head attention layer with its projections:
+///   O = [head_1 … head_H]·Wo + bo,  head_h = attention(Q·Wq_h + bq_h, K·Wk_g + bk_g, V·Wv_g +
+///   bv_g)
+///
+/// \see Vaswani et al., 2017, section 3.2.2. What torch.nn.MultiheadAttention computes, without
+/// dropout; its masks, which say what to ignore, are masks::dense_ignoring(M) here.
+/// Q: n×features, K: m×key features, V: m×value features -> n×outputs. The weights are packed once,
+/// when the layer is made. A query without keys gets bo. An extra key (bias_k, add_zero_attn)
+/// stands behind the given ones; masks and transforms speak of the given keys, and every query sees
+/// it. Cost: four projections and attention(). With options{.workspace} a call allocates nothing.
+template <class T>
+class multi_head {
+ public:
+  using scalar = T;
+
+  /// \throws shape_error  unless the matrices fit each other and the heads.
+  multi_head(const multi_head_parameters<T>& p, const heads& h)
+      : block_("multi_head", p, h.query, h.kv.value_or(h.query)) {}
+
+  [[nodiscard]] index features() const { return block_.features(); }
+  [[nodiscard]] index outputs() const { return block_.outputs(); }
+  [[nodiscard]] index extra_keys() const { return block_.extra_keys(); }
+
+  /// O in Q's storage order.
+  /// \param policies  transforms, a mask, an executor, options. The score is scaled dot-product.
+  /// \throws shape_error, argument_error  as attention(), before anything is written.
+  template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
+  [[nodiscard]] auto operator()(const Q& q, const K& k, const V& v, const Ps&... policies) const {
+    plain_matrix_like<Q> o(q.rows(), outputs());
+    into(q, k, v, o, policies...);
+    return o;
+  }
+  /// Self-attention: queries, keys and values are X.
+  template <dense_expression X, class... Ps>
+    requires(!dense_expression<Ps> && ...)
+  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
+    return (*this)(x, x, x, policies...);
+  }
+
+  /// Into the caller's n×outputs matrix, block or map, which is never resized.
+  /// \throws argument_error  if O overlaps an input.
+  template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
+            class... Ps>
+  void into(const Q& q, const K& k, const V& v, O&& o, const Ps&... policies) const {
+    if constexpr (detail::layer_inputs<T, Q, K, V, O>::template check<Ps...>()) {
+      const detail::readable<Q> queries(q);
+      const detail::readable<K> keys(k);
+      const detail::readable<V> values(v);
+      const mutable_matrix_view<T> out = detail::writable_view(o);
+      const detail::block_inputs<T> in{"multi_head", queries.view(), keys.view(), values.view()};
+      block_.check(in);
+      detail::check_sizes(in.where, "O.rows()", o.rows(), "Q.rows()", q.rows(),
+                          "one output row for each query");
+      detail::check_sizes(in.where, "O.cols()", o.cols(), "outputs()", outputs(),
+                          "an output row has an entry for each column of Wo");
+      detail::check_overlap(in.where, "Q", out, in.Q);
+      detail::check_overlap(in.where, "K", out, in.K);
+      detail::check_overlap(in.where, "V", out, in.V);
+      with_memory(
+          in,
+          [&](const detail::block_memory<T>& memory) {
+            block_.run(in, out, {}, memory, policies...);
+          },
+          policies...);
+    }
+  }
+
+  /// The output and the weights of every query head, n×(m + extra_keys()).
+  /// Cost: O(n·m) memory for each head.
+  template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
+  [[nodiscard]] auto with_weights(const Q& q, const K& k, const V& v, const Ps&... policies) const {
+    multi_head_result<plain_matrix_like<Q>> result{(*this)(q, k, v, policies...), {}};
+    if constexpr (detail::layer_inputs<T, Q, K, V>::template check<Ps...>()) {
+      const detail::readable<Q> queries(q);
+      const detail::readable<K> keys(k);
+      const detail::readable<V> values(v);
+      const detail::block_inputs<T> in{"multi_head", queries.view(), keys.view(), values.view()};
+      with_memory(
+          in,
+          [&](const detail::block_memory<T>& memory) {
+            for (auto& P : block_.weights(in, memory, policies...))
+              result.weights.emplace_back(std::move(P));
+          },
+          policies...);
+    }
+    return result;
+  }
+  template <dense_expression X, class... Ps>
+    requires(!dense_expression<Ps> && ...)
+  [[nodiscard]] auto with_weights(const X& x, const Ps&... policies) const {
+    return with_weights(x, x, x, policies...);
+  }
+
+ private:
+  template <class F, class... Ps>
+  void with_memory(const detail::block_inputs<T>& in, const F& f, const Ps&... policies) const {
+    detail::call_memory memory(detail::options_of(policies...).workspace);
+    T* const start = memory.template take<T>(block_.memory(in.Q.rows, in.K.rows));
+    f(detail::block_memory<T>{start, memory.inner()});
+  }
+
+  detail::attention_block<T> block_;
+};
 
 SOFTLOOK_NAMESPACE_END

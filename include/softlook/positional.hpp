@@ -141,9 +141,7 @@ class learned_positions {
                         "a token and its position share one feature size");
     at.check_rows(where, x.rows());
     at.check_within(where, x.rows(), table_.rows());
-    const mutable_matrix_view<T> view = detail::writable_view(x);
-    for (index i = 0; i < view.rows; ++i)
-      for (index j = 0; j < view.cols; ++j) view(i, j) += table_(at[i], j);
+    detail::add_positions(detail::writable_view(x), table_, at);
   }
 
   matrix table_;

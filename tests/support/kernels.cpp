@@ -7,10 +7,10 @@ template void run_forward<false, float>(forward_call<float>, const executor_ref&
 template void run_forward<false, double>(forward_call<double>, const executor_ref&);
 template void run_forward<true, float>(forward_call<float>, const executor_ref&);
 template void run_forward<true, double>(forward_call<double>, const executor_ref&);
-template row_major<float> run_weights<float>(const forward_call<float>&, const executor_ref&,
-                                             index);
-template row_major<double> run_weights<double>(const forward_call<double>&, const executor_ref&,
-                                               index);
+template std::vector<row_major<float>> run_weights<float>(const forward_call<float>&,
+                                                          const executor_ref&);
+template std::vector<row_major<double>> run_weights<double>(const forward_call<double>&,
+                                                            const executor_ref&);
 template row_major<float> run_raw_scores<float>(const forward_call<float>&, const executor_ref&);
 template row_major<double> run_raw_scores<double>(const forward_call<double>&, const executor_ref&);
 

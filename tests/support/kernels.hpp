@@ -11,10 +11,10 @@ extern template void run_forward<false, float>(forward_call<float>, const execut
 extern template void run_forward<false, double>(forward_call<double>, const executor_ref&);
 extern template void run_forward<true, float>(forward_call<float>, const executor_ref&);
 extern template void run_forward<true, double>(forward_call<double>, const executor_ref&);
-extern template row_major<float> run_weights<float>(const forward_call<float>&, const executor_ref&,
-                                                    index);
-extern template row_major<double> run_weights<double>(const forward_call<double>&,
-                                                      const executor_ref&, index);
+extern template std::vector<row_major<float>> run_weights<float>(const forward_call<float>&,
+                                                                 const executor_ref&);
+extern template std::vector<row_major<double>> run_weights<double>(const forward_call<double>&,
+                                                                   const executor_ref&);
 extern template row_major<float> run_raw_scores<float>(const forward_call<float>&,
                                                        const executor_ref&);
 extern template row_major<double> run_raw_scores<double>(const forward_call<double>&,

@@ -88,6 +88,13 @@ template <class X>
                                    x.derived().colStride()};
 }
 
+/// The row of a policy's matrix that belongs to a query: see check_broadcast().
+template <class View>
+[[nodiscard]] constexpr index row_of_query(const View& M, std::int32_t i, problem p) {
+  if (M.rows == 1) return 0;
+  return M.rows == p.queries ? i : index{p.head} * p.queries + i;
+}
+
 }  // namespace detail
 
 /// A dynamic matrix with the scalar and the storage order of an expression.

@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "softlook/core/config.hpp"
+#include "softlook/core/types.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -45,15 +45,15 @@ inline void check_sizes(const char* where, const char* left, long long left_is, 
   if (left_is != right_is) raise_sizes(where, left, left_is, right, right_is, rule);
 }
 
-/// A matrix of a policy is n×m, or has one row or one column that is repeated.
+/// A matrix of a policy is n×m, or has one row or one column that is repeated, or a block of n rows
+/// for each query head.
 inline void check_broadcast(const char* where, const char* rows_name, long long rows,
-                            const char* cols_name, long long cols, long long queries,
-                            long long keys) {
-  if (rows != 1)
-    check_sizes(where, rows_name, rows, "Q.rows()", queries,
-                "it has a row for each query, or one row for all");
+                            const char* cols_name, long long cols, const problem& p) {
+  if (rows != 1 && rows != static_cast<long long>(p.queries) * p.heads)
+    check_sizes(where, rows_name, rows, "Q.rows()", p.queries,
+                "it has a row for each query, or for each query of each head, or one for all");
   if (cols != 1)
-    check_sizes(where, cols_name, cols, "K.rows()", keys,
+    check_sizes(where, cols_name, cols, "K.rows()", p.keys,
                 "it has a column for each key, or one column for all");
 }
 

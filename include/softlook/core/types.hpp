@@ -39,6 +39,7 @@ struct problem {
   std::int32_t queries = 0;
   std::int32_t keys = 0;
   std::int32_t head = 0;
+  std::int32_t heads = 1;
 };
 
 /// Instruction sets the kernels are compiled for; `baseline` is what the compiler may assume.

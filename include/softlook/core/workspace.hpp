@@ -23,7 +23,13 @@ class workspace {
     return memory_.get();
   }
   /// Bytes held.
-  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+  [[nodiscard]] std::size_t bytes() const { return bytes_ + (inner_ ? inner_->bytes() : 0); }
+
+  /// What a layer gives to the attention inside it, while its own matrices are in this one.
+  [[nodiscard]] workspace& inner() {
+    if (!inner_) inner_ = std::make_unique<workspace>();
+    return *inner_;
+  }
 
  private:
   static constexpr std::align_val_t alignment{64};
@@ -32,6 +38,7 @@ class workspace {
   };
   std::unique_ptr<std::byte, release> memory_;
   std::size_t bytes_ = 0;
+  std::unique_ptr<workspace> inner_;
 };
 
 SOFTLOOK_NAMESPACE_END

@@ -128,9 +128,9 @@ template <class T>
 
 template <class T>
 void check_overlap(const char* where, const char* input, const mutable_matrix_view<T>& O,
-                   const matrix_view<T>& X) {
+                   const matrix_view<T>& X, const char* output = "O") {
   if (overlap(O, X))
-    raise<argument_error>(std::string(where) + ": O overlaps " + input +
+    raise<argument_error>(std::string(where) + ": " + output + " overlaps " + input +
                           " (the output is written while the inputs are still read)");
 }
 

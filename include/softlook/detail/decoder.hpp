@@ -82,7 +82,7 @@ class decoder_memory {
     given.V = view_of(values_);
     given.O = writable_view(out.context);
     sorted_call<T, Score, Ps...> sorted(given, score, policies...);
-    out.weights.leftCols(keys_.rows()) = run_weights(sorted.call, sorted.exec(), 0);
+    out.weights.leftCols(keys_.rows()) = run_weights(sorted.call, sorted.exec()).front();
     out.weights.rightCols(rows_ - keys_.rows()).setZero();
     return out;
   }

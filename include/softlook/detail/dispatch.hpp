@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "softlook/core/activation.hpp"
 #include "softlook/core/error.hpp"
 #include "softlook/core/math.hpp"
 #include "softlook/detail/kernel_args.hpp"
@@ -146,59 +147,39 @@ namespace stamped_lowest = stamped_avx2;
 namespace stamped_lowest = stamped_baseline;
 #endif
 
+/// An entity of the room of a set: SOFTLOOK_STAMPED(isa, kernels<T, Additive>).
+#if defined(__x86_64__) && !SOFTLOOK_ASSUMES_AVX512
+#define SOFTLOOK_STAMPED(isa, ...)                                 \
+  ((isa) == instruction_set::avx512 ? &stamped_avx512::__VA_ARGS__ \
+   : (isa) == instruction_set::avx2 ? &stamped_avx2::__VA_ARGS__   \
+                                    : &stamped_lowest::__VA_ARGS__)
+#else
+#define SOFTLOOK_STAMPED(isa, ...) (static_cast<void>(isa), &stamped_lowest::__VA_ARGS__)
+#endif
+
 template <class T, bool Additive>
 [[nodiscard]] const kernel_table<T, Additive>& kernels_of(instruction_set isa) {
-  switch (isa) {
-#if defined(__x86_64__)
-    case instruction_set::avx512:
-      return stamped_avx512::kernels<T, Additive>;
-#if !SOFTLOOK_ASSUMES_AVX512
-    case instruction_set::avx2:
-      return stamped_avx2::kernels<T, Additive>;
-#endif
-#endif
-    default:
-      return stamped_lowest::kernels<T, Additive>;
-  }
+  return *SOFTLOOK_STAMPED(isa, kernels<T, Additive>);
 }
 
 template <class T>
-[[nodiscard]] const product_kernel<T>& products_of(instruction_set isa) {
-  switch (isa) {
-#if defined(__x86_64__)
-    case instruction_set::avx512:
-      return stamped_avx512::products<T>;
-#if !SOFTLOOK_ASSUMES_AVX512
-    case instruction_set::avx2:
-      return stamped_avx2::products<T>;
-#endif
-#endif
-    default:
-      return stamped_lowest::products<T>;
-  }
+[[nodiscard]] const product_kernels<T>& products_of(instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, products<T>);
+}
+
+template <class T>
+[[nodiscard]] const layer_kernels<T>& layers_of(instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, layers<T>);
 }
 
 /// The edits of a pair of policies, compiled for a set.
 template <class T, class Policies>
 void set_edits(policy_calls<T>& calls, instruction_set isa) {
-  switch (isa) {
-#if defined(__x86_64__)
-    case instruction_set::avx512:
-      calls.edit_queries = &stamped_avx512::edit<T, Policies, true>;
-      calls.edit_keys = &stamped_avx512::edit<T, Policies, false>;
-      return;
-#if !SOFTLOOK_ASSUMES_AVX512
-    case instruction_set::avx2:
-      calls.edit_queries = &stamped_avx2::edit<T, Policies, true>;
-      calls.edit_keys = &stamped_avx2::edit<T, Policies, false>;
-      return;
-#endif
-#endif
-    default:
-      calls.edit_queries = &stamped_lowest::edit<T, Policies, true>;
-      calls.edit_keys = &stamped_lowest::edit<T, Policies, false>;
-  }
+  calls.edit_queries = SOFTLOOK_STAMPED(isa, edit<T, Policies, true>);
+  calls.edit_keys = SOFTLOOK_STAMPED(isa, edit<T, Policies, false>);
 }
+
+#undef SOFTLOOK_STAMPED
 
 }  // namespace detail
 

@@ -10,6 +10,7 @@
 #include "softlook/detail/dispatch.hpp"
 #include "softlook/detail/materialised.hpp"
 #include "softlook/detail/plan.hpp"
+#include "softlook/detail/product.hpp"
 #include "softlook/detail/tasks.hpp"
 
 // From a checked call to tasks: project, plan, share out scratch, run. Compiled once for a scalar
@@ -41,7 +42,8 @@ struct forward_call {
   [[nodiscard]] index values() const { return V.cols / kv_heads; }
   [[nodiscard]] index group() const { return query_heads / kv_heads; }
   [[nodiscard]] problem shape(index head) const {
-    return {std::int32_t(Q.rows), std::int32_t(K.rows), std::int32_t(head)};
+    return {std::int32_t(Q.rows), std::int32_t(K.rows), std::int32_t(head),
+            std::int32_t(query_heads)};
   }
   [[nodiscard]] double scale() const {
     if (opts.scale || !score.scale_by_root) return opts.scale.value_or(1.0);
@@ -58,32 +60,43 @@ class call_memory {
   [[nodiscard]] T* take(index count) {
     return reinterpret_cast<T*>(workspace_->reserve(static_cast<std::size_t>(count) * sizeof(T)));
   }
+  /// For a call inside this one.
+  [[nodiscard]] softlook::workspace* inner() { return &workspace_->inner(); }
 
  private:
   workspace own_;
   workspace* workspace_;
 };
 
-/// What a call needs besides scratch: projected inputs.
+/// What a call needs besides scratch: projected inputs, and the weights that project them, packed.
 struct projection_sizes {
   index queries = 0;
   index keys = 0;
+  index weights = 0;
   index v = 0;
-  [[nodiscard]] index total() const { return queries + keys + v; }
+  [[nodiscard]] index total() const { return queries + keys + weights + v; }
 };
 
 template <class T>
 [[nodiscard]] projection_sizes sizes_of_projections(const forward_call<T>& c) {
   projection_sizes s;
   const auto room = [](index count) { return round_up(count, 16); };
-  if (c.score.project_queries)
+  const auto packed = [](const matrix_view<T>& W) {
+    return packed_size<T>(W.rows, W.cols) + round_up(W.cols, packed_panel_width<T>);
+  };
+  if (c.score.project_queries) {
     s.queries = room(c.Q.rows * c.query_heads * c.score.project_queries->cols);
-  else if (c.score.unit_rows)
+    s.weights = packed(*c.score.project_queries);
+  } else if (c.score.unit_rows) {
     s.queries = room(c.Q.rows * c.Q.cols);
-  if (c.score.project_keys)
+  }
+  if (c.score.project_keys) {
     s.keys = room(c.K.rows * c.kv_heads * c.score.project_keys->cols);
-  else if (c.score.unit_rows)
+    s.weights = std::max(s.weights, packed(*c.score.project_keys));
+  } else if (c.score.unit_rows) {
     s.keys = room(c.K.rows * c.K.cols);
+  }
+  s.weights = room(s.weights);
   s.v = room(c.score.v.cols);
   return s;
 }
@@ -109,33 +122,27 @@ void normalise_rows(const matrix_view<T>& X, T* out) {
   }
 }
 
+/// X·W + bias for every head.
 template <class T>
-[[nodiscard]] index product_columns_for(const product_kernel<T>& kernels) {
-  return round_up(96, kernels.shape.rows);
-}
-template <class T>
-[[nodiscard]] index product_scratch(const product_kernel<T>& kernels, index depth) {
-  const index columns = product_columns_for(kernels), width = kernels.shape.width();
-  return round_up(depth * width, 16) + columns * width + columns * depth + 16;
-}
-
-/// X·W for every head, column by column, on the executor.
-template <class T>
-matrix_view<T> project(const product_kernel<T>& kernels, const executor_ref& exec,
-                       const matrix_view<T>& X, index heads, const matrix_view<T>& W, T* out) {
-  const index rows = X.rows, features = X.cols / heads, step = 4 * kernels.shape.width();
-  const index tasks = ceil_div(rows, step);
-  const index workers = std::min(exec.concurrency, std::max<index>(tasks * heads, 1));
-  const index each = product_scratch(kernels, features);
-  workspace memory;
-  T* scratch = reinterpret_cast<T*>(memory.reserve(std::size_t(each * workers) * sizeof(T)));
-  run_tasks(exec, tasks * heads, [&](index task, index worker) {
-    const index head = task / tasks, first = task % tasks * step;
-    const product_args<T> args{X.columns(head * features, features), W, out + head * W.cols * rows,
-                               rows, product_columns_for(kernels)};
-    kernels.product(args, {first, std::min(first + step, rows)}, scratch + worker * each);
-  });
-  return {out, rows, heads * W.cols, 1, rows};
+matrix_view<T> project(const product_kernels<T>& kernels, const executor_ref& exec,
+                       const matrix_view<T>& X, index heads, const matrix_view<T>& W,
+                       const std::optional<matrix_view<T>>& bias, T* packed, T* out) {
+  const index features = X.cols / heads, columns = heads * W.cols;
+  kernels.pack(W, packed);
+  linear_args<T> args;
+  args.panels = packed;
+  if (bias) {
+    T* const row = packed + packed_size<T>(W.rows, W.cols);
+    for (index c = 0; c < round_up(W.cols, packed_panel_width<T>); ++c)
+      row[c] = c < W.cols ? (*bias)(0, c) : T(0);
+    args.bias = row;
+  }
+  for (index head = 0; head < heads; ++head) {
+    args.X = X.columns(head * features, features);
+    args.Y = {out + head * W.cols, X.rows, W.cols, columns, 1};
+    run_product(kernels, exec, args);
+  }
+  return {out, X.rows, columns, columns, 1};
 }
 
 template <class T>
@@ -148,7 +155,7 @@ matrix_view<T> unit_rows(const matrix_view<T>& X, index heads, T* out) {
 
 /// Replaces Q and K by what the score asks for; afterwards every score is dot or additive.
 template <class T>
-void apply_projections(forward_call<T>& c, const product_kernel<T>& kernels,
+void apply_projections(forward_call<T>& c, const product_kernels<T>& kernels,
                        const executor_ref& exec, T* memory) {
   const projection_sizes sizes = sizes_of_projections(c);
   T* queries = memory;
@@ -157,16 +164,12 @@ void apply_projections(forward_call<T>& c, const product_kernel<T>& kernels,
     c.Q = unit_rows(c.Q, c.query_heads, queries);
     c.K = unit_rows(c.K, c.kv_heads, keys);
   }
-  if (c.score.project_queries) {
-    c.Q = project(kernels, exec, c.Q, c.query_heads, *c.score.project_queries, queries);
-    if (c.score.query_bias)
-      for (index column = 0; column < c.Q.cols; ++column)
-        for (index i = 0; i < c.Q.rows; ++i)
-          queries[column * c.Q.rows + i] +=
-              (*c.score.query_bias)(0, column % c.score.query_bias->cols);
-  }
+  T* const packed = keys + sizes.keys;
+  if (c.score.project_queries)
+    c.Q = project(kernels, exec, c.Q, c.query_heads, *c.score.project_queries, c.score.query_bias,
+                  packed, queries);
   if (c.score.project_keys)
-    c.K = project(kernels, exec, c.K, c.kv_heads, *c.score.project_keys, keys);
+    c.K = project(kernels, exec, c.K, c.kv_heads, *c.score.project_keys, {}, packed, keys);
 }
 
 template <class T>
@@ -284,12 +287,17 @@ auto with_projections(forward_call<T> c, const executor_ref& exec, const F& f) {
   return f(c, scale);
 }
 
+/// The weights of every query head.
 template <class T>
-[[nodiscard]] row_major<T> run_weights(const forward_call<T>& c, const executor_ref& exec,
-                                       index head) {
-  return with_projections(c, exec, [&](const forward_call<T>& projected, double scale) {
-    return naive_head(projected, scale, head);
+[[nodiscard]] std::vector<row_major<T>> run_weights(const forward_call<T>& c,
+                                                    const executor_ref& exec) {
+  std::vector<row_major<T>> weights(std::size_t(c.query_heads));
+  with_projections(c, exec, [&](const forward_call<T>& projected, double scale) {
+    run_tasks(exec, c.query_heads, [&](index head, index) {
+      weights[std::size_t(head)] = naive_head(projected, scale, head);
+    });
   });
+  return weights;
 }
 
 template <class T>
@@ -332,7 +340,7 @@ void run_forward(forward_call<T> c, const executor_ref& exec) {
   call_memory memory(c.opts.workspace);
   T* const start = memory.take<T>(projected.total() + workers * each + partials);
   apply_projections(c, products_of<T>(c.isa), exec, start);
-  T* const v = start + projected.queries + projected.keys;
+  T* const v = start + projected.total() - projected.v;
   const T v_scale = T(c.policy.transforms ? scale : scale * log2_e);
   for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * v_scale;
   T* const scratch = v + projected.v;

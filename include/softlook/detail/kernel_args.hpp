@@ -101,18 +101,41 @@ struct few_args {
   few_layout layout;
 };
 
-/// C = A·B for the projections: A n×d, B d×a, C n×a column by column.
+/// Columns in a panel of packed weights: three of the widest vectors, which is a whole number of
+/// register tiles in every instruction set.
 template <class T>
-struct product_args {
-  matrix_view<T> A;
-  matrix_view<T> B;
-  T* C = nullptr;
-  index C_stride = 0;       // between columns
-  index block_columns = 0;  // columns of B packed at a time
+inline constexpr int packed_panel_width = 192 / int(sizeof(T));
+
+/// Y = f(X·W + bias) + residual: X n×k, W k×a packed, Y n×a.
+template <class T>
+struct linear_args {
+  matrix_view<T> X;
+  const T* panels = nullptr;  // packed W
+  const T* bias = nullptr;    // whole panels; or none
+  mutable_matrix_view<T> Y;
+  void (*activate)(T* data, index count) = nullptr;
+  matrix_view<T> residual{};  // n×a; or no data
 };
 
-/// The kernels of one instruction set, and its product; apart, so that each is compiled where it is
-/// used.
+/// Scalars of a packed k×a matrix.
+template <class T>
+[[nodiscard]] constexpr index packed_size(index inputs, index outputs) {
+  constexpr index width = packed_panel_width<T>;
+  return (outputs + width - 1) / width * width * inputs;
+}
+
+/// Gain and bias are filled up to whole vectors of any instruction set.
+template <class T>
+struct layer_norm_args {
+  matrix_view<T> X;
+  mutable_matrix_view<T> Y;
+  const T* gain = nullptr;
+  const T* bias = nullptr;
+  T epsilon = 0;
+};
+
+/// The kernels of one instruction set, in tables of their own, so that each is compiled where it is
+/// used: attention, products, what layers need besides.
 template <class T, bool Additive>
 struct kernel_table {
   register_shape shape;
@@ -122,9 +145,18 @@ struct kernel_table {
 };
 
 template <class T>
-struct product_kernel {
+struct product_kernels {
   register_shape shape;
-  void (*product)(const product_args<T>&, range rows, T* scratch) = nullptr;
+  void (*pack)(const matrix_view<T>& W, T* panels) = nullptr;
+  void (*linear)(const linear_args<T>&, range rows, range columns) = nullptr;
+};
+
+template <class T>
+struct layer_kernels {
+  void (*relu)(T* data, index count) = nullptr;
+  void (*gelu)(T* data, index count) = nullptr;
+  void (*gelu_tanh)(T* data, index count) = nullptr;
+  void (*layer_norm)(const layer_norm_args<T>&, range rows, T* row) = nullptr;
 };
 
 constexpr index ceil_div(index a, index b) { return (a + b - 1) / b; }

@@ -71,41 +71,91 @@ struct rotation {
   index head_features = 0;
 };
 
-/// (a, b) → (a cos − b sin, b cos + a sin) for every pair of every head; what does not turn is
-/// copied. O may be X itself. angles(row, pair, cos, sin) is asked once for each row and pair.
+/// How a loop over rows or over pairs walks through X and O.
+struct turn_axis {
+  index x_stride;
+  index o_stride;
+  index count;
+};
+
+/// Outer × inner pairs; the second feature of a pair lies `apart` from the first.
+struct turn_walk {
+  turn_axis outer;
+  turn_axis inner;
+  turn_axis apart;
+};
+
+/// (a, b) → (a cos − b sin, b cos + a sin). Angles are rows of `angle_block` for each outer step.
+/// The only loop there is for any storage order, so that all get the same bits.
+inline constexpr index angle_block = 64;
+template <class T>
+void turn_block(const T* x, T* o, const turn_walk& walk, const T* cos, const T* sin) {
+  const turn_axis outer = walk.outer, inner = walk.inner, apart = walk.apart;
+  for (index u = 0; u < outer.count; ++u)
+    for (index v = 0; v < inner.count; ++v) {
+      const T* from = x + u * outer.x_stride + v * inner.x_stride;
+      T* to = o + u * outer.o_stride + v * inner.o_stride;
+      const T c = cos[u * angle_block + v], s = sin[u * angle_block + v];
+      const T a = from[0], b = from[apart.x_stride];
+      to[0] = a * c - b * s;
+      to[apart.o_stride] = b * c + a * s;
+    }
+}
+
+/// Turns every pair of every head of X into O, which may be X itself; what does not turn is copied.
+/// angles(row, pair, cos, sin) is asked once for each row and pair.
 ///
-/// Blocks of rows and pairs, so that the angles of a block stay on the stack (8 KiB in double) for
-/// all heads, and a column-major block in the first-level cache. One loop for every storage order,
-/// hence the same bits.
+/// Blocks of 8 × 64 rows and pairs, long in the direction that is contiguous in memory, so that the
+/// angles of a block stay on the stack (8 KiB in double) for all heads and the features in the
+/// first-level cache, also where the columns of a matrix are a power of two apart.
 template <class T, class Angles>
 void turn_heads(const matrix_view<T>& X, const mutable_matrix_view<T>& O, const rotation& how,
                 const Angles& angles) {
-  constexpr index row_block = 8, pair_block = 64;
-  T cos[row_block][pair_block], sin[row_block][pair_block];
-  const index heads = how.head_features > 0 ? X.cols / how.head_features : 0;
-  const auto turn_block = [&](index row, index rows, index pair, index pairs, index head) {
-    for (index r = 0; r < rows; ++r)
-      for (index k = 0; k < pairs; ++k) {
-        const index left = head * how.head_features + (pair + k) * how.step;
-        const T a = X(row + r, left), b = X(row + r, left + how.apart);
-        O(row + r, left) = a * cos[r][k] - b * sin[r][k];
-        O(row + r, left + how.apart) = b * cos[r][k] + a * sin[r][k];
-      }
-  };
-  for (index row = 0; row < X.rows; row += row_block) {
-    const index rows = std::min(row_block, X.rows - row);
+  constexpr index short_block = 8;
+  T cos[short_block * angle_block], sin[short_block * angle_block];
+  const bool by_columns = O.row_stride < O.col_stride;
+  const index row_block = by_columns ? angle_block : short_block;
+  const index pair_block = by_columns ? short_block : angle_block;
+  const index heads = X.cols / how.head_features;
+  const turn_axis apart{how.apart * X.col_stride, how.apart * O.col_stride, 2};
+  for (index row = 0; row < X.rows; row += row_block)
     for (index pair = 0; pair < how.pairs; pair += pair_block) {
-      const index pairs = std::min(pair_block, how.pairs - pair);
-      for (index r = 0; r < rows; ++r)
-        for (index k = 0; k < pairs; ++k) angles(row + r, pair + k, cos[r][k], sin[r][k]);
-      for (index head = 0; head < heads; ++head) turn_block(row, rows, pair, pairs, head);
+      const turn_axis rows{X.row_stride, O.row_stride, std::min(row_block, X.rows - row)};
+      const turn_axis pairs{how.step * X.col_stride, how.step * O.col_stride,
+                            std::min(pair_block, how.pairs - pair)};
+      for (index r = 0; r < rows.count; ++r)
+        for (index k = 0; k < pairs.count; ++k) {
+          const index place = by_columns ? k * angle_block + r : r * angle_block + k;
+          angles(row + r, pair + k, cos[place], sin[place]);
+        }
+      for (index head = 0; head < heads; ++head) {
+        const index left = head * how.head_features + pair * how.step;
+        turn_block(&X(row, left), &O(row, left),
+                   by_columns ? turn_walk{pairs, rows, apart} : turn_walk{rows, pairs, apart}, cos,
+                   sin);
+      }
     }
-  }
   if (O.data == X.data) return;
-  for (index i = 0; i < X.rows; ++i)
-    for (index head = 0; head < heads; ++head)
+  for (index head = 0; head < heads; ++head)
+    for (index i = 0; i < X.rows; ++i)
       for (index j = 2 * how.pairs; j < how.head_features; ++j)
         O(i, head * how.head_features + j) = X(i, head * how.head_features + j);
+}
+
+/// X(i, j) += table(at[i], j). The table is row-major; where X is not, blocks keep both in the
+/// first-level cache.
+template <class T, class Table>
+void add_positions(const mutable_matrix_view<T>& X, const Table& table, const token_positions& at) {
+  if (X.row_stride >= X.col_stride) {
+    for (index i = 0; i < X.rows; ++i)
+      for (index j = 0; j < X.cols; ++j) X(i, j) += table(at[i], j);
+    return;
+  }
+  constexpr index row_block = 16, col_block = 8;
+  for (index row = 0; row < X.rows; row += row_block)
+    for (index col = 0; col < X.cols; col += col_block)
+      for (index j = col; j < std::min(col + col_block, X.cols); ++j)
+        for (index i = row; i < std::min(row + row_block, X.rows); ++i) X(i, j) += table(at[i], j);
 }
 
 }  // namespace detail

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cfenv>
 #include <cstddef>
@@ -103,22 +104,28 @@ class first_error {
 class worker_numbers {
  public:
   worker_numbers(index concurrency, index tasks)
-      : numbers_(tasks < concurrency ? std::size_t(concurrency) : 0, index{-1}),
-        concurrency_(concurrency) {}
+      : concurrency_(concurrency), as_given_(tasks >= concurrency) {
+    if (!as_given_ && std::size_t(concurrency) > few_.size())
+      many_.resize(std::size_t(concurrency), -1);
+    few_.fill(-1);
+  }
 
   [[nodiscard]] index of(index worker) {
     if (worker < 0 || worker >= concurrency_)
       raise_argument("executor", "worker", double(worker),
                      "bulk() must number workers below concurrency()");
-    if (numbers_.empty()) return worker;
-    index& number = numbers_[std::size_t(worker)];  // one task of a worker runs at a time
+    if (as_given_) return worker;
+    // One task of a worker runs at a time, so its number needs no lock.
+    index& number = (many_.empty() ? few_.data() : many_.data())[std::size_t(worker)];
     if (number < 0) number = next_.fetch_add(1, std::memory_order_relaxed);
     return number;
   }
 
  private:
-  std::vector<index> numbers_;
+  std::array<index, 64> few_;  // so that a call on a usual machine allocates nothing
+  std::vector<index> many_;
   index concurrency_;
+  bool as_given_;
   std::atomic<index> next_{0};
 };
 

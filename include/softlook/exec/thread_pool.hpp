@@ -4,7 +4,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
-#include <list>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -52,10 +51,10 @@ class thread_pool {
         &f,
         [](const void* g, index task, index worker) { (*static_cast<const F*>(g))(task, worker); },
         count};
-    const auto place = enlist(work, std::min<index>(count - 1, concurrency() - 1));
+    enlist(work, std::min<index>(count - 1, concurrency() - 1));
     work.run(0);
     std::unique_lock lock(mutex_);
-    jobs_.erase(place);
+    delist(work);
     idle_.wait(lock, [&] { return work.helping == 0; });
   }
 
@@ -65,7 +64,9 @@ class thread_pool {
     void (*call)(const void*, index, index);
     index count;
     std::atomic<index> next{0};
-    index helping = 0;  // guarded by mutex_
+    index helping = 0;  // guarded by mutex_, like the list it is in
+    job* before = nullptr;
+    job* after = nullptr;
 
     void run(index worker) {
       for (index task; (task = next.fetch_add(1, std::memory_order_relaxed)) < count;)
@@ -74,20 +75,26 @@ class thread_pool {
     [[nodiscard]] bool has_tasks() const { return next.load(std::memory_order_relaxed) < count; }
   };
 
-  std::list<job*>::iterator enlist(job& work, index wanted) const {
+  void enlist(job& work, index wanted) const {
     const std::lock_guard lock(mutex_);
-    const auto place = jobs_.insert(jobs_.end(), &work);
+    work.before = last_;
+    (last_ ? last_->after : first_) = &work;
+    last_ = &work;
     if (wanted == 1)
       wake_.notify_one();
     else
       wake_.notify_all();
-    return place;
+  }
+
+  void delist(job& work) const {
+    (work.before ? work.before->after : first_) = work.after;
+    (work.after ? work.after->before : last_) = work.before;
   }
 
   [[nodiscard]] job* find_job() const {
-    const auto found =
-        std::find_if(jobs_.begin(), jobs_.end(), [](const job* work) { return work->has_tasks(); });
-    return found == jobs_.end() ? nullptr : *found;
+    job* work = first_;
+    while (work && !work->has_tasks()) work = work->after;
+    return work;
   }
 
   void help(index worker) const {
@@ -107,7 +114,8 @@ class thread_pool {
   mutable std::mutex mutex_;
   mutable std::condition_variable wake_;
   mutable std::condition_variable idle_;
-  mutable std::list<job*> jobs_;
+  mutable job* first_ = nullptr;  // calls in progress, linked through themselves: no allocation
+  mutable job* last_ = nullptr;
   bool stopping_ = false;
   std::vector<std::thread> helpers_;
 };

@@ -7,7 +7,7 @@ SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
 /// A matrix of bool, n×m: true = attend (`ignored = false`), or true = ignore. A view; keep the
-/// matrix alive. One row or one column is repeated.
+/// matrix alive. One row or one column is repeated; heads·n rows are a mask for each query head.
 struct dense {
   using policy_kind = mask_kind;
 
@@ -21,16 +21,17 @@ struct dense {
   template <softlook::detail::dying_matrix M>
   explicit dense(M&&, bool = false) = delete;  // a view of a temporary would dangle
 
-  [[nodiscard]] bool allows(std::int32_t i, std::int32_t j, problem) const {
-    return allowed_(allowed_.rows == 1 ? 0 : i, allowed_.cols == 1 ? 0 : j) != ignored_;
+  [[nodiscard]] bool allows(std::int32_t i, std::int32_t j, problem p) const {
+    return allowed_(softlook::detail::row_of_query(allowed_, i, p), allowed_.cols == 1 ? 0 : j) !=
+           ignored_;
   }
   [[nodiscard]] range key_range(range, problem p) const { return {0, p.keys}; }
   [[nodiscard]] coverage coverage_of(range, range, problem) const { return coverage::partial; }
 
-  /// \throws shape_error unless the mask is n×m (or has one row, or one column).
+  /// \throws shape_error unless the mask is n×m (or has one row, heads·n rows, or one column).
   void check(const char* where, problem p) const {
     softlook::detail::check_broadcast(where, "masks::dense rows()", allowed_.rows,
-                                      "masks::dense cols()", allowed_.cols, p.queries, p.keys);
+                                      "masks::dense cols()", allowed_.cols, p);
   }
 
  private:

@@ -90,7 +90,8 @@ struct alibi_per_head {
   return slopes;
 }
 
-/// s + B(i, j), B: n×m, or one row or one column that is repeated. −∞ forbids a pair. A view of B.
+/// s + B(i, j), B: n×m, or one row or one column that is repeated, or (heads·n)×m with a block for
+/// each query head. −∞ forbids a pair. A view of B.
 template <class T>
 struct bias {
   using policy_kind = transform_kind;
@@ -103,13 +104,13 @@ struct bias {
   explicit bias(M&&) = delete;  // a view of a temporary would dangle
 
   template <class S>
-  [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem) const {
-    return s + static_cast<S>(B_(B_.rows == 1 ? 0 : i, B_.cols == 1 ? 0 : j));
+  [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
+    return s + static_cast<S>(B_(softlook::detail::row_of_query(B_, i, p), B_.cols == 1 ? 0 : j));
   }
-  /// \throws shape_error unless B is n×m (or has one row, or one column).
+  /// \throws shape_error unless B is n×m (or has one row, heads·n rows, or one column).
   void check(const char* where, problem p) const {
     softlook::detail::check_broadcast(where, "transforms::bias rows()", B_.rows,
-                                      "transforms::bias cols()", B_.cols, p.queries, p.keys);
+                                      "transforms::bias cols()", B_.cols, p);
   }
 
  private:

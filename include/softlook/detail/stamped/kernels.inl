@@ -11,6 +11,8 @@
 #include "softlook/detail/stamped/tiled_forward.inl"
 #include "softlook/detail/stamped/few_queries.inl"
 #include "softlook/detail/stamped/packed_product.inl"
+#include "softlook/detail/stamped/activation.inl"
+#include "softlook/detail/stamped/layer_norm.inl"
 // clang-format on
 
 template <class T, bool Additive>
@@ -20,4 +22,10 @@ inline constexpr kernel_table<T, Additive> kernels{{lanes<T>, tile_vectors, tile
                                                    &merge_chunks<T, Additive>};
 
 template <class T>
-inline constexpr product_kernel<T> products{{lanes<T>, tile_vectors, tile_rows}, &product<T>};
+inline constexpr product_kernels<T> products{
+    {lanes<T>, tile_vectors, tile_rows}, &pack_weights<T>, &linear<T>};
+
+template <class T>
+inline constexpr layer_kernels<T> layers{&activate<T, activation::relu>,
+                                         &activate<T, activation::gelu>,
+                                         &activate<T, activation::gelu_tanh>, &layer_norm_rows<T>};

@@ -1,19 +1,41 @@
-// The register micro-kernel: C (Rows × Vectors vectors) = A panel · B, added to C or to a rescaled
-// C.
+// The register micro-kernel: C (Rows × Vectors vectors) = A · B, added to C or to a rescaled C.
 //
-// A is packed depth-major, Rows scalars a step, each broadcast; B is depth × width, width = Vectors
-// vectors. Per step: Vectors loads and Rows broadcasts for Rows·Vectors FMAs (8×3: 11 loads for 24
-// FMAs, so two load ports keep two FMA units busy). The loops are unrolled by pragma because -O2
-// does not, and accumulators that are not in registers cost half of the speed. depth ≥ 1: a loop
-// that may not run at all makes gcc copy every accumulator on the way out.
+// A gives Rows scalars a step, each broadcast; B is depth × width, width = Vectors vectors.
+// Per step: Vectors loads and Rows broadcasts for Rows·Vectors FMAs (8×3:
+// 11 loads for 24 FMAs, so two load ports keep two FMA units busy). The loops are unrolled by
+// pragma because -O2 does not, and accumulators that are not in registers cost half of the speed.
+// depth ≥ 1: a loop that may not run at all makes gcc copy every accumulator on the way out.
 //
 // The old C joins at the end, not at the start: sums over a tile are added to the running sum,
 // which rounds less than one long chain over all keys.
 
 enum class finish { store, add, rescale };
 
-template <class T, int Rows, int Vectors, finish Finish>
-__attribute__((noinline)) inline void micro_kernel(const T* __restrict A, const T* __restrict B,
+/// A packed panel: depth-major, Rows scalars a step.
+template <class T, int Rows>
+struct panel_operand {
+  const T* at;
+  SOFTLOOK_ALWAYS_INLINE T operator[](int r) const { return at[r]; }
+  SOFTLOOK_ALWAYS_INLINE void advance() { at += Rows; }
+  /// From row to row of B.
+  SOFTLOOK_ALWAYS_INLINE index wide_step(int width) const { return width; }
+};
+
+/// Rows of a matrix where they lie. Broadcasting from them costs nothing more than from a panel as
+/// long as they fit the first-level cache, so what is used once need not be packed.
+template <class T, int Rows>
+struct strided_operand {
+  const T* row[Rows];
+  index step;
+  index wide;  // from row to row of B
+  index at = 0;
+  SOFTLOOK_ALWAYS_INLINE T operator[](int r) const { return row[r][at]; }
+  SOFTLOOK_ALWAYS_INLINE void advance() { at += step; }
+  SOFTLOOK_ALWAYS_INLINE index wide_step(int) const { return wide; }
+};
+
+template <class T, int Rows, int Vectors, finish Finish, class Operand>
+__attribute__((noinline)) inline void micro_kernel(Operand A, const T* __restrict B,
                                                    T* __restrict C, index depth,
                                                    const T* correction) {
   constexpr int width = Vectors * lanes<T>;
@@ -38,8 +60,8 @@ __attribute__((noinline)) inline void micro_kernel(const T* __restrict A, const 
         keep_order(sum[r][v]);
       }
     }
-    A += Rows;
-    B += width;
+    A.advance();
+    B += A.wide_step(width);
   } while (--depth > 0);
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
@@ -57,7 +79,8 @@ __attribute__((noinline)) inline void micro_kernel(const T* __restrict A, const 
 template <class T, int Vectors>
 SOFTLOOK_ALWAYS_INLINE void product_panel(const T* panel, const T* wide, index depth, T* out) {
   if (depth > 0)
-    micro_kernel<T, tile_rows, Vectors, finish::store>(panel, wide, out, depth, nullptr);
+    micro_kernel<T, tile_rows, Vectors, finish::store>(panel_operand<T, tile_rows>{panel}, wide,
+                                                       out, depth, nullptr);
   else
     for (int x = 0; x < tile_rows * Vectors; ++x) store(out + x * lanes<T>, vec<T>{});
 }

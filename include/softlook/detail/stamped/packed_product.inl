@@ -1,42 +1,115 @@
-// C = A·B for the projections of queries and keys, on the attention kernel's own micro-kernel: rows
-// of A lie in lanes, columns of B are broadcast, C comes out column by column.
+// Y = f(X·W + b) + R with W packed once. Features of Y lie in lanes; the rows of X are broadcast
+// from where they lie, so that neither X nor Y is ever transposed (but a column-major Y).
+//
+// Traffic of a block of rows: X stays in the second-level cache, each panel of W is read from
+// memory once and from a cache for every further register tile of rows; Y is written once.
 
-template <class T, int Vectors>
-inline void product_columns(const T* columns, index count, const T* rows, index depth, T* tile) {
-  for (index c = 0; c < count; c += tile_rows)
-    product_panel<T, Vectors>(columns + c * depth, rows, depth, tile + c * Vectors * lanes<T>);
+/// W packed: panels of panel_width columns, depth-major; the last one is filled up with zeros. The
+/// width does not depend on the instruction set, so neither does a packed matrix.
+template <class T>
+inline constexpr int panel_width = packed_panel_width<T>;
+static_assert(panel_width<float> % (tile_vectors * lanes<float>) == 0);
+
+template <class T>
+void pack_weights(const matrix_view<T>& W, T* panels) {
+  pack_panels(W.data, W.cols, W.rows, W.col_stride, W.row_stride, panel_width<T>, panels);
 }
 
-/// Rows [rows.begin, rows.end) of C. Scratch: a register tile of rows, a block of packed columns
-/// and a block of results.
+/// `used` rows of X times a register tile of W; rows beyond the last repeat it.
+template <class T, int Rows, int Vectors>
+inline void product_rows(const linear_args<T>& a, index first, index used, const T* panel,
+                         T* tile) {
+  strided_operand<T, Rows> x;
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r)
+    x.row[r] = a.X.data + (first + (r < used ? r : used - 1)) * a.X.row_stride;
+  x.step = a.X.col_stride;
+  x.wide = panel_width<T>;
+  micro_kernel<T, Rows, Vectors, finish::store>(x, panel, tile, a.X.cols, nullptr);
+}
+
+template <class T, int Vectors>
+inline void product_tile(const linear_args<T>& a, index first, index used, const T* panel,
+                         T* tile) {
+  if (a.X.cols == 0)
+    for (int x = 0; x < tile_rows * Vectors; ++x) store(tile + x * lanes<T>, vec<T>{});
+  else if (used == 1)
+    product_rows<T, 1, Vectors>(a, first, used, panel, tile);
+  else if (used <= 4 || tile_rows == 4)
+    product_rows<T, 4, Vectors>(a, first, used, panel, tile);
+  else
+    product_rows<T, tile_rows, Vectors>(a, first, used, panel, tile);
+}
+
 template <class T>
-void product(const product_args<T>& a, range rows, T* scratch) {
-  const index depth = a.A.cols, full = tile_vectors * lanes<T>;
-  T* packed_rows = scratch;
-  T* tile = packed_rows + round_up(depth * full, 16);
-  T* packed_columns = tile + a.block_columns * full;
-  for (index first = 0; first < a.B.cols; first += a.block_columns) {
-    const index left = a.B.cols - first, count = left < a.block_columns ? left : a.block_columns;
-    pack_panels(a.B.data + first * a.B.col_stride, count, depth, a.B.col_stride, a.B.row_stride,
-                tile_rows, packed_columns);
-    for (index i = rows.begin; i < rows.end; i += full) {
-      const index used = rows.end - i < full ? rows.end - i : full;
-      const index vectors = ceil_div(used, lanes<T>), width = vectors * lanes<T>;
-      pack_panel(a.A.data + i * a.A.row_stride, used, depth, a.A.row_stride, a.A.col_stride, width,
-                 T(1), packed_rows);
-      switch (vectors) {
-        case 1:
-          product_columns<T, 1>(packed_columns, count, packed_rows, depth, tile);
-          break;
-        case 2:
-          product_columns<T, 2>(packed_columns, count, packed_rows, depth, tile);
-          break;
-        default:
-          product_columns<T, 3>(packed_columns, count, packed_rows, depth, tile);
-      }
-      for (index c = 0; c < count; ++c)
-        __builtin_memcpy(a.C + (first + c) * a.C_stride + i, tile + c * width,
-                         std::size_t(used) * sizeof(T));
-    }
+inline void add_residual(const linear_args<T>& a, index first, index used, index column,
+                         index columns, T* tile, index width) {
+  const index whole = a.residual.col_stride == 1 ? columns / lanes<T> * lanes<T> : 0;
+  for (index r = 0; r < used; ++r) {
+    const T* from = &a.residual(first + r, column);
+    T* to = tile + r * width;
+    for (index c = 0; c < whole; c += lanes<T>) store(to + c, load(to + c) + load(from + c));
+    for (index c = whole; c < columns; ++c) to[c] = to[c] + from[c * a.residual.col_stride];
+  }
+}
+
+/// Bias and activation on a tile of products, then out: Y(first + r, column + c).
+template <class T, int Vectors>
+inline void finish_tile(const linear_args<T>& a, index first, index used, index column, T* tile) {
+  constexpr int width = Vectors * lanes<T>;
+  const index columns = a.Y.cols - column < width ? a.Y.cols - column : width;
+  if (a.bias)
+    for (index r = 0; r < used; ++r)
+      for (int v = 0; v < width; v += lanes<T>)
+        store(tile + r * width + v, load(tile + r * width + v) + load(a.bias + column + v));
+  if (a.activate) a.activate(tile, used * width);
+  if (a.residual.data) add_residual(a, first, used, column, columns, tile, index(width));
+  T* out = &a.Y(first, column);
+  if (a.Y.col_stride == 1)
+    for (index r = 0; r < used; ++r)
+      __builtin_memcpy(out + r * a.Y.row_stride, tile + r * width,
+                       std::size_t(columns) * sizeof(T));
+  else
+    unpack_panel(tile, index(width), out, columns, used, a.Y.col_stride, a.Y.row_stride);
+}
+
+/// Asks for a part of the panel that comes next, so that reading it from memory costs no time.
+template <class T>
+inline void expect_panel(const T* panel, index size, index part, index parts) {
+  constexpr index line = 64 / index(sizeof(T));
+  const index lines = ceil_div(size, line);
+  const index from = lines * part / parts, to = lines * (part + 1) / parts;
+  for (index k = from; k < to; ++k) __builtin_prefetch(panel + k * line, 0, 2);
+}
+
+template <class T, int Vectors>
+inline void product_column(const linear_args<T>& a, range rows, index column) {
+  constexpr int width = Vectors * lanes<T>;
+  alignas(64) T tile[tile_rows * width];
+  const index panel_size = panel_width<T> * a.X.cols, within = column % panel_width<T>;
+  const T* panel = a.panels + column / panel_width<T> * panel_size + within;
+  const bool last_tile = within + width >= panel_width<T>;
+  const T* next = last_tile && column + width < a.Y.cols ? panel - within + panel_size : nullptr;
+  const index tiles = ceil_div(rows.count(), tile_rows);
+  for (index i = rows.begin; i < rows.end; i += tile_rows) {
+    const index used = rows.end - i < tile_rows ? rows.end - i : tile_rows;
+    if (next) expect_panel(next, panel_size, (i - rows.begin) / tile_rows, tiles);
+    product_tile<T, Vectors>(a, i, used, panel, tile);
+    finish_tile<T, Vectors>(a, i, used, column, tile);
+  }
+}
+
+/// Rows of Y in a range of columns that begins at a panel.
+template <class T>
+void linear(const linear_args<T>& a, range rows, range columns) {
+  constexpr index full = tile_vectors * lanes<T>;
+  for (index column = columns.begin; column < columns.end; column += full) {
+    const index left = columns.end - column;
+    if (left > 2 * lanes<T>)
+      product_column<T, 3>(a, rows, column);
+    else if (left > lanes<T>)
+      product_column<T, 2>(a, rows, column);
+    else
+      product_column<T, 1>(a, rows, column);
   }
 }

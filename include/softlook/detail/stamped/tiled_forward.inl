@@ -133,8 +133,8 @@ inline void add_products(const forward_args<T, Additive>& a, query_tile<T>& q,
   constexpr int width = Vectors * lanes<T>;
   for (index c = 0; c < a.layout.values; c += tile_rows)
     micro_kernel<T, tile_rows, Vectors, Finish>(
-        k.values_packed + c * k.keys.count() + rows.begin * tile_rows, P, q.output + c * width,
-        rows.count(), correction);
+        panel_operand<T, tile_rows>{k.values_packed + c * k.keys.count() + rows.begin * tile_rows},
+        P, q.output + c * width, rows.count(), correction);
 }
 
 /// Scores, online softmax, values: the queries of one register tile meet one tile of keys.

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+
+#include "softlook/detail/kernel_args.hpp"
+#include "softlook/detail/tasks.hpp"
+
+// A packed product as tasks.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+/// How a product is cut: blocks of rows whose part of X stays in the second-level cache, and, while
+/// that leaves workers idle, groups of panels. No cut changes a bit: a number of Y is one sum.
+struct product_cut {
+  index rows = 0;
+  index columns = 0;
+};
+
+template <class T>
+[[nodiscard]] constexpr product_cut cut_product(index rows, index inputs, index outputs,
+                                                index workers) {
+  constexpr index width = packed_panel_width<T>, row_step = 8;
+  const index fit = index{512 * 1024} / (std::max<index>(inputs, 1) * index(sizeof(T)));
+  product_cut cut{std::max(fit / row_step * row_step, 4 * row_step), round_up(outputs, width)};
+  const index blocks = ceil_div(rows, cut.rows), panels = cut.columns / width;
+  cut.rows = round_up(ceil_div(rows, std::max<index>(blocks, 1)), row_step);
+  if (workers > 1 && blocks < 4 * workers) {
+    const index groups = std::clamp<index>(ceil_div(4 * workers, blocks), 1, panels);
+    cut.columns = ceil_div(panels, groups) * width;
+  }
+  return cut;
+}
+
+/// Several products as one set of tasks.
+template <class T, std::size_t Count>
+void run_products(const product_kernels<T>& kernels, const executor_ref& exec,
+                  const std::array<linear_args<T>, Count>& products) {
+  std::array<product_cut, Count> cuts{};
+  std::array<index, Count + 1> begins{};
+  const auto groups_of = [&](std::size_t k) {
+    return ceil_div(products[k].Y.cols, cuts[k].columns);
+  };
+  for (std::size_t k = 0; k < Count; ++k) {
+    const linear_args<T>& a = products[k];
+    begins[k + 1] = begins[k];
+    if (a.Y.rows == 0 || a.Y.cols == 0) continue;
+    cuts[k] = cut_product<T>(a.Y.rows, a.X.cols, a.Y.cols, exec.concurrency);
+    begins[k + 1] += ceil_div(a.Y.rows, cuts[k].rows) * groups_of(k);
+  }
+  run_tasks(exec, begins[Count], [&](index task, index) {
+    std::size_t k = 0;
+    while (task >= begins[k + 1]) ++k;
+    const linear_args<T>& a = products[k];
+    const index mine = task - begins[k], groups = groups_of(k);
+    const index row = mine / groups * cuts[k].rows, column = mine % groups * cuts[k].columns;
+    kernels.linear(a, {row, std::min(row + cuts[k].rows, a.Y.rows)},
+                   {column, std::min(column + cuts[k].columns, a.Y.cols)});
+  });
+}
+
+template <class T>
+void run_product(const product_kernels<T>& kernels, const executor_ref& exec,
+                 const linear_args<T>& a) {
+  run_products<T, 1>(kernels, exec, {a});
+}
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
