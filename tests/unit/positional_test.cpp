@@ -195,6 +195,15 @@ TYPED_TEST(LearnedPositions, AreAddedInPlace) {
   EXPECT_TRUE(bitwise_equal(spread.map(), expected));
 }
 
+TYPED_TEST(LearnedPositions, GiveTheSameBitsInEveryStorage) {
+  const auto wide = random_matrix<row_major<TypeParam>>(60, 19, this->random);
+  const auto Y = random_matrix<row_major<TypeParam>>(37, 19, this->random);
+  const learned_positions encode(wide);
+  const row_major<TypeParam> expected = Y + wide.middleRows(11, 37);
+  EXPECT_TRUE(bitwise_equal(encode(Y, 11), expected));
+  EXPECT_TRUE(bitwise_equal(encode(col_major<TypeParam>(Y), 11), expected));
+}
+
 TYPED_TEST(LearnedPositions, LookAtNoRowForNoToken) {
   const learned_positions encode(this->table);
   EXPECT_EQ(encode(row_major<TypeParam>(0, 6), 500).rows(), 0);
@@ -285,30 +294,33 @@ TYPED_TEST(RotaryEmbedding, KeepsItsAccuracyAtLargePositions) {
 
 TYPED_TEST(RotaryEmbedding, GivesTheSameBitsInEveryFormAndStorage) {
   using T = TypeParam;
-  for (const rotary_pairs pairs : both_pairs) {
-    rotary_embedding<T> rope(rotary_frequencies(6), {.pairs = pairs, .head_features = 9});
-    const auto X = random_matrix<row_major<T>>(11, 18, this->random);
-    const auto expected = rope(X, 2);
-    const col_major<T> by_columns = X;
-    EXPECT_TRUE(bitwise_equal(rope(by_columns, 2), expected));
-    EXPECT_TRUE(bitwise_equal(rope(framed_copy<T>(X).block(), 2), expected));
-    EXPECT_TRUE(bitwise_equal(rope(T(0.5) * (X + X), 2), expected));
-    strided_copy<T> spread(X);
-    rope.in_place(spread.map(), 2);
-    EXPECT_TRUE(bitwise_equal(spread.map(), expected));
-    col_major<T> in_place = X;
-    rope.in_place(in_place, 2);
-    EXPECT_TRUE(bitwise_equal(in_place, expected));
-    col_major<T> O = col_major<T>::Constant(13, 20, T(8));
-    rope.into(X, O.block(1, 1, 11, 18), 2);
-    EXPECT_TRUE(bitwise_equal(O.block(1, 1, 11, 18), expected));
-    EXPECT_TRUE((O.row(0).array() == 8).all() && (O.row(12).array() == 8).all());
-    EXPECT_TRUE((O.col(0).array() == 8).all() && (O.col(19).array() == 8).all());
-    rope.precompute(7);  // some of the positions: the rest are computed as before
-    EXPECT_TRUE(bitwise_equal(rope(X, 2), expected));
-    rope.precompute(50);
-    EXPECT_TRUE(bitwise_equal(rope(X, 2), expected));
-  }
+  for (const rotary_pairs pairs : both_pairs)
+    for (const auto& [rows, width] : {std::pair<index, index>{11, 6}, {70, 22}, {129, 130}}) {
+      const index features = width + 3, cols = 2 * features;
+      rotary_embedding<T> rope(rotary_frequencies(width),
+                               {.pairs = pairs, .head_features = features});
+      const auto X = random_matrix<row_major<T>>(rows, cols, this->random);
+      const auto expected = rope(X, 2);
+      const col_major<T> by_columns = X;
+      EXPECT_TRUE(bitwise_equal(rope(by_columns, 2), expected));
+      EXPECT_TRUE(bitwise_equal(rope(framed_copy<T>(X).block(), 2), expected));
+      EXPECT_TRUE(bitwise_equal(rope(T(0.5) * (X + X), 2), expected));
+      strided_copy<T> spread(X);
+      rope.in_place(spread.map(), 2);
+      EXPECT_TRUE(bitwise_equal(spread.map(), expected));
+      col_major<T> in_place = X;
+      rope.in_place(in_place, 2);
+      EXPECT_TRUE(bitwise_equal(in_place, expected));
+      col_major<T> O = col_major<T>::Constant(rows + 2, cols + 2, T(8));
+      rope.into(X, O.block(1, 1, rows, cols), 2);
+      EXPECT_TRUE(bitwise_equal(O.block(1, 1, rows, cols), expected));
+      EXPECT_TRUE((O.row(0).array() == 8).all() && (O.row(rows + 1).array() == 8).all());
+      EXPECT_TRUE((O.col(0).array() == 8).all() && (O.col(cols + 1).array() == 8).all());
+      rope.precompute(7);  // some of the positions: the rest are computed as before
+      EXPECT_TRUE(bitwise_equal(rope(X, 2), expected));
+      rope.precompute(200);
+      EXPECT_TRUE(bitwise_equal(rope(X, 2), expected));
+    }
 }
 
 TYPED_TEST(RotaryEmbedding, LeavesPositionZeroAlone) {
