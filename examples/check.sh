@@ -1,13 +1,15 @@
 #!/bin/sh
-# check.sh PROGRAM SOURCE: runs an example in the current folder, shows its output, and fails when it
-# does or when a line "// expect: REGEX" (extended, for one line of output) of SOURCE finds nothing.
+# check.sh PROGRAM SOURCE [ARGUMENT...]: runs an example in the current folder, shows its output, and
+# fails when it does or when a line "// expect: REGEX" (extended, for one line of output) of SOURCE
+# finds nothing.
 set -eu
 program=$1 source=$2
+shift 2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # Shown while it runs and kept for the comparison; the status of a pipe would be tee's.
-{ "$program" && echo 0 > "$work/status" || echo $? > "$work/status"; } 2>&1 | tee "$work/output"
+{ "$program" "$@" && echo 0 > "$work/status" || echo $? > "$work/status"; } 2>&1 | tee "$work/output"
 status=$(cat "$work/status")
 if [ "$status" -ne 0 ]; then
   echo "$program: exit status $status"
