@@ -4,6 +4,7 @@
 
 #include "softlook/additive.hpp"
 #include "softlook/attention.hpp"
+#include "softlook/decomposable.hpp"
 #include "softlook/exec/sequential.hpp"
 #include "softlook/exec/thread_pool.hpp"
 #include "softlook/inspect.hpp"

@@ -57,6 +57,7 @@ adapter_table all_adapters() {
   add_seq2seq_adapters(table);
   add_other_adapters(table);
   add_positional_adapters(table);
+  add_decomposable_adapters(table);
   return table;
 }
 

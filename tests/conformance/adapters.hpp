@@ -34,6 +34,7 @@ void add_keras_adapters(adapter_table& table);
 void add_seq2seq_adapters(adapter_table& table);
 void add_other_adapters(adapter_table& table);
 void add_positional_adapters(adapter_table& table);
+void add_decomposable_adapters(adapter_table& table);
 
 adapter_table all_adapters();
 

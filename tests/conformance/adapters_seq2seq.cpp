@@ -287,35 +287,6 @@ outputs allennlp(const case_file& c, const mode& m) {
   return m.single_precision ? allennlp_scores<float>(c, m) : allennlp_scores<double>(c, m);
 }
 
-/// Decomposable attention's attend step: the projected sentences look at each other.
-outputs decomposable_attend(const case_file& c, const mode& m) {
-  const grid premise = grid_of_batch(c, c.input("premise", 3));
-  const grid hypothesis = grid_of_batch(c, c.input("hypothesis", 3));
-  attention_call call;
-  call.Q = grid_of_batch(c, c.input("projected_premise", 3));
-  call.K = grid_of_batch(c, c.input("projected_hypothesis", 3));
-  call.V = hypothesis;
-  call.scale = 1;
-  call.wants_weights = true;
-  call.wants_scores = softlook::stage::raw;
-  call.allowed = key_mask(c, c.input("hypothesis_mask"), call.Q.batches, hypothesis.rows);
-  const attention_answer to_hypothesis = run(m, call);
-  std::swap(call.Q, call.K);
-  call.V = premise;
-  call.wants_scores.reset();
-  call.allowed = key_mask(c, c.input("premise_mask"), call.Q.batches, premise.rows);
-  const attention_answer to_premise = run(m, call);
-
-  outputs out;
-  const error_bounds &first = to_hypothesis.bounds, &second = to_premise.bounds;
-  out["similarity"] = three_dimensional(to_hypothesis.scores, first.scores);
-  out["p2h_attention"] = three_dimensional(to_hypothesis.weights, first.weights);
-  out["h2p_attention"] = three_dimensional(to_premise.weights, second.weights);
-  out["attended_hypothesis"] = three_dimensional(to_hypothesis.output, first.output);
-  out["attended_premise"] = three_dimensional(to_premise.output, second.output);
-  return out;
-}
-
 }  // namespace
 
 void add_seq2seq_adapters(adapter_table& table) {
@@ -324,7 +295,6 @@ void add_seq2seq_adapters(adapter_table& table) {
   table["tfa.AttentionStep.BahdanauAttention"] = tfa;
   table["tfa.AttentionStep.LuongAttention"] = tfa;
   table["onmt.GlobalAttention"] = onmt;
-  table["allennlp.decomposable_attend"] = decomposable_attend;
   for (const char* op :
        {"AdditiveAttention", "BilinearAttention", "BilinearMatrixAttention", "CosineAttention",
         "CosineMatrixAttention", "ScaledDotProductAttention", "ScaledDotProductMatrixAttention"})
