@@ -79,10 +79,14 @@ inline void softmax_row(result& r, index i, const std::vector<char>& live) {
 
 }  // namespace parts
 
+/// Score policies speak float or double; a layer's projected inputs are already wider than both.
+template <class Scalar>
+using recipe_scalar = std::conditional_t<softlook::real_scalar<Scalar>, Scalar, double>;
+
 /// softmax(transforms(scale · score(Q, K)) restricted to mask) · V.
 template <class QExpr, class KExpr, class VExpr, class... Policies>
 result attention(const QExpr& Q, const KExpr& K, const VExpr& V, const Policies&... policies) {
-  using T = typename QExpr::Scalar;
+  using T = recipe_scalar<typename QExpr::Scalar>;
   const matrix q = widen(Q), k = widen(K), v = widen(V);
   score_definition score = define<T>(softlook::scores::scaled_dot{}, q, k);
   ((score = parts::defined_by<T>(std::move(score), q, k, policies)), ...);

@@ -58,4 +58,55 @@ double additive_score_bound(double units, double sum_of_weights) {
   return (8 + std::sqrt(units)) * epsilon_of<Scalar>() * sum_of_weights;
 }
 
+/// A number of X·W + b: `sum` is the largest Σ|x||w| + |b|. Rounding errors of a sum in a fixed
+/// order mostly cancel, hence the root (Higham and Mary, 2019).
+template <class Scalar>
+double linear_bound(double inputs, double sum) {
+  return (4 + std::sqrt(inputs)) * epsilon_of<Scalar>() * sum;
+}
+
+/// Of an activation's value; no activation here is steeper than this.
+inline constexpr double steepest_activation = 1.13;
+
+/// Relative error that detail/stamped/activation.inl states for gelu(x).
+template <class Scalar>
+double gelu_bound(double x) {
+  const bool single = sizeof(Scalar) == sizeof(float);
+  if (x < 0) return (single ? 4e-7 : 1e-15) * (1 + x * x);
+  return single ? 3e-7 : 6e-16;
+}
+
+/// Relative error of gelu_tanh(x): e^{−2u} carries the rounding of 2u, a few ε of its size, and
+/// counts only as far as it is not small beside 1.
+template <class Scalar>
+double gelu_tanh_bound(double x) {
+  constexpr double steps = 3;
+  const double size = std::fabs(x);
+  const double twice_u = 1.6 * size * (1 + 0.045 * size * size);
+  return steps * epsilon_of<Scalar>() * (x < 0 ? 1 + twice_u : 1);
+}
+
+/// Activations of large negative numbers become 0 a little before the truth leaves the type.
+template <class Scalar>
+double activation_floor() {
+  constexpr double earlier = 1024;
+  return earlier * static_cast<double>(std::numeric_limits<Scalar>::min());
+}
+
+/// Layer normalisation of a row whose entries are below `size`: the error of the mean against the
+/// deviation √(var + ε), and that of a normalised number, which is at most √features.
+template <class Scalar>
+double layer_norm_bound(double features, double size, double deviation, double gain, double bias) {
+  const double root = std::sqrt(features);
+  const double of_mean = (4 + root) * size / deviation;
+  return epsilon_of<Scalar>() * (gain * (of_mean + (4 + root) * root) + bias);
+}
+
+/// A multi-head layer: `terms` is the sum of the lengths of all sums on the way, `magnitude` the
+/// largest Σ|value||Wo| + |bo|.
+template <class Scalar>
+double multi_head_layer_bound(double terms, double score_magnitude, double magnitude) {
+  return (8 + terms) * epsilon_of<Scalar>() * (1 + score_magnitude) * magnitude;
+}
+
 }  // namespace softlook_test

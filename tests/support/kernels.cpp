@@ -14,5 +14,10 @@ template std::vector<row_major<double>> run_weights<double>(const forward_call<d
 template row_major<float> run_raw_scores<float>(const forward_call<float>&, const executor_ref&);
 template row_major<double> run_raw_scores<double>(const forward_call<double>&, const executor_ref&);
 
+template const product_kernels<float>& products_of<float>(instruction_set);
+template const product_kernels<double>& products_of<double>(instruction_set);
+template const layer_kernels<float>& layers_of<float>(instruction_set);
+template const layer_kernels<double>& layers_of<double>(instruction_set);
+
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END

@@ -20,5 +20,10 @@ extern template row_major<float> run_raw_scores<float>(const forward_call<float>
 extern template row_major<double> run_raw_scores<double>(const forward_call<double>&,
                                                          const executor_ref&);
 
+extern template const product_kernels<float>& products_of<float>(instruction_set);
+extern template const product_kernels<double>& products_of<double>(instruction_set);
+extern template const layer_kernels<float>& layers_of<float>(instruction_set);
+extern template const layer_kernels<double>& layers_of<double>(instruction_set);
+
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END

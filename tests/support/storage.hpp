@@ -30,6 +30,16 @@ class strided_copy {
             Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>(outer_, inner_)};
   }
 
+  /// Whether what lies between the elements is as it was.
+  bool gaps_are_nan() const {
+    for (Eigen::Index k = 0; k < buffer_.size(); ++k) {
+      const bool element =
+          k / outer_ < rows_ && k % outer_ < inner_ * cols_ && k % outer_ % inner_ == 0;
+      if (!element && !std::isnan(buffer_[k])) return false;
+    }
+    return true;
+  }
+
  private:
   Eigen::Index rows_, cols_, inner_, outer_;
   column<Scalar> buffer_;
