@@ -24,8 +24,8 @@ set(layers
   "2.50 detail/call"
   "2.60 detail/(decoder|layer|extra_keys|positions)"
   "2.70 detail/attention_block"
-  "3.00 (attention|projection|layer_norm|additive|multiplicative|linear|hard|local|decode|gradients|positional)"
-  "3.10 decomposable"
+  "3.00 (attention|projection|layer_norm|additive|multiplicative|linear|local|decode|gradients|positional)"
+  "3.10 (decomposable|hard)"
   "4.00 (multi_head|seq2seq|vision|inspect)"
   "5.00 transformer"
   "6.00 softlook")

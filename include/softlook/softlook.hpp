@@ -7,6 +7,7 @@
 #include "softlook/decomposable.hpp"
 #include "softlook/exec/sequential.hpp"
 #include "softlook/exec/thread_pool.hpp"
+#include "softlook/hard.hpp"
 #include "softlook/inspect.hpp"
 #include "softlook/layer_norm.hpp"
 #include "softlook/multi_head.hpp"

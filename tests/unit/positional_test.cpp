@@ -443,6 +443,14 @@ TYPED_TEST(RotaryEmbedding, RejectsOptionsThatMakeNoSense) {
   expect_error<argument_error>([] { rope(rotary_frequencies(8)).precompute(-1); }, {"count is -1"});
 }
 
+TYPED_TEST(RotaryEmbedding, MultipliesGivenCosinesByTheMagnitudeToo) {
+  const auto cos = random_matrix<row_major<TypeParam>>(4, 3, this->random);
+  const auto sin = random_matrix<row_major<TypeParam>>(4, 3, this->random);
+  const auto X = random_matrix<row_major<TypeParam>>(4, 6, this->random);
+  const row_major<TypeParam> twice = TypeParam(2) * rotary_embedding<TypeParam>(cos, sin)(X);
+  EXPECT_TRUE(bitwise_equal(rotary_embedding<TypeParam>(cos, sin, {.magnitude = 2})(X), twice));
+}
+
 TYPED_TEST(RotaryEmbedding, MultipliesByTheMagnitude) {
   const auto X = random_matrix<row_major<TypeParam>>(4, 8, this->random);
   const rotary_embedding<TypeParam> rope(rotary_frequencies(8), {.magnitude = 2});
