@@ -1,15 +1,15 @@
 // What a trained model looks at, and how similar it finds sentences: the sentence encoder
 // all-MiniLM-L6-v2 on softlook's layers.
 //
-//   minilm SENTENCE            its tokens and what they look at: one head in the terminal, all
-//   heads
-//                              of the layer as a picture
-//   minilm SENTENCE SENTENCE…  how similar they are
+//   minilm SENTENCE              its tokens and what they look at: one head in the terminal, all
+//                                heads of the layer as a picture
+//   minilm SENTENCE SENTENCE...  how similar they are
 //   minilm --file TEXT QUESTION  the lines of a text that are closest to the question
 //
-//   --model FOLDER   where fetch.sh put the model (build/model)
-//   --layer L        0 to 5 (3)     --head H   0 to 11 (1)     --svg FILE   the picture
-//   (minilm.svg)
+//   --model FOLDER    where fetch.sh put the model (build/model)
+//   --layer L         0 to 5 (3)
+//   --head H          0 to 11 (1)
+//   --svg FILE        the picture (minilm.svg)
 //
 // In layer 3 head 1 looks for a noun: "it" finds the animal, "cross" the street, and a token that
 // has nothing to find rests on [CLS]. Say "wide" instead of "tired", and "it" is no longer sure.

@@ -169,10 +169,11 @@ void wordpiece::read(std::istream& vocabulary, const std::string& name) {
     lookup& known = continues ? continuations_ : beginnings_;
     const int id = static_cast<int>(tokens_.size());
     const auto [found, is_new] = known.emplace(continues ? line.substr(2) : line, id);
-    if (!is_new) fail("\"" + line + "\" stands in line " + to_string(found->second + 1) + " too");
+    if (!is_new) fail("the token of line " + to_string(found->second + 1) + " again");
     longest_ = std::max(longest_, line.size());
   }
-  if (vocabulary.bad() || tokens_.empty()) fail("the file holds no token");
+  if (vocabulary.bad()) fail("the file cannot be read");
+  if (tokens_.empty()) fail("the file holds no token");
   for (const char* special : special_tokens) {
     const auto found = beginnings_.find(special);
     if (found == beginnings_.end())

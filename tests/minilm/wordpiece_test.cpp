@@ -140,8 +140,8 @@ std::string message(const std::string& vocabulary) {
 TEST(WordPiece, SaysWhatIsWrongWithTheVocabulary) {
   EXPECT_EQ(message(""), "v:1: the file holds no token");
   EXPECT_EQ(message(specials + "a\n\nb\n"), "v:7: the line is empty");
-  EXPECT_EQ(message(specials + "a\nb\na\n"), "v:8: \"a\" stands in line 6 too");
-  EXPECT_EQ(message(specials + "##a\na\n##a\n"), "v:8: \"##a\" stands in line 6 too");
+  EXPECT_EQ(message(specials + "a\nb\na\n"), "v:8: the token of line 6 again");
+  EXPECT_EQ(message(specials + "##a\na\n##a\n"), "v:8: the token of line 6 again");
   EXPECT_EQ(message(specials + "caf\xC3\n"), "v:6: the line is not UTF-8");
   EXPECT_EQ(message("[PAD]\n[UNK]\n[SEP]\n[MASK]\n"), "v: the token [CLS] is missing");
   EXPECT_EQ(message("the\n"), "v: the token [PAD] is missing");
@@ -157,7 +157,7 @@ TEST(WordPiece, SaysWhichFileItCannotRead) {
     return "nothing was thrown";
   };
   EXPECT_EQ(text_of("/there/is/no/vocab.txt"), "/there/is/no/vocab.txt: the file cannot be opened");
-  EXPECT_EQ(text_of("/"), "/:1: the file holds no token");
+  EXPECT_EQ(text_of("/"), "/:1: the file cannot be read");
 }
 
 }  // namespace
