@@ -88,6 +88,21 @@ head_answer<T> attend_general(const mode& m, head_problem<T>& p, const matrix<T>
   return length ? attend(m, p, score, masks::padding{.length = *length}) : attend(m, p, score);
 }
 
+/// TensorFlow Addons' hardmax: one key for each query, by the same scores.
+template <class T>
+head_answer<T> choose_general(const mode& m, head_problem<T>& p, const matrix<T>& W,
+                              std::optional<index> length) {
+  const double norm = W.template cast<double>().norm();
+  p.size = {norm * dot_magnitude(p.Q, p.K), W.rows() + W.cols()};
+  const scores::general score(W);
+  const masks::padding mask{.length = length.value_or(p.K.rows())};
+  const softlook::options o = m.options(p.scale);
+  const auto S = softlook::attention_scores(p.Q, p.K, softlook::stage::masked, score, mask, o);
+  const auto chosen =
+      softlook::hard_attention(p.Q, p.K, p.V, softlook::selections::argmax{}, score, mask, o);
+  return {chosen.output, chosen.log_probability, {softlook::hardmax(S)}};
+}
+
 template <class T>
 head_answer<T> attend_dot(const mode& m, head_problem<T>& p, std::optional<index> length) {
   p.size = {dot_magnitude(p.Q, p.K), p.Q.cols()};
@@ -121,6 +136,9 @@ attention_answer tfa_answer(const case_file& c, const mode& m, const attention_c
                             const std::vector<std::optional<index>>& lengths) {
   const matrix<T> Wk = weight_matrix<T>(c, "memory_layer_kernel");
   const bool bahdanau = c.has_weight("attention_v");
+  const std::string choice = c.text("probability_fn", "softmax");
+  const bool hard = choice == "hardmax" && !bahdanau;
+  if (choice != "softmax" && !hard) throw unsupported("probability_fn " + choice);
   additive_parameters<T> w;
   const matrix<T> W = Wk.transpose();
   if (bahdanau) {
@@ -133,6 +151,7 @@ attention_answer tfa_answer(const case_file& c, const mode& m, const attention_c
   }
   return for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index) {
     const auto length = lengths[static_cast<std::size_t>(b)];
+    if (hard) return choose_general(m, p, W, length);
     return bahdanau ? attend_additive(m, p, w, length) : attend_general(m, p, W, length);
   });
 }
@@ -150,8 +169,6 @@ grid beside(const grid& left, const grid& right) {
 }
 
 outputs tfa(const case_file& c, const mode& m) {
-  if (c.text("probability_fn", "softmax") != "softmax")
-    throw unsupported("hard attention is not in the library yet");
   const bool step = c.has_input("cell_output");
   const grid queries = swapped(grid_of_batch(c, c.input(step ? "cell_output" : "queries", 3)));
   const grid memory = grid_of_batch(c, c.input(step ? "memory_masked" : "memory", 3));
