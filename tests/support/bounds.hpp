@@ -89,7 +89,7 @@ double gelu_tanh_bound(double x) {
 /// Activations of large negative numbers become 0 a little before the truth leaves the type.
 template <class Scalar>
 double activation_floor() {
-  constexpr double earlier = 1024;
+  constexpr double earlier = sizeof(Scalar) == sizeof(float) ? 0x1p10 : 0x1p26;
   return earlier * static_cast<double>(std::numeric_limits<Scalar>::min());
 }
 
