@@ -46,7 +46,7 @@ configure "$build" -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DN
 "$cmake" --build "$build" --parallel "$jobs" --target softlook_benchmarks ||
   die "FAILED: the benchmarks do not build"
 
-programs="forward_dot multi_head additive few_queries threads double score_functor"
+programs="forward_dot multi_head layers additive few_queries threads double score_functor"
 for source in "$root"/bench/*_bench.cpp; do
   name=$(basename "$source" _bench.cpp)
   case " $programs " in *" $name "*) ;; *) programs="$programs $name" ;; esac

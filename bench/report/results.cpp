@@ -44,7 +44,7 @@ std::vector<std::string> parts_of(const std::string& name) {
 }
 
 // forward/<path>/<score>/<mask>/n:<n>/m:<m>/d:<d>/heads:<h>/threads:<t>[/suffix], or
-// functor/<function>/<instruction set>/n:<n>/…
+// functor/<function>/<instruction set>/n:<n>/…, or layer/<path>/<layer>/…/n:<n>
 void take_name_apart(result& r) {
   std::vector<std::string> common;
   for (const std::string& part : parts_of(r.name)) {
@@ -61,7 +61,7 @@ void take_name_apart(result& r) {
     }
   }
   r.group = r.family;
-  if (r.size("n") != r.size("m")) r.group += ", few queries";
+  if (r.sizes.contains("m") && r.size("n") != r.size("m")) r.group += ", few queries";
   for (const std::string& part : common) r.group += ", " + part;
   for (const char* which : {"d", "heads", "threads"})
     if (r.sizes.contains(which))
@@ -74,6 +74,15 @@ void take_measurement(result& r, const nlohmann::json& entry) {
   r.core_share = entry.at("cpu_time").get<double>() / entry.at("real_time").get<double>();
   for (const auto& [key, value] : entry.items())
     if (!google_fields.contains(key) && value.is_number()) r.counters[key] = value.get<double>();
+}
+
+// Google Benchmark writes NaN, which JSON does not have, where it divides by a mean of 0: the
+// variation of a row that takes no scratch.
+std::string text_with_null(std::istream& stream) {
+  std::string text{std::istreambuf_iterator<char>(stream), {}};
+  for (std::size_t at = 0; (at = text.find(": NaN", at)) != std::string::npos;)
+    text.replace(at, 5, ": null");
+  return text;
 }
 
 }  // namespace
@@ -95,7 +104,7 @@ nlohmann::json read_all(const std::vector<std::string>& files) {
     if (!stream) throw std::runtime_error(file + ": cannot be read");
     nlohmann::json one;
     try {
-      one = nlohmann::json::parse(stream);
+      one = nlohmann::json::parse(text_with_null(stream));
     } catch (const nlohmann::json::exception& e) {
       throw std::runtime_error(file + ": " + e.what());
     }

@@ -74,6 +74,14 @@ void dot_into(matrix<const T> Q, matrix<const T> K, matrix<const T> V, matrix<T>
   weigh(S, as_map(V), as_map(O), causal);
 }
 
+template <class T>
+void linear_into(matrix<const T> X, matrix<const T> W, const T* b, matrix<T> Y, bool relu) {
+  auto out = as_map(Y);
+  out.noalias() = as_map(X) * as_map(W);
+  out.rowwise() += Eigen::Map<const Eigen::Matrix<T, 1, Eigen::Dynamic>>(b, Y.cols);
+  if (relu) out = out.cwiseMax(T(0));
+}
+
 }  // namespace
 
 void dot(matrix<const float> Q, matrix<const float> K, matrix<const float> V, matrix<float> O,
@@ -107,6 +115,16 @@ void additive(matrix<const float> Q, matrix<const float> K, matrix<const float> 
               .sum();
   softmax_rows(S, causal);
   weigh(S, as_map(V), as_map(O), causal);
+}
+
+void linear(matrix<const float> X, matrix<const float> W, const float* b, matrix<float> Y,
+            bool relu) {
+  linear_into(X, W, b, Y, relu);
+}
+
+void linear(matrix<const double> X, matrix<const double> W, const double* b, matrix<double> Y,
+            bool relu) {
+  linear_into(X, W, b, Y, relu);
 }
 
 const char* instruction_sets() { return Eigen::SimdInstructionSetsInUse(); }

@@ -42,6 +42,12 @@ FAIR_NAIVE_API void additive(matrix<const float> Q, matrix<const float> K, matri
                              matrix<float> O, const additive_parameters& parameters, bool causal,
                              buffers& kept);
 
+/// Y = X·W + b, then max(0, ·) where asked for.
+FAIR_NAIVE_API void linear(matrix<const float> X, matrix<const float> W, const float* b,
+                           matrix<float> Y, bool relu);
+FAIR_NAIVE_API void linear(matrix<const double> X, matrix<const double> W, const double* b,
+                           matrix<double> Y, bool relu);
+
 /// The instruction set that Eigen was compiled for here.
 FAIR_NAIVE_API const char* instruction_sets();
 
