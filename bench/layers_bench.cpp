@@ -147,8 +147,8 @@ softlook::transformer_encoder<T> encoder_of(const encoder_shape& s) {
 
 bench::row encoder_row(index n, int threads) {
   const encoder_shape s;
-  bench::row r{.name = "layer/auto/encoder/n:" + std::to_string(n) + "/layers:" +
-                       std::to_string(s.layers) + "/threads:" + std::to_string(threads),
+  bench::row r{.name = "layer/auto/encoder/6 layers/n:" + std::to_string(n) +
+                       "/threads:" + std::to_string(threads),
                .flops = s.flops(n),
                .threads = threads,
                .prepare = {}};

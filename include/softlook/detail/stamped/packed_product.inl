@@ -18,27 +18,28 @@ void pack_weights(const matrix_view<T>& W, T* panels) {
 /// `used` rows of X times a register tile of W; rows beyond the last repeat it.
 template <class T, int Rows, int Vectors>
 inline void product_rows(const linear_args<T>& a, index first, index used, const T* panel,
-                         T* tile) {
+                         const T* ahead, T* tile) {
   strided_operand<T, Rows> x;
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)
     x.row[r] = a.X.data + (first + (r < used ? r : used - 1)) * a.X.row_stride;
   x.step = a.X.col_stride;
   x.wide = panel_width<T>;
+  x.ahead = ahead;
   micro_kernel<T, Rows, Vectors, finish::store>(x, panel, tile, a.X.cols, nullptr);
 }
 
 template <class T, int Vectors>
 inline void product_tile(const linear_args<T>& a, index first, index used, const T* panel,
-                         T* tile) {
+                         const T* ahead, T* tile) {
   if (a.X.cols == 0)
     for (int x = 0; x < tile_rows * Vectors; ++x) store(tile + x * lanes<T>, vec<T>{});
   else if (used == 1)
-    product_rows<T, 1, Vectors>(a, first, used, panel, tile);
+    product_rows<T, 1, Vectors>(a, first, used, panel, ahead, tile);
   else if (used <= 4 || tile_rows == 4)
-    product_rows<T, 4, Vectors>(a, first, used, panel, tile);
+    product_rows<T, 4, Vectors>(a, first, used, panel, ahead, tile);
   else
-    product_rows<T, tile_rows, Vectors>(a, first, used, panel, tile);
+    product_rows<T, tile_rows, Vectors>(a, first, used, panel, ahead, tile);
 }
 
 template <class T>
@@ -73,28 +74,16 @@ inline void finish_tile(const linear_args<T>& a, index first, index used, index 
     unpack_panel(tile, index(width), out, columns, used, a.Y.col_stride, a.Y.row_stride);
 }
 
-/// Asks for a part of the panel that comes next, so that reading it from memory costs no time.
-template <class T>
-inline void expect_panel(const T* panel, index size, index part, index parts) {
-  constexpr index line = 64 / index(sizeof(T));
-  const index lines = ceil_div(size, line);
-  const index from = lines * part / parts, to = lines * (part + 1) / parts;
-  for (index k = from; k < to; ++k) __builtin_prefetch(panel + k * line, 0, 2);
-}
-
 template <class T, int Vectors>
 inline void product_column(const linear_args<T>& a, range rows, index column) {
   constexpr int width = Vectors * lanes<T>;
   alignas(64) T tile[tile_rows * width];
-  const index panel_size = panel_width<T> * a.X.cols, within = column % panel_width<T>;
-  const T* panel = a.panels + column / panel_width<T> * panel_size + within;
-  const bool last_tile = within + width >= panel_width<T>;
-  const T* next = last_tile && column + width < a.Y.cols ? panel - within + panel_size : nullptr;
-  const index tiles = ceil_div(rows.count(), tile_rows);
-  for (index i = rows.begin; i < rows.end; i += tile_rows) {
+  const index panel_size = panel_width<T> * a.X.cols;
+  const T* first = a.panels + column / panel_width<T> * panel_size;
+  const T* ahead = first + panel_size;
+  for (index i = rows.begin; i < rows.end; i += tile_rows, ahead += prefetch_step<T> * a.X.cols) {
     const index used = rows.end - i < tile_rows ? rows.end - i : tile_rows;
-    if (next) expect_panel(next, panel_size, (i - rows.begin) / tile_rows, tiles);
-    product_tile<T, Vectors>(a, i, used, panel, tile);
+    product_tile<T, Vectors>(a, i, used, first + column % panel_width<T>, ahead, tile);
     finish_tile<T, Vectors>(a, i, used, column, tile);
   }
 }
