@@ -146,7 +146,7 @@ multi_head_layer_result multi_head(const matrix& Q, const matrix& K, const matri
     extra_keys.push_back(matrix::Zero(1, p.Wk.cols()));
     extra_values.push_back(matrix::Zero(1, p.Wv.cols()));
   }
-  const auto extra = static_cast<std::int32_t>(extra_keys.size());
+  [[maybe_unused]] const auto extra = static_cast<std::int32_t>(extra_keys.size());
   const matrix q = linear(Q, widen(p.Wq), widen(p.bq));
   const matrix k = parts::with_rows(linear(K, widen(p.Wk), widen(p.bk)), extra_keys);
   const matrix v = parts::with_rows(linear(V, widen(p.Wv), widen(p.bv)), extra_values);

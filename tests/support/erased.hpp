@@ -8,6 +8,8 @@
 
 #include "softlook/core/concepts.hpp"
 #include "softlook/core/score_recipe.hpp"
+#include "softlook/mask/none.hpp"
+#include "softlook/score/transform.hpp"
 
 namespace softlook_test {
 
@@ -129,6 +131,22 @@ std::shared_ptr<const mask_interface> hold_mask(Mask mask) {
 template <class Chain>
 std::shared_ptr<const transform_interface> hold_transform(Chain chain) {
   return std::make_shared<const held_transform<Chain>>(std::move(chain));
+}
+
+/// At most one transform and one mask of any types as a pair of one type; f(transform, mask).
+template <class F, class... Policies>
+void with_erased(const F& f, const Policies&... policies) {
+  const auto identity = [](auto s, std::int32_t, std::int32_t) { return s; };
+  auto transform = hold_transform(softlook::transforms::map(identity));
+  auto mask = hold_mask(softlook::masks::none{});
+  const auto take = [&](const auto& policy) {
+    if constexpr (softlook::mask_policy<std::remove_cvref_t<decltype(policy)>>)
+      mask = hold_mask(policy);
+    else
+      transform = hold_transform(policy);
+  };
+  (take(policies), ...);
+  f(any_transform{transform.get()}, any_mask{mask.get()});
 }
 
 }  // namespace softlook_test

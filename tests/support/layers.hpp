@@ -39,11 +39,10 @@ void on_other_executors(const F& f) {
   f(thread_per_worker{}, "thread per worker");
 }
 
-/// layer.into(X, Y, policies…) for X and Y in every kind of storage gives the bits of `expected`,
-/// and writes nothing beside Y.
-template <class Matrix, class Layer, class... Policies>
-void expect_bits_in_any_storage(const Layer& layer, const Matrix& X, const Matrix& expected,
-                                const Policies&... policies) {
+/// into(x, y) for the numbers of X and an output in every kind of storage gives the bits of
+/// `expected`, and writes nothing beside them.
+template <class Matrix, class Into>
+void expect_bits_in_any_storage(const Matrix& X, const Matrix& expected, const Into& into) {
   using T = typename Matrix::Scalar;
   const row_major<T> by_rows = X;
   const col_major<T> by_columns = X;
@@ -54,17 +53,17 @@ void expect_bits_in_any_storage(const Layer& layer, const Matrix& X, const Matri
     SCOPED_TRACE(name);
     row_major<T> rows(expected.rows(), expected.cols());
     col_major<T> columns(expected.rows(), expected.cols());
-    layer.into(x, rows, policies...);
-    layer.into(x, columns, policies...);
+    into(x, rows);
+    into(x, columns);
     EXPECT_TRUE(bitwise_equal(rows, expected));
     EXPECT_TRUE(bitwise_equal(columns, expected)) << "column-major output";
     row_major<T> around = row_major<T>::Constant(expected.rows() + 3, expected.cols() + 2, T(7));
-    layer.into(x, around.block(1, 1, expected.rows(), expected.cols()), policies...);
+    into(x, around.block(1, 1, expected.rows(), expected.cols()));
     row_major<T> frame = row_major<T>::Constant(around.rows(), around.cols(), T(7));
     frame.block(1, 1, expected.rows(), expected.cols()) = expected;
     EXPECT_TRUE(bitwise_equal(around, frame)) << "block";
     strided_copy<T> spread(row_major<T>::Zero(expected.rows(), expected.cols()).eval());
-    layer.into(x, spread.map(), policies...);
+    into(x, spread.map());
     EXPECT_TRUE(bitwise_equal(spread.map(), expected)) << "strided output";
     EXPECT_TRUE(spread.gaps_are_nan()) << "strided output";
   };
