@@ -9,7 +9,8 @@
 //   --model FOLDER    where fetch.sh put the model (build/model)
 //   --layer L         0 to 5 (3)
 //   --head H          0 to 11 (1)
-//   --svg FILE        the picture (minilm.svg)
+//   --svg FILE        the picture of all heads (minilm.svg)
+//   --head-svg FILE   a picture of the chosen head alone
 //
 // In layer 3 head 1 looks for a noun: "it" finds the animal, "cross" the street, and a token that
 // has nothing to find rests on [CLS]. Say "wide" instead of "tired", and "it" is no longer sure.
@@ -40,12 +41,13 @@ using minilm::sentence_encoder;
 using threads = softlook::exec::thread_pool;
 
 constexpr const char* usage =
-    "usage: minilm [--model FOLDER] [--layer L] [--head H] [--svg FILE] SENTENCE...\n"
+    "usage: minilm [--model FOLDER] [--layer L] [--head H] [--svg FILE] [--head-svg FILE] "
+    "SENTENCE...\n"
     "       minilm [--model FOLDER] --file TEXT QUESTION\n";
 
 struct arguments {
   std::string model = "build/model";
-  std::string svg = "minilm.svg";
+  std::string svg = "minilm.svg", head_svg;
   std::string file;
   std::string layer = "3", head = "1";
   std::vector<std::string> sentences;
@@ -55,12 +57,13 @@ struct arguments {
 bool parse(int argc, char** argv, arguments& a) {
   for (int k = 1; k < argc; ++k) {
     const std::string word = argv[k];
-    std::string* value = word == "--model"   ? &a.model
-                         : word == "--svg"   ? &a.svg
-                         : word == "--file"  ? &a.file
-                         : word == "--layer" ? &a.layer
-                         : word == "--head"  ? &a.head
-                                             : nullptr;
+    std::string* value = word == "--model"      ? &a.model
+                         : word == "--svg"      ? &a.svg
+                         : word == "--head-svg" ? &a.head_svg
+                         : word == "--file"     ? &a.file
+                         : word == "--layer"    ? &a.layer
+                         : word == "--head"     ? &a.head
+                                                : nullptr;
     if (value && k + 1 < argc)
       *value = argv[++k];
     else if (value || word.starts_with("--"))
@@ -100,6 +103,7 @@ void show_attention(const sentence_encoder& model, const arguments& a, const thr
             << '\n'
             << softlook::inspect::strongest_keys_text(chosen, 2);
   softlook::inspect::write_svg(a.svg, maps, {.decimals = -1});
+  if (!a.head_svg.empty()) softlook::inspect::write_svg(a.head_svg, chosen, {.decimals = -1});
   std::cout << "\nwritten: " << a.svg << " (all heads of layer " << a.layer << ")\n";
 }
 
