@@ -2,15 +2,38 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cfenv>
+#include <thread>
 #include <vector>
 
 #include "softlook/exec/sequential.hpp"
 #include "softlook/exec/thread_pool.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/executors.hpp"
 
 namespace softlook::detail {
 namespace {
+
+/// Deals the tasks to its last workers, as a pool whose first threads are busy does.
+struct last_workers {
+  index workers;
+  index concurrency() const { return workers; }
+  template <class F>
+  void bulk(index count, const F& f) const {
+    for (index task = 0; task < count; ++task) f(task, workers - 1 - task % workers);
+  }
+};
+
+/// Says that it has three workers and gives every task to one it is told.
+struct wrong_worker {
+  index worker;
+  index concurrency() const { return 3; }
+  template <class F>
+  void bulk(index count, const F& f) const {
+    for (index task = 0; task < count; ++task) f(task, worker);
+  }
+};
 
 template <class Executor>
 index thrown_by(const Executor& executor, index count, const auto& throws) {
@@ -56,6 +79,45 @@ TEST(Tasks, RunUnderTheRoundingOfTheCaller) {
   run_tasks(ref_to(pool), 30,
             [&](index task, index) { modes[static_cast<std::size_t>(task)] = std::fegetround(); });
   for (const int mode : modes) EXPECT_EQ(mode, before);
+}
+
+/// Whether run_tasks() numbers workers below min(concurrency, tasks), and never gives two tasks at
+/// a time the same number.
+template <class Executor>
+void expect_workers_have_scratch(const Executor& executor, index count) {
+  const auto workers = static_cast<std::size_t>(std::min(executor.concurrency(), count));
+  std::vector<std::atomic<int>> busy(workers), runs(static_cast<std::size_t>(count));
+  run_tasks(ref_to(executor), count, [&](index task, index worker) {
+    ASSERT_GE(worker, 0);
+    ASSERT_LT(static_cast<std::size_t>(worker), workers);
+    EXPECT_EQ(busy[static_cast<std::size_t>(worker)].fetch_add(1), 0);
+    runs[static_cast<std::size_t>(task)].fetch_add(1);
+    std::this_thread::yield();
+    busy[static_cast<std::size_t>(worker)].fetch_sub(1);
+  });
+  for (const auto& ran : runs) EXPECT_EQ(ran.load(), 1);
+}
+
+TEST(Tasks, WorkersAreNumberedBelowTheScratchThatThereIs) {
+  // More than 64 workers do not fit the numbers kept on the stack.
+  for (const index concurrency : {1, 3, 64, 65, 100}) {
+    for (const index count : {index{1}, index{2}, index{63}, concurrency, concurrency + 1}) {
+      expect_workers_have_scratch(softlook_test::round_robin{concurrency}, count);
+      expect_workers_have_scratch(softlook_test::thread_per_worker{concurrency}, count);
+      expect_workers_have_scratch(last_workers{concurrency}, count);
+    }
+  }
+  const exec::thread_pool pool(70);
+  for (const index count : {1, 2, 69, 70, 300}) expect_workers_have_scratch(pool, count);
+}
+
+TEST(Tasks, AWorkerBeyondTheConcurrencyIsAnError) {
+  const auto run = [](index worker) {
+    run_tasks(ref_to(wrong_worker{worker}), 2, [](index, index) {});
+  };
+  EXPECT_NO_THROW(run(2));
+  softlook_test::expect_error<argument_error>([&] { run(3); }, {"executor", "worker is 3"});
+  softlook_test::expect_error<argument_error>([&] { run(-1); }, {"executor", "worker is -1"});
 }
 
 TEST(Tasks, NoTasksCallNothing) {

@@ -96,6 +96,64 @@ TEST(ThreadPool, MayBeCalledFromSeveralThreadsAtOnce) {
   for (std::thread& caller : callers) caller.join();
 }
 
+TEST(ThreadPool, FinishesCallsInAnyOrder) {
+  // Calls of other lengths leave the list of calls from its front, its middle and its end.
+  const exec::thread_pool pool(4);
+  std::atomic<int> runs{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 6; ++caller) {
+    callers.emplace_back([&, caller] {
+      for (int round = 0; round < 100; ++round) {
+        const index tasks = 2 + (7 * caller + round) % 23;
+        pool.bulk(tasks, [&](index task, index) {
+          if ((task + caller) % 5 == 0) std::this_thread::yield();
+          runs.fetch_add(1);
+        });
+        runs.fetch_sub(static_cast<int>(tasks));
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(runs.load(), 0);
+}
+
+TEST(ThreadPool, MayBeCalledFromInsideTasksOfSeveralThreads) {
+  const exec::thread_pool pool(3);
+  std::atomic<int> inner{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 4; ++caller) {
+    callers.emplace_back([&] {
+      for (int round = 0; round < 20; ++round)
+        pool.bulk(5, [&](index, index) {
+          pool.bulk(4,
+                    [&](index, index) { pool.bulk(3, [&](index, index) { inner.fetch_add(1); }); });
+        });
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(inner.load(), 4 * 20 * 5 * 4 * 3);
+}
+
+TEST(ThreadPool, RunsEveryTaskOnceWithMoreThreadsThanTasksAndFewer) {
+  const exec::thread_pool pool(70);
+  for (const index tasks : {2, 69, 70, 71, 500}) {
+    task_log log(tasks, pool.concurrency());
+    pool.bulk(tasks, [&](index task, index worker) { log(task, worker); });
+    log.expect_every_task_ran_once();
+  }
+}
+
+TEST(ThreadPool, LetsGoOfACallBeforeItReturns) {
+  // Each function lives on the stack of its call only; a helper that came late would use a dead
+  // one, which the sanitizers see.
+  const exec::thread_pool pool(4);
+  for (int round = 0; round < 2000; ++round) {
+    std::vector<int> runs(3);
+    pool.bulk(3, [&runs](index task, index) { ++runs[static_cast<std::size_t>(task)]; });
+    ASSERT_EQ(runs, (std::vector<int>{1, 1, 1}));
+  }
+}
+
 TEST(ThreadPool, EndsWithoutEverWorking) {
   for (int round = 0; round < 20; ++round) exec::thread_pool pool(4);
 }

@@ -4,6 +4,7 @@
 
 #include <type_traits>
 
+#include "tests/support/errors.hpp"
 #include "tests/support/mask_checks.hpp"
 #include "tests/support/random.hpp"
 
@@ -63,6 +64,60 @@ TEST(MaskDense, RepeatsOneRowOrOneColumn) {
       EXPECT_EQ(masks::dense{col}.allows(i, j, size), col(i, 0));
     }
   }
+}
+
+TEST(MaskDense, HasABlockOfRowsForEachHead) {
+  const auto each = random_bool<row_major<bool>>(3 * 4, 7, 0.5, 8);
+  for (std::int32_t head = 0; head < 3; ++head) {
+    const problem size{.queries = 4, .keys = 7, .head = head, .heads = 3};
+    const row_major<bool> own = each.middleRows(4 * head, 4);
+    EXPECT_NO_THROW(masks::dense{each}.check("here", size));
+    expect_allows(masks::dense{each}, own, size);
+    const row_major<bool> others = own.unaryExpr([](bool b) { return !b; });
+    expect_allows(masks::dense_ignoring(each), others, size);
+  }
+}
+
+TEST(MaskDense, IsSharedByTheHeadsOtherwise) {
+  const auto shared = random_bool<row_major<bool>>(4, 7, 0.5, 9);
+  const auto one_row = random_bool<row_major<bool>>(1, 7, 0.5, 10);
+  for (std::int32_t head = 0; head < 3; ++head) {
+    const problem size{.queries = 4, .keys = 7, .head = head, .heads = 3};
+    expect_allows(masks::dense{shared}, shared, size);
+    expect_allows(masks::dense{one_row}, one_row.replicate(4, 1).eval(), size);
+  }
+}
+
+TEST(MaskDense, OfHeadsWithOneQueryHasARowForEachHead) {
+  const auto each = random_bool<row_major<bool>>(5, 7, 0.5, 11);
+  for (std::int32_t head = 0; head < 5; ++head) {
+    const problem size{.queries = 1, .keys = 7, .head = head, .heads = 5};
+    EXPECT_NO_THROW(masks::dense{each}.check("here", size));
+    const row_major<bool> own = each.row(head);
+    expect_allows(masks::dense{each}, own, size);
+  }
+}
+
+TEST(MaskDense, OfHeadsMayHaveOneColumn) {
+  const auto each = random_bool<col_major<bool>>(3 * 4, 1, 0.5, 12);
+  for (std::int32_t head = 0; head < 3; ++head) {
+    const problem size{.queries = 4, .keys = 7, .head = head, .heads = 3};
+    const row_major<bool> own = each.middleRows(4 * head, 4).replicate(1, 7);
+    expect_allows(masks::dense{each}, own, size);
+  }
+}
+
+TEST(MaskDense, RejectsOtherSizes) {
+  const problem size{.queries = 4, .keys = 7, .head = 0, .heads = 3};
+  const auto rejects = [&](index rows, index cols, std::initializer_list<const char*> pieces) {
+    const auto M = random_bool<row_major<bool>>(rows, cols, 0.5, 13);
+    softlook_test::expect_error<shape_error>([&] { masks::dense{M}.check("here", size); }, pieces);
+  };
+  rejects(3, 7, {"here", "masks::dense rows() is 3", "Q.rows() is 4"});
+  rejects(8, 7, {"masks::dense rows() is 8", "Q.rows() is 4"});
+  rejects(13, 7, {"masks::dense rows() is 13", "each head"});
+  rejects(12, 6, {"masks::dense cols() is 6", "K.rows() is 7"});
+  rejects(0, 7, {"masks::dense rows() is 0"});
 }
 
 TEST(MaskDense, TilesAgreeWithPairs) {

@@ -87,6 +87,52 @@ TEST(Bias, RepeatsOneRowOrOneColumn) {
   }
 }
 
+TEST(Bias, HasABlockOfRowsForEachHead) {
+  auto random = softlook_test::seed(32);
+  const auto B = softlook_test::random_matrix<row_major<double>>(4 * 3, 5, random);
+  const row_major<double> one_column = B.leftCols(1);
+  for (std::int32_t head = 0; head < 4; ++head) {
+    const problem heads{.queries = 3, .keys = 5, .head = head, .heads = 4};
+    EXPECT_NO_THROW(transforms::bias{B}.check("here", heads));
+    EXPECT_NO_THROW(transforms::bias{one_column}.check("here", heads));
+    for (std::int32_t i = 0; i < 3; ++i)
+      for (std::int32_t j = 0; j < 5; ++j) {
+        EXPECT_EQ(transforms::bias{B}(2.0, i, j, heads), 2.0 + B(3 * head + i, j));
+        EXPECT_EQ(transforms::bias{one_column}(2.0, i, j, heads), 2.0 + B(3 * head + i, 0));
+      }
+  }
+}
+
+TEST(Bias, IsSharedByTheHeadsOtherwise) {
+  auto random = softlook_test::seed(33);
+  const auto B = softlook_test::random_matrix<row_major<double>>(3, 5, random);
+  const row_major<double> one_row = B.topRows(1);
+  const problem heads{.queries = 3, .keys = 5, .head = 2, .heads = 4};
+  EXPECT_EQ(transforms::bias{B}(2.0, 1, 4, heads), 2.0 + B(1, 4));
+  EXPECT_EQ(transforms::bias{one_row}(2.0, 1, 4, heads), 2.0 + B(0, 4));
+}
+
+TEST(Bias, OfHeadsWithOneQueryHasARowForEachHead) {
+  auto random = softlook_test::seed(34);
+  const auto B = softlook_test::random_matrix<row_major<double>>(4, 5, random);
+  for (std::int32_t head = 0; head < 4; ++head) {
+    const problem heads{.queries = 1, .keys = 5, .head = head, .heads = 4};
+    EXPECT_EQ(transforms::bias{B}(2.0, 0, 3, heads), 2.0 + B(head, 3));
+  }
+}
+
+TEST(Bias, RejectsOtherSizes) {
+  const problem heads{.queries = 3, .keys = 5, .head = 0, .heads = 4};
+  const auto rejects = [&](index rows, index cols, std::initializer_list<const char*> pieces) {
+    const row_major<float> B(rows, cols);
+    expect_error<shape_error>([&] { transforms::bias{B}.check("here", heads); }, pieces);
+  };
+  rejects(4, 5, {"here", "transforms::bias rows() is 4", "Q.rows() is 3"});
+  rejects(6, 5, {"transforms::bias rows() is 6", "each head"});
+  rejects(12, 4, {"transforms::bias cols() is 4", "K.rows() is 5"});
+  rejects(0, 5, {"transforms::bias rows() is 0"});
+}
+
 TEST(MappedScores, PassPositionsAndTheHead) {
   const transforms::map without_head([](auto s, std::int32_t i, std::int32_t j) {
     return s + static_cast<decltype(s)>(10 * i + j);
