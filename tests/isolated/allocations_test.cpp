@@ -8,7 +8,8 @@
 #include <new>
 
 #include "softlook/exec/thread_pool.hpp"
-#include "softlook/multi_head.hpp"
+#include "softlook/transformer.hpp"
+#include "tests/support/layers.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/ways.hpp"
 
@@ -140,6 +141,102 @@ TYPED_TEST(Allocations, AreNoneInSteadyStateOfManyHeads) {
   const heads h{.query = 8};
   multi_head_attention_into(X, X, X, O, h, opts);
   EXPECT_EQ(used_by([&] { multi_head_attention_into(X, X, X, O, h, opts); }).count, 0u);
+}
+
+/// call(executor, options) allocates nothing once it has run, on the calling thread and on a pool.
+template <class Call>
+void expect_no_allocations_when_warm(const Call& call, const char* name) {
+  const exec::thread_pool pool(3);
+  for (const auto isa : available_instruction_sets()) {
+    workspace space;
+    options opts;
+    opts.isa = isa;
+    opts.workspace = &space;
+    call(exec::sequential{}, opts);
+    EXPECT_EQ(used_by([&] { call(exec::sequential{}, opts); }).count, 0u) << name;
+    call(pool, opts);
+    const std::size_t grown = space.bytes();
+    EXPECT_EQ(used_by([&] { call(pool, opts); }).count, 0u) << name << " on a pool";
+    EXPECT_EQ(space.bytes(), grown) << name;
+  }
+}
+
+TYPED_TEST(Allocations, AreNoneInWarmLayers) {
+  using T = TypeParam;
+  auto random = seed(413);
+  const auto row = [&] { return random_matrix<row_vector<T>>(1, 48, random); };
+  const projection<T> linear(random_matrix<col_major<T>>(48, 48, random), row(), activation::gelu);
+  const layer_norm<T> norm(row(), row());
+  for (const index rows : {1, 5, 130}) {
+    const auto X = random_matrix<row_major<T>>(rows, 48, random);
+    row_major<T> Y(rows, 48);
+    col_major<T> columns(rows, 48);
+    expect_no_allocations_when_warm(
+        [&](const auto& executor, const options& opts) {
+          linear.into(X, Y, executor, opts);
+          linear.into(X, columns, executor, opts);
+        },
+        "projection");
+    expect_no_allocations_when_warm(
+        [&](const auto& executor, const options& opts) {
+          norm.into(X, Y, executor, opts);
+          norm.into(Y, Y, executor, opts);
+        },
+        "layer_norm");
+  }
+}
+
+TYPED_TEST(Allocations, AreNoneInAWarmMultiHeadLayer) {
+  using T = TypeParam;
+  auto random = seed(414);
+  const multi_head_shape shape{.query_heads = 4, .kv_heads = 2};
+  auto p = random_multi_head<T>(shape, random);
+  const multi_head<T> plain(p, shape.heads());
+  p.bias_k = random_matrix<row_vector<T>>(1, p.Wk.cols(), random);
+  p.bias_v = random_matrix<row_vector<T>>(1, p.Wv.cols(), random);
+  p.add_zero_attn = true;
+  const multi_head<T> extended(p, shape.heads());
+  const auto K = random_matrix<row_major<T>>(70, 12, random);
+  const row_major<bool> ignored = row_major<bool>::Constant(1, 70, false);
+  for (const index rows : {1, 3, 130}) {
+    const auto Q = random_matrix<row_major<T>>(rows, 12, random);
+    row_major<T> O(rows, 12);
+    expect_no_allocations_when_warm(
+        [&](const auto& executor, const options& opts) {
+          plain.into(Q, K, K, O, executor, opts, masks::dense_ignoring(ignored));
+          extended.into(Q, K, K, O, executor, opts, masks::dense_ignoring(ignored));
+        },
+        "multi_head");
+  }
+}
+
+TYPED_TEST(Allocations, AreNoneInAWarmTransformer) {
+  using T = TypeParam;
+  auto random = seed(415);
+  for (const bool norm_first : {false, true}) {
+    std::vector<transformer_encoder_layer<T>> layers;
+    for (int l = 0; l < 2; ++l)
+      layers.emplace_back(
+          random_encoder_layer<T>(4, 6, 50, random),
+          transformer_encoder_layer_options{.heads = {.query = 4}, .norm_first = norm_first});
+    const transformer_encoder<T> stack(
+        layers, layer_norm<T>(row_vector<T>::Ones(24), row_vector<T>::Zero(24)));
+    for (const index rows : {1, 3, 130}) {
+      const auto X = random_matrix<row_major<T>>(rows, 24, random);
+      row_major<T> Y(rows, 24);
+      expect_no_allocations_when_warm(
+          [&](const auto& executor, const options& opts) {
+            layers.front().into(X, Y, executor, opts);
+          },
+          "transformer_encoder_layer");
+      expect_no_allocations_when_warm(
+          [&](const auto& executor, const options& opts) {
+            stack.into(X, Y, executor, opts, masks::causal_top_left{});
+            stack.into(Y, Y, executor, opts, masks::causal_top_left{});
+          },
+          "transformer_encoder");
+    }
+  }
 }
 
 TYPED_TEST(Allocations, DoNotGrowWithTheNumberOfQueriesOrKeys) {

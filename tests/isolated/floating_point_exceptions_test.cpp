@@ -6,8 +6,9 @@
 
 #include "softlook/additive.hpp"
 #include "softlook/exec/thread_pool.hpp"
-#include "softlook/multi_head.hpp"
 #include "softlook/multiplicative.hpp"
+#include "softlook/transformer.hpp"
+#include "tests/support/layers.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/ways.hpp"
 
@@ -173,6 +174,111 @@ TYPED_TEST(FloatingPointExceptions, NoneInDecoderSteps) {
     (void)bahdanau.step(this->p.Q.row(2));
     (void)luong.step(this->p.Q.row(2));
   }
+}
+
+template <class T, class Layer, class... Policies>
+void expect_none_of(const Layer& layer, const row_major<T>& X, const Policies&... policies) {
+  on_every_set([&](const options& opts) {
+    const no_exceptions trapped;
+    (void)layer(X, policies..., opts);
+  });
+}
+
+TYPED_TEST(FloatingPointExceptions, NoneInProjectionsOfAnyShapeAndSize) {
+  using T = TypeParam;
+  auto random = seed(406);
+  const exec::thread_pool pool(3);
+  for (const auto f : {activation::none, activation::relu, activation::gelu, activation::gelu_tanh})
+    for (const index inputs : {0, 1, 7, 65})
+      for (const index outputs : {1, 17, 49, 100}) {
+        const projection<T> layer(random_matrix<row_major<T>>(inputs, outputs, random),
+                                  random_matrix<row_vector<T>>(1, outputs, random), f);
+        for (const index rows : {0, 1, 5, 17})
+          for (const double size : {0.0, 1e-30, 1.0, 30.0, 1e15}) {
+            const auto X = random_matrix<row_major<T>>(rows, inputs, random, size);
+            expect_none_of<T>(layer, X);
+            expect_none_of<T>(layer, X, pool);
+          }
+      }
+}
+
+TYPED_TEST(FloatingPointExceptions, NoneInActivationsOfAnyFiniteNumber) {
+  using T = TypeParam;
+  column<T> x(4001 + 10);
+  x.head(4001) = column<T>::LinSpaced(4001, T(-50), T(50));
+  const T tiny = std::numeric_limits<T>::denorm_min(), small = std::numeric_limits<T>::min(),
+          large = std::numeric_limits<T>::max();
+  x.tail(10) << T(0), -T(0), tiny, -tiny, small, -small, T(1e30), T(-1e30), large, -large;
+  for (const auto f : {activation::relu, activation::gelu, activation::gelu_tanh})
+    expect_none_of<T>(projection<T>(row_major<T>::Ones(1, 1), f), x);
+}
+
+TYPED_TEST(FloatingPointExceptions, NoneInLayerNormsOfAnyShapeAndConstantRows) {
+  using T = TypeParam;
+  auto random = seed(407);
+  for (const index features : {1, 2, 3, 15, 17, 33, 385}) {
+    const layer_norm<T> layer(random_matrix<row_vector<T>>(1, features, random),
+                              random_matrix<row_vector<T>>(1, features, random));
+    for (const index rows : {0, 1, 5, 33})
+      for (const double size : {0.0, 1e-30, 1.0, 1e12}) {
+        expect_none_of<T>(layer, random_matrix<row_major<T>>(rows, features, random, size));
+        expect_none_of<T>(layer, row_major<T>::Constant(rows, features, T(size)));
+      }
+  }
+  const layer_norm<T> without_epsilon(row_vector<T>::Ones(17), row_vector<T>(), 0);
+  expect_none_of<T>(without_epsilon, random_matrix<row_major<T>>(5, 17, random));
+}
+
+TYPED_TEST(FloatingPointExceptions, NoneInMultiHeadLayers) {
+  using T = TypeParam;
+  auto random = seed(408);
+  const multi_head_shape shape{.features = 7,
+                               .key_features = 7,
+                               .value_features = 7,
+                               .query_heads = 6,
+                               .kv_heads = 3,
+                               .head_features = 3,
+                               .head_values = 5,
+                               .outputs = 9};
+  for (const bool extra : {false, true}) {
+    auto weights = random_multi_head<T>(shape, random);
+    weights.add_zero_attn = extra;
+    if (extra) {
+      weights.bias_k = random_matrix<row_vector<T>>(1, weights.Wk.cols(), random);
+      weights.bias_v = random_matrix<row_vector<T>>(1, weights.Wv.cols(), random);
+    }
+    const multi_head<T> layer(weights, shape.heads());
+    for (const index rows : {0, 1, 3, 40}) {
+      const auto X = random_matrix<row_major<T>>(rows, 7, random);
+      expect_none_of<T>(layer, X);
+      expect_none_of<T>(layer, X, masks::causal{.offset = -2});
+      expect_none_of<T>(layer, X, masks::padding{.length = 0});
+      const no_exceptions trapped;
+      (void)layer.with_weights(X, masks::causal_top_left{});
+    }
+  }
+}
+
+TYPED_TEST(FloatingPointExceptions, NoneInEncoders) {
+  using T = TypeParam;
+  auto random = seed(409);
+  const exec::thread_pool pool(3);
+  for (const bool norm_first : {false, true})
+    for (const auto f : {activation::relu, activation::gelu, activation::gelu_tanh}) {
+      std::vector<transformer_encoder_layer<T>> layers;
+      for (int l = 0; l < 2; ++l)
+        layers.emplace_back(random_encoder_layer<T>(3, 5, 31, random),
+                            transformer_encoder_layer_options{
+                                .heads = {.query = 3}, .activation = f, .norm_first = norm_first});
+      const transformer_encoder<T> stack(layers,
+                                         layer_norm<T>(row_vector<T>::Ones(15), row_vector<T>()));
+      for (const index rows : {0, 1, 3, 40}) {
+        expect_none_of<T>(stack, random_matrix<row_major<T>>(rows, 15, random));
+        expect_none_of<T>(stack, row_major<T>::Zero(rows, 15), pool);
+        expect_none_of<T>(stack, random_matrix<row_major<T>>(rows, 15, random, 1e6),
+                          masks::padding{.length = rows / 2});
+      }
+    }
 }
 
 }  // namespace
