@@ -19,14 +19,18 @@ class layer_norm {
   ///         argument_error  unless ε is finite and not negative.
   template <dense_expression G, dense_expression B>
   layer_norm(const G& gain, const B& bias, double epsilon = 1e-5) {
-    static_assert(detail::check_scalars<G, B>() && std::is_same_v<detail::scalar_of<G>, T>,
-                  "softlook: a layer_norm<T> is made of vectors of T");
-    const detail::readable<G> g(gain);
-    const detail::readable<B> b(bias);
-    detail::check_epsilon("layer_norm", epsilon);
-    norm_ = {detail::checked_row("layer_norm", "gain.size()", g.view(), "gain.size()", gain.size()),
-             detail::checked_row("layer_norm", "bias.size()", b.view(), "gain.size()", gain.size()),
-             epsilon};
+    constexpr bool same =
+        std::is_same_v<detail::scalar_of<G>, T> && std::is_same_v<detail::scalar_of<B>, T>;
+    static_assert(same, "softlook: a layer_norm<T> is made of vectors of T");
+    if constexpr (same && detail::check_scalars<G, B>()) {
+      const detail::readable<G> g(gain);
+      const detail::readable<B> b(bias);
+      detail::check_epsilon("layer_norm", epsilon);
+      norm_ = {
+          detail::checked_row("layer_norm", "gain.size()", g.view(), "gain.size()", gain.size()),
+          detail::checked_row("layer_norm", "bias.size()", b.view(), "gain.size()", gain.size()),
+          epsilon};
+    }
   }
 
   [[nodiscard]] index features() const { return norm_.features(); }

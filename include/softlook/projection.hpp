@@ -22,13 +22,16 @@ class projection {
   /// \throws shape_error  unless b has an entry for each column of W, or none at all.
   template <dense_expression W, dense_expression B>
   projection(const W& weights, const B& bias, activation f = activation::none) {
-    static_assert(detail::check_scalars<W, B>() && std::is_same_v<detail::scalar_of<W>, T>,
-                  "softlook: a projection<T> is made of matrices of T");
-    const detail::readable<W> w(weights);
-    const detail::readable<B> b(bias);
-    packed_ = {w.view(),
-               detail::checked_row("projection", "b.size()", b.view(), "W.cols()", weights.cols()),
-               f};
+    constexpr bool same =
+        std::is_same_v<detail::scalar_of<W>, T> && std::is_same_v<detail::scalar_of<B>, T>;
+    static_assert(same, "softlook: a projection<T> is made of matrices of T");
+    if constexpr (same && detail::check_scalars<W, B>()) {
+      const detail::readable<W> w(weights);
+      const detail::readable<B> b(bias);
+      packed_ = {
+          w.view(),
+          detail::checked_row("projection", "b.size()", b.view(), "W.cols()", weights.cols()), f};
+    }
   }
 
   [[nodiscard]] index inputs() const { return packed_.inputs(); }
