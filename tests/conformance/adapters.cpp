@@ -27,8 +27,7 @@ constexpr text_pair reasons[] = {
     {"onnx.TensorScatter", "the key-value cache is not in the library yet"},
     {"timm.", "channel and spatial attention is not in the library yet"},
     {"luong.", "local attention is not in the library yet"},
-    {"minilm.", "the sentence encoder is not in the library yet"},
-    {"torch.Transformer", "transformer layers are not in the library yet"},
+    {"torch.TransformerDecoder", "transformer decoders are not in the library yet"},
 };
 
 constexpr text_pair conventions[] = {
@@ -48,7 +47,7 @@ bool starts_with(const std::string& text, const char* prefix) { return text.rfin
 
 }  // namespace
 
-adapter_table all_adapters() {
+adapter_table all_adapters(const std::filesystem::path& model) {
   adapter_table table;
   add_torch_adapters(table);
   add_flex_adapters(table);
@@ -57,6 +56,8 @@ adapter_table all_adapters() {
   add_seq2seq_adapters(table);
   add_other_adapters(table);
   add_positional_adapters(table);
+  add_layer_adapters(table);
+  add_minilm_adapter(table, model);
   add_decomposable_adapters(table);
   return table;
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <filesystem>
+#include <functional>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -22,9 +24,14 @@ struct unsupported : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// A mode that says nothing about an operation: a model of float weights has no double run.
+struct not_in_this_mode : std::runtime_error {
+  not_in_this_mode() : std::runtime_error("the operation has no such mode") {}
+};
+
 /// Computes a case in one mode through public functions of the library. An adapter reshapes,
 /// translates conventions into policies and composes; attention itself is never computed in it.
-using adapter = outputs (*)(const case_file&, const mode&);
+using adapter = std::function<outputs(const case_file&, const mode&)>;
 using adapter_table = std::map<std::string, adapter>;
 
 void add_torch_adapters(adapter_table& table);
@@ -34,9 +41,12 @@ void add_keras_adapters(adapter_table& table);
 void add_seq2seq_adapters(adapter_table& table);
 void add_other_adapters(adapter_table& table);
 void add_positional_adapters(adapter_table& table);
+void add_layer_adapters(adapter_table& table);
+/// `model` is the folder of the sentence encoder's weights; empty: its cases are skipped.
+void add_minilm_adapter(adapter_table& table, const std::filesystem::path& model);
 void add_decomposable_adapters(adapter_table& table);
 
-adapter_table all_adapters();
+adapter_table all_adapters(const std::filesystem::path& model = {});
 
 /// Why there is no adapter for an operation.
 std::string missing_reason(const std::string& op);

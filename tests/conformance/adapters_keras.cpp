@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "adapters.hpp"
-#include "projection.hpp"
+#include "layers.hpp"
 
 /// Keras writes masks as 1 = attend and subtracts 1e9 from masked scores. Where a query has a key
 /// left that equals our masks; where it has none Keras gives the softmax of the unmasked scores,
@@ -138,66 +138,71 @@ outputs attention(const case_file& c, const mode& m) {
   return results(c, keras_concat<double>(c, m, in));
 }
 
-/// Kernels are (in, heads, features): a projection to heads·features.
-projection head_projection(const case_file& c, const std::string& name) {
-  const tensor& W = c.weight(name + "_kernel", 3);
-  const index width = W.shape[1] * W.shape[2];
-  projection p;
-  p.W = Eigen::Map<const matrix<double>>(W.values.data(), W.shape[0], width);
-  p.b = Eigen::RowVectorXd::Zero(width);
-  if (c.has_weight(name + "_bias")) {
-    const tensor& b = c.weight(name + "_bias", 2);
-    require(c, b.shape[0] == W.shape[1] && b.shape[1] == W.shape[2], name + "_bias does not fit");
-    p.b = Eigen::Map<const Eigen::RowVectorXd>(b.values.data(), width);
-  }
-  return p;
+/// Kernels are (in, heads, features): a matrix in × heads·features.
+Eigen::MatrixXd head_kernel(const case_file& c, const char* name, index heads) {
+  const tensor& W = c.weight(std::string(name) + "_kernel", 3);
+  require(c, heads > 0 && W.shape[1] == heads, "a kernel does not fit its number of heads");
+  return Eigen::Map<const matrix<double>>(W.values.data(), W.shape[0], heads * W.shape[2]);
 }
 
-/// The output kernel is (heads, features, out): a projection from heads·features.
-projection output_projection(const case_file& c) {
-  const tensor& W = c.weight("output_kernel", 3);
-  projection p;
-  p.W = Eigen::Map<const matrix<double>>(W.values.data(), W.shape[0] * W.shape[1], W.shape[2]);
-  p.b = Eigen::RowVectorXd::Zero(W.shape[2]);
-  if (c.has_weight("output_bias")) {
-    const tensor& b = c.weight("output_bias", 1);
-    require(c, b.shape[0] == W.shape[2], "output_bias does not fit");
-    p.b = Eigen::Map<const Eigen::RowVectorXd>(b.values.data(), b.shape[0]);
-  }
-  return p;
+/// Biases have one dimension less than kernels; their values already lie side by side.
+Eigen::RowVectorXd bias_row(const case_file& c, const std::string& name) {
+  if (!c.has_weight(name)) return {};
+  const std::vector<double>& values = c.weight(name).values;
+  return Eigen::Map<const Eigen::RowVectorXd>(values.data(), static_cast<index>(values.size()));
 }
 
-outputs multi_head_attention(const case_file& c, const mode& m) {
-  keras_inputs in = read_inputs(c);
-  attention_call& call = in.call;
-  const index heads = c.integer("num_heads", 0), kv_heads = c.integer("num_kv_heads", heads);
-  const auto to_heads = [&](const grid& x, const char* name, index count) {
-    require(c, count > 0 && c.weight(std::string(name) + "_kernel", 3).shape[1] == count,
-            "a kernel does not fit its number of heads");
-    return split_heads(project(c, x, head_projection(c, name)), count);
-  };
-  call.Q = to_heads(call.Q, "query", heads);
-  call.K = to_heads(call.K, "key", kv_heads);
-  call.V = to_heads(call.V, "value", kv_heads);
+multi_head_call read_multi_head(const case_file& c) {
+  multi_head_call call;
+  call.heads.query = c.integer("num_heads", 0);
+  call.heads.kv = c.integer("num_kv_heads", call.heads.query);
+  auto& p = call.parameters;
+  p.Wq = head_kernel(c, "query", call.heads.query);
+  p.Wk = head_kernel(c, "key", *call.heads.kv);
+  p.Wv = head_kernel(c, "value", *call.heads.kv);
+  const tensor& Wo = c.weight("output_kernel", 3);  // (heads, features, out)
+  p.Wo = Eigen::Map<const matrix<double>>(Wo.values.data(), Wo.shape[0] * Wo.shape[1], Wo.shape[2]);
+  p.bq = bias_row(c, "query_bias");
+  p.bk = bias_row(c, "key_bias");
+  p.bv = bias_row(c, "value_bias");
+  p.bo = bias_row(c, "output_bias");
+  call.Q = grid_of_batch(c, c.input("query", 3));
+  call.V = grid_of_batch(c, c.input("value", 3));
+  call.K = c.has_input("key") ? grid_of_batch(c, c.input("key", 3)) : call.V;
+  call.wants_weights = c.expects("attention_scores");
+  return call;
+}
+
+/// 1 = attend. The call's query_mask is not used: this version of Keras ignores it.
+layer_masks read_masks(const case_file& c, const multi_head_call& call) {
+  const index batches = call.Q.batches, queries = call.Q.rows, keys = call.K.rows;
+  layer_masks masks;
+  masks.ones_attend = true;
+  if (c.has_input("value_mask")) masks.mask = key_mask(c, c.input("value_mask"), batches, keys);
   if (c.has_input("attention_mask")) {
     tensor t = c.input("attention_mask", 3);
     t.shape = {t.shape[0], 1, t.shape[1], t.shape[2]};
-    add_mask(call, aligned(c, t, call.Q.batches, 1, call.Q.rows, call.K.rows));
+    const grid g = aligned(c, t, batches, 1, queries, keys);
+    masks.mask = masks.mask ? intersection(*masks.mask, g) : g;
   }
-  mask_parts parts;
-  if (in.causal) parts.causal = mask_parts::diagonal::top_left;
   if (c.has("sliding_window")) {  // w means |i − j| < w
     const index reach = c.integer("sliding_window", 1) - 1;
-    parts.window = masks::window{.left = reach, .right = reach};
+    masks.window = softlook::masks::window{.left = reach, .right = reach};
   }
-  call.masks = {parts};
-  const attention_answer a = run(m, call);
-  const projection W = output_projection(c);
-  const grid output = project(c, join_heads(a.output), W);
-  const double bound = projected_error(a.bounds.output, W.W);
+  if (c.flag("use_causal_mask")) {  // top-left
+    if (!masks.window) masks.window = softlook::masks::window{};
+    masks.window->right = 0;
+  }
+  return masks;
+}
+
+outputs multi_head_attention(const case_file& c, const mode& m) {
+  multi_head_call call = read_multi_head(c);
+  call.masks = read_masks(c, call);
+  const layer_answer a = run(m, call);
   outputs out;
-  out["output"] = packed(output, bound);
-  out["attention_scores"] = heads_first(a.weights, a.bounds.weights);
+  out["output"] = packed(a.output, a.output_bound);
+  if (call.wants_weights) out["attention_scores"] = heads_first(a.weights, a.weight_bound);
   if (c.expects("output_noscores_path")) out["output_noscores_path"] = out["output"];
   return out;
 }

@@ -70,6 +70,7 @@ double live_bias_magnitude(const Matrix& B, double score_magnitude) {
   return largest;
 }
 
+/// The largest magnitude of a finite entry.
 template <class Matrix>
 double finite_magnitude(const Matrix& X) {
   double largest = 0;
@@ -90,6 +91,67 @@ double dot_magnitude(const A& Q, const B& K) {
     return norm;
   };
   return longest(Q) * longest(K);
+}
+
+// The errors of layers, from row to row: `error` and the results are bounds on the Euclidean norm
+// of what a row is off by, which orthogonal maps keep and which no entry exceeds.
+
+/// The error of a score q·k that changes the softmax over all k, where q and k are off by as much
+/// as is given: what all scores of a query are off by alike does not, so q's error meets k as seen
+/// from any point that is common to the keys, at a distance `from_centre`. Products and sums round,
+/// terms of magnitude |q|·|k|.
+inline double pair_error(double epsilon, double error_of_q, double from_centre, double length_of_q,
+                         double error_of_k, Eigen::Index features, double magnitude) {
+  return error_of_q * from_centre + (length_of_q + error_of_q) * error_of_k +
+         (static_cast<double>(features) + 4) * epsilon / 2 * magnitude;
+}
+
+/// The error of o = Σ p_j v_j, p = softmax(s), where each s_j is off by δ_j, δ at most. The
+/// derivative is Σ_j p_j ds_j (v_j − o), and on the way weights stay within a factor e^{2δ}, so o
+/// moves by D at most with D ≤ e^{2δ}·Σ p_j δ_j |v_j − o| + δ·D; and values that are off by e_j add
+/// e^{2δ}·Σ p_j e_j.
+/// \param moved  Σ p_j (δ_j |v_j − o| + e_j), together with the rounding of exponentials and sums.
+inline double mixture_error(double largest_score_error, double moved) {
+  if (!(largest_score_error < 1)) return std::numeric_limits<double>::infinity();
+  return std::exp(2 * largest_score_error) * moved / (1 - largest_score_error);
+}
+
+/// The error of a row x·W + b: W amplifies what x is off by, up to its largest singular value; the
+/// weights, the products and the steps of the sum are rounded, each by half an ε of its terms,
+/// whose magnitudes |x|·|W| + |b| form a row of length `magnitude`.
+inline double product_error(double epsilon, double error, double largest_singular_value,
+                            Eigen::Index steps, double magnitude) {
+  return largest_singular_value * error +
+         (static_cast<double>(steps) + 3) * epsilon / 2 * magnitude;
+}
+
+/// The error of gelu on a row of the given length: its slope is at most Φ(√2) + √2·φ(√2) < 1.13, at
+/// x = √2; x·Φ(x) is a product of x with a factor in [0, 1] that is off by a few ε.
+inline double gelu_error(double epsilon, double error, double length) {
+  constexpr double steepest = 1.13;
+  return steepest * error + 8 * epsilon * length;
+}
+
+/// A row x before its layer norm g·(x − mean)/σ + b.
+struct norm_row {
+  Eigen::Index features = 0;
+  double magnitude = 0;  // the largest |x|
+  double deviation = 0;  // σ = √(var + ε), ε that of the layer
+  double gain = 0;       // the largest |g|
+  double bias = 0;       // |b|
+};
+
+/// The error of a layer norm. x − mean is a projection, of norm 1, and c/√(|c|²/d + ε) has a
+/// derivative of norm 1/σ at most, taken where σ is smallest between the two rows: small deviations
+/// amplify. The mean rounds by d·ε/2·|x|, which moves all entries; the variance, a sum of d terms,
+/// by about d·ε/2 of itself, and a handful of operations follow on (x − mean)/σ, whose length is at
+/// most √d.
+inline double norm_error(double epsilon, double error, const norm_row& x) {
+  const auto d = static_cast<double>(x.features);
+  const double before = error + std::sqrt(d) * d * epsilon / 2 * x.magnitude;
+  const double smallest = x.deviation - before / std::sqrt(d);
+  if (!(smallest > 0)) return std::numeric_limits<double>::infinity();
+  return x.gain * (before / smallest + (d / 4 + 6) * epsilon * std::sqrt(d)) + epsilon * x.bias;
 }
 
 }  // namespace conformance

@@ -12,22 +12,29 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* usage =
-    "usage: softlook_conformance DIR [--expected FILE] [--record FILE]\n"
+    "usage: softlook_conformance DIR [--expected FILE] [--record FILE] [--model FOLDER]\n"
     "  runs every .case file below DIR on every path and instruction set\n"
     "  --expected FILE  fails unless every file has the status that FILE lists\n"
-    "  --record FILE    writes such a list\n";
+    "  --record FILE    writes such a list\n"
+    "  --model FOLDER   where the weights of the sentence encoder are; without it its cases are\n"
+    "                   skipped, and if they are not there the exit status is 3\n";
+
+constexpr int no_model = 3;
 
 struct arguments {
-  fs::path folder, expected, record;
+  fs::path folder, expected, record, model;
 };
 
 bool parse(int argc, char** argv, arguments& a) {
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
-    const bool option = word == "--expected" || word == "--record";
-    if (option && i + 1 < argc)
-      (word == "--expected" ? a.expected : a.record) = argv[++i];
-    else if (option || word.rfind("-", 0) == 0 || !a.folder.empty())
+    fs::path* const option = word == "--expected" ? &a.expected
+                             : word == "--record" ? &a.record
+                             : word == "--model"  ? &a.model
+                                                  : nullptr;
+    if (option != nullptr && i + 1 < argc)
+      *option = argv[++i];
+    else if (option != nullptr || word.rfind("-", 0) == 0 || !a.folder.empty())
       return false;
     else
       a.folder = word;
@@ -50,7 +57,7 @@ std::map<std::string, std::vector<fs::path>> case_files(const fs::path& root) {
 
 int run(const arguments& a) {
   using namespace conformance;
-  const adapter_table table = all_adapters();
+  const adapter_table table = all_adapters(a.model);
   const std::vector<mode> modes = all_modes();
   std::vector<verdict> all;
   for (const auto& [family, files] : case_files(a.folder)) {
@@ -79,6 +86,13 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
+    if (!a.model.empty() && !fs::exists(a.model / "model.safetensors")) {
+      std::fprintf(stderr,
+                   "softlook_conformance: %s: the model's weights are not here: "
+                   "sh examples/run.sh fetches them\n",
+                   a.model.string().c_str());
+      return no_model;
+    }
     return run(a);
   } catch (const fs::filesystem_error& e) {
     std::fprintf(stderr, "softlook_conformance: %s\n", e.what());

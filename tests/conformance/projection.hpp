@@ -35,14 +35,4 @@ inline grid project(const case_file& c, const grid& g, const projection& p) {
   return out;
 }
 
-/// (B, 1, L, heads·D) -> (B, heads, L, D)
-inline grid split_heads(const grid& g, index heads) {
-  return reordered({g.batches, g.rows, heads, g.cols / heads, g.values});
-}
-
-/// (B, heads, L, D) -> (B, 1, L, heads·D)
-inline grid join_heads(const grid& g) {
-  return {g.batches, 1, g.rows, g.heads * g.cols, reordered(g).values};
-}
-
 }  // namespace conformance

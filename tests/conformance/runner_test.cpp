@@ -1,0 +1,65 @@
+#include "runner.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+namespace {
+
+using conformance::case_file;
+using conformance::mode;
+using conformance::outputs;
+using conformance::status;
+using conformance::verdict;
+
+class Runner : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+    path_ = std::filesystem::temp_directory_path() /
+            (std::string("softlook_runner_") + info->name() + ".case");
+    std::ofstream(path_) << "# origin: none | LITERAL | licence none\ncase "
+                         << path_.stem().string()
+                         << "\nop test.op\ntol 0 0\noutput y float64 1\n2\nend\n";
+  }
+  void TearDown() override { std::filesystem::remove(path_); }
+
+  /// An operation that gives f(mode).
+  template <class F>
+  verdict run(const F& f) {
+    const conformance::adapter_table table = {{"test.op", [&](const case_file&, const mode& m) {
+                                                 return outputs{{"y", {{1}, {f(m)}, 0}}};
+                                               }}};
+    return conformance::run_file(path_, "x.case", table, conformance::all_modes());
+  }
+
+  std::filesystem::path path_;
+};
+
+TEST_F(Runner, PassesACaseOnlyIfEveryModeAgrees) {
+  EXPECT_EQ(run([](const mode&) { return 2.0; }).outcome, status::passed);
+  const verdict v = run([](const mode& m) { return m.single_precision ? 3.0 : 2.0; });
+  EXPECT_EQ(v.outcome, status::failed);
+  EXPECT_EQ(v.reason.rfind("float naive ", 0), 0u) << v.reason;
+}
+
+TEST_F(Runner, LeavesOutModesThatAnOperationDoesNotHave) {
+  const verdict v = run([](const mode& m) -> double {
+    if (!m.single_precision) throw conformance::not_in_this_mode();
+    return 2;
+  });
+  EXPECT_EQ(v.outcome, status::passed) << v.reason;
+}
+
+TEST_F(Runner, FailsACaseThatNoModeComputed) {
+  const verdict v = run([](const mode&) -> double { throw conformance::not_in_this_mode(); });
+  EXPECT_EQ(v.outcome, status::failed);
+  EXPECT_EQ(v.reason, "it was computed in no mode");
+}
+
+TEST_F(Runner, SkipsTheSentenceEncoderWithoutItsModel) {
+  const auto table = conformance::all_adapters();
+  EXPECT_THROW(table.at("minilm.encode")(case_file(), mode()), conformance::unsupported);
+}
+
+}  // namespace
