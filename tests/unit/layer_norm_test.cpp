@@ -166,6 +166,16 @@ TYPED_TEST(LayerNorm, HasTheSameBitsOnAnyExecutorAndForRowsInSeveralCalls) {
   });
 }
 
+TYPED_TEST(LayerNorm, GivesEveryWorkerARowOfItsOwn) {
+  using T = TypeParam;
+  // Enough work for threads to meet.
+  const auto X = this->matrix(4000, 385);
+  const layer_norm<T> layer(this->row(385), this->row(385));
+  const row_major<T> alone = layer(X);
+  const exec::thread_pool pool(4);
+  for (int round = 0; round < 5; ++round) EXPECT_TRUE(bitwise_equal(layer(X, pool), alone));
+}
+
 TYPED_TEST(LayerNorm, WorksInPlace) {
   using T = TypeParam;
   const auto X = this->matrix(70, 33);
