@@ -48,7 +48,9 @@ class packed_linear {
   packed_linear(const matrix_view<T>& W, const matrix_view<T>& bias, activation f)
       : inputs_(W.rows),
         outputs_(W.cols),
-        panels_(std::size_t(packed_size<T>(W.rows, W.cols))),
+        // A panel even without inputs: kernels step to a column of it, which null would not allow.
+        panels_(
+            std::size_t(std::max<index>(packed_size<T>(W.rows, W.cols), packed_panel_width<T>))),
         activation_(f) {
     if (inputs_ > 0 && outputs_ > 0) products_of<T>(best_instruction_set()).pack(W, panels_.data());
     if (bias.cols > 0) bias_ = padded_row(bias, outputs_);
