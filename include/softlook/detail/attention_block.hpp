@@ -13,12 +13,22 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
+/// Projected keys and values that outlive a call: `rows` of them are there; those of the call, and
+/// the layer's own, go behind them.
+template <class T>
+struct kept_keys {
+  mutable_matrix_view<T> K;
+  mutable_matrix_view<T> V;
+  index rows = 0;
+};
+
 template <class T>
 struct block_inputs {
   const char* where;
   matrix_view<T> Q;
   matrix_view<T> K;
   matrix_view<T> V;
+  const kept_keys<T>* kept = nullptr;
 };
 
 /// Scratch of a call, and what the attention inside it may use.
@@ -53,6 +63,9 @@ class attention_block {
 
   [[nodiscard]] index features() const { return queries_.inputs(); }
   [[nodiscard]] index outputs() const { return output_.outputs(); }
+  [[nodiscard]] index key_inputs() const { return keys_.inputs(); }
+  [[nodiscard]] index key_outputs() const { return keys_.outputs(); }
+  [[nodiscard]] index value_outputs() const { return values_.outputs(); }
   [[nodiscard]] index extra_keys() const { return index(!bias_k_.empty()) + index(zero_key_); }
 
   /// Scalars of scratch.
@@ -73,6 +86,13 @@ class attention_block {
     fits("K.cols()", in.K.cols, "Wk.rows()", keys_.inputs());
     fits("V.cols()", in.V.cols, "Wv.rows()", values_.inputs());
     check_sizes(in.where, "V.rows()", in.V.rows, "K.rows()", in.K.rows, "each key has one value");
+  }
+
+  /// Projects keys and values that are to be kept.
+  void project(const layer_call& call, const matrix_view<T>& X, const kept_keys<T>& to) const {
+    run_products<T, 2>(products_of<T>(call.isa), call.exec,
+                       {keys_.args(call.isa, X, to.K.rows_from(to.rows, X.rows)),
+                        values_.args(call.isa, X, to.V.rows_from(to.rows, X.rows))});
   }
 
   /// O = layer + residual.
@@ -112,23 +132,29 @@ class attention_block {
     const auto extra = static_cast<std::int32_t>(extra_keys());
     matrix_cursor<T> cursor(memory.start);
     const auto Q = cursor.take(in.Q.rows, queries_.outputs());
-    const auto K = cursor.take(in.K.rows + extra, keys_.outputs());
-    const auto V = cursor.take(in.K.rows + extra, values_.outputs());
+    kept_keys<T> keys;
+    if (in.kept) {
+      keys = *in.kept;
+    } else {
+      keys.K = cursor.take(in.K.rows + extra, keys_.outputs());
+      keys.V = cursor.take(in.K.rows + extra, values_.outputs());
+    }
+    const index given = keys.rows + in.K.rows;
     forward_call<T> call;
     call.where = in.where;
     call.Q = as_input(Q);
-    call.K = as_input(K);
-    call.V = as_input(V);
+    call.K = as_input(keys.K.rows_from(0, given + extra));
+    call.V = as_input(keys.V.rows_from(0, given + extra));
     call.O = cursor.take(in.Q.rows, output_.inputs());
     call.query_heads = query_heads_;
     call.kv_heads = kv_heads_;
     const auto project_and = [&](auto&& sorted) {
       const instruction_set isa = sorted.call.isa;
-      run_products<T, 3>(
-          products_of<T>(isa), sorted.exec(),
-          {queries_.args(isa, in.Q, Q), keys_.args(isa, in.K, first_rows(K, in.K.rows)),
-           values_.args(isa, in.V, first_rows(V, in.K.rows))});
-      add_extra_keys(in.K.rows, K, V);
+      run_products<T, 3>(products_of<T>(isa), sorted.exec(),
+                         {queries_.args(isa, in.Q, Q),
+                          keys_.args(isa, in.K, keys.K.rows_from(keys.rows, in.K.rows)),
+                          values_.args(isa, in.V, keys.V.rows_from(keys.rows, in.K.rows))});
+      add_extra_keys(given, keys.K, keys.V);
       sorted.call.opts.workspace = memory.inner;
       f(sorted);
     };
@@ -136,11 +162,6 @@ class attention_block {
       project_and(sorted_call(call, ps...));
     else
       project_and(sorted_call(call, for_given_keys(ps, extra)...));
-  }
-
-  [[nodiscard]] static mutable_matrix_view<T> first_rows(mutable_matrix_view<T> X, index rows) {
-    X.rows = rows;
-    return X;
   }
 
   void add_extra_keys(index at, const mutable_matrix_view<T>& K,

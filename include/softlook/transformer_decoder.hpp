@@ -1,0 +1,215 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "softlook/detail/key_store.hpp"
+#include "softlook/detail/later_rows.hpp"
+#include "softlook/detail/layer_stack.hpp"
+#include "softlook/mask/causal.hpp"
+#include "softlook/mask/combine.hpp"
+#include "softlook/transformer_decoder_layer.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// What a decoder keeps of the rows it has seen: the projected keys and values of every layer, of
+/// the target and of the memory. Made by transformer_decoder::start(); a copy is a second sentence
+/// that begins like the first.
+template <class T>
+class transformer_decoder_cache {
+ public:
+  [[nodiscard]] index rows() const { return rows_; }
+  [[nodiscard]] index memory_rows() const { return memory_rows_; }
+
+  /// Room for so many rows; steps that stay within it allocate nothing.
+  void reserve(index rows) {
+    for (kept_layer& l : layers_) l.target.reserve(rows);
+  }
+  /// Forgets all rows from this one on.
+  /// \throws argument_error  unless 0 ≤ rows ≤ rows().
+  void truncate(index rows) {
+    if (rows < 0 || rows > rows_)
+      detail::raise_argument("transformer_decoder_cache", "rows", double(rows),
+                             "it must lie between 0 and rows(), " + std::to_string(rows_));
+    rows_ = rows;
+  }
+
+ private:
+  template <class>
+  friend class transformer_decoder;
+  struct kept_layer {
+    detail::key_store<T> target;
+    detail::key_store<T> memory;
+  };
+  std::vector<kept_layer> layers_;
+  index rows_ = 0;
+  index memory_rows_ = 0;
+};
+
+/// A stack of decoder layers, with a norm at the end where one is given (pre-norm stacks need it).
+///
+/// \see Vaswani et al., 2017, section 3.1. Computes what torch.nn.TransformerDecoder does.
+///
+/// Row by row: start() projects the memory once for all layers, step() computes new rows on top of
+/// those that its cache has seen, one or several at a time. The target is causal then. All steps
+/// together give the rows of the whole call under for_target(masks::causal_top_left{}): within
+/// rounding, and bit for bit where options{.kernel} pins the tiled kernel and no transform changes
+/// the scores. Cost of a step of r rows after n: O(r·(n + m)) for each attention instead of O(n²).
+template <class T>
+class transformer_decoder {
+ public:
+  using scalar = T;
+
+  /// \throws argument_error without layers; shape_error unless all have the same features, and the
+  ///         same features of the memory.
+  explicit transformer_decoder(std::vector<transformer_decoder_layer<T>> layers,
+                               std::optional<layer_norm<T>> final_norm = {})
+      : stack_(name_, std::move(layers), std::move(final_norm)) {
+    for (const layer& l : stack_.layers())
+      detail::check_sizes(name_, "layer.memory_features()", l.memory_features(),
+                          "memory_features()", memory_features(), "all layers see one memory");
+  }
+
+  [[nodiscard]] index features() const { return stack_.features(); }
+  [[nodiscard]] index memory_features() const { return layers().front().memory_features(); }
+  [[nodiscard]] const std::vector<transformer_decoder_layer<T>>& layers() const {
+    return stack_.layers();
+  }
+  [[nodiscard]] const std::optional<layer_norm<T>>& final_norm() const {
+    return stack_.final_norm();
+  }
+
+  /// Y in X's storage order. Policies as for a layer; all layers get the same ones.
+  template <dense_expression X, dense_expression M, class... Ps>
+  [[nodiscard]] auto operator()(const X& x, const M& memory, const Ps&... policies) const {
+    plain_matrix_like<X> y(x.rows(), x.cols());
+    into(x, memory, y, policies...);
+    return y;
+  }
+  /// Into the caller's matrix, block or map, which is never resized; it may be X itself.
+  template <dense_expression X, dense_expression M, dense_expression Y, class... Ps>
+  void into(const X& x, const M& memory, Y&& y, const Ps&... policies) const {
+    if constexpr (detail::check_decoder_types<T, X, M, Y>::template with<Ps...>()) {
+      const detail::readable<X> in(x);
+      const detail::readable<M> seen(memory);
+      const mutable_matrix_view<T> out = detail::writable_view(y);
+      const detail::decoder_rows<T> rows{in.view(), seen.view()};
+      detail::check_decoder_call(name_, *this, rows, out);
+      const detail::layer_call call(name_, policies...);
+      detail::call_memory scratch(call.workspace);
+      T* const start = scratch.template take<T>(this->memory(x.rows(), memory.rows(), call.exec));
+      run(rows, out, {start, scratch.inner()}, call, detail::decoder_policies_of(policies...));
+    }
+  }
+
+  /// A cache for a sentence that looks at this memory. \param policies  an executor, options.
+  /// \throws shape_error  unless memory.cols() is memory_features().
+  template <dense_expression M, class... Ps>
+  [[nodiscard]] transformer_decoder_cache<T> start(const M& memory, const Ps&... policies) const {
+    transformer_decoder_cache<T> cache;
+    if constexpr (detail::check_layer_scalars<T, M>() && detail::check_layer_policies<T, Ps...>()) {
+      const detail::readable<M> seen(memory);
+      detail::check_memory(name_, *this, memory.cols());
+      const detail::layer_call call(name_, policies...);
+      cache.memory_rows_ = memory.rows();
+      for (const layer& l : layers()) {
+        cache.layers_.push_back({detail::key_store<T>(l.self_), detail::key_store<T>(l.cross_)});
+        cache.layers_.back().memory.reserve(memory.rows());
+        l.cross_.project(call, seen.view(), cache.layers_.back().memory.keys(0));
+      }
+    }
+    return cache;
+  }
+
+  /// The next rows of Y, for the next rows of X.
+  /// \param policies  as for a layer, meant for the whole sentence: row i of a mask or a bias is
+  ///        row i of the sentence. The mask for_target is combined with the causal one.
+  /// \throws shape_error  unless X.cols() is features() and the cache was made by such a decoder.
+  template <dense_expression X, class... Ps>
+  [[nodiscard]] auto step(const X& x, transformer_decoder_cache<T>& cache,
+                          const Ps&... policies) const {
+    plain_matrix_like<X> y(x.rows(), x.cols());
+    step_into(x, cache, y, policies...);
+    return y;
+  }
+  /// step() into the caller's matrix, which may be X itself. With options{.workspace} and enough
+  /// rows reserved in the cache it allocates nothing.
+  template <dense_expression X, dense_expression Y, class... Ps>
+  void step_into(const X& x, transformer_decoder_cache<T>& cache, Y&& y,
+                 const Ps&... policies) const {
+    if constexpr (detail::check_decoder_types<T, X, Y>::template with<Ps...>()) {
+      const detail::readable<X> in(x);
+      const mutable_matrix_view<T> out = detail::writable_view(y);
+      const matrix_view<T> nothing{nullptr, 0, memory_features(), memory_features(), 1};
+      detail::check_decoder_call(name_, *this, detail::decoder_rows<T>{in.view(), nothing}, out);
+      check_cache(cache);
+      const detail::layer_call call(name_, policies...);
+      detail::call_memory scratch(call.workspace);
+      T* const start = scratch.template take<T>(this->memory(x.rows(), 0, call.exec));
+      for (auto& kept : cache.layers_) kept.target.make_room(cache.rows_ + x.rows());
+      const auto placed = causal_policies(cache.rows_, policies...);
+      stack_.run(call, in.view(), out, start,
+                 [&](const layer& l, std::size_t k, const auto& from, const auto& to, T* free) {
+                   const auto target = cache.layers_[k].target.keys(cache.rows_);
+                   const auto memory = cache.layers_[k].memory.keys(cache.memory_rows_);
+                   l.run({from, nothing, &target, &memory}, to, {free, scratch.inner()}, call,
+                         placed);
+                 });
+      cache.rows_ += x.rows();
+    }
+  }
+
+ private:
+  template <class>
+  friend class transformer;
+  using layer = transformer_decoder_layer<T>;
+  static constexpr const char* name_ = "transformer_decoder";
+
+  void check_cache(const transformer_decoder_cache<T>& cache) const {
+    detail::check_sizes(name_, "the number of the cache's layers", index(cache.layers_.size()),
+                        "layers().size()", index(layers().size()),
+                        "a cache serves the decoder that made it");
+    for (std::size_t k = 0; k < layers().size(); ++k)
+      if (!cache.layers_[k].target.fits(layers()[k].self_) ||
+          !cache.layers_[k].memory.fits(layers()[k].cross_))
+        detail::raise<shape_error>(std::string(name_) +
+                                   ": the cache has keys of other sizes than the layers (a cache "
+                                   "serves the decoder that made it)");
+  }
+
+  /// Policies of the whole sentence for its last rows.
+  template <class... Ps>
+  [[nodiscard]] static auto causal_policies(index earlier, const Ps&... ps) {
+    const auto rows = static_cast<std::int32_t>(earlier);
+    const auto target = std::apply(
+        [](const auto&... own) {
+          const auto mask =
+              masks::causal_top_left{} & detail::policy_or<mask_kind>(masks::none{}, own...);
+          return std::tuple_cat(std::make_tuple(mask),
+                                detail::only_if<decltype(own), transform_kind>(own)...);
+        },
+        detail::placed<detail::target_attention>(ps...));
+    const auto memory = detail::placed<detail::memory_attention>(ps...);
+    return detail::together(detail::for_later_rows(target, rows),
+                            detail::for_later_rows(memory, rows), ps...);
+  }
+
+  [[nodiscard]] index memory(index rows, index memory_rows,
+                             const detail::executor_ref& exec) const {
+    return stack_.memory(rows, [&](const layer& l) { return l.memory(rows, memory_rows, exec); });
+  }
+  template <class Policies>
+  void run(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
+           const detail::block_memory<T>& memory, const detail::layer_call& call,
+           const Policies& policies) const {
+    stack_.run(call, in.X, Y, memory.start,
+               [&](const layer& l, std::size_t, const auto& from, const auto& to, T* free) {
+                 l.run({from, in.memory}, to, {free, memory.inner}, call, policies);
+               });
+  }
+
+  detail::layer_stack<layer> stack_;
+};
+
+SOFTLOOK_NAMESPACE_END

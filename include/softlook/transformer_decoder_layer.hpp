@@ -1,0 +1,199 @@
+#pragma once
+
+#include <vector>
+
+#include "softlook/detail/decoder_rows.hpp"
+#include "softlook/detail/feed_forward.hpp"
+#include "softlook/transformer_layer.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// The weights of a decoder layer; matrices are inputs × outputs.
+template <class T>
+struct transformer_decoder_layer_parameters {
+  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+  using row = Eigen::Matrix<T, 1, Eigen::Dynamic>;
+  multi_head_parameters<T> self_attention{};
+  multi_head_parameters<T> cross_attention{};  ///< Wk, Wv take what the memory has
+  matrix W1{}, W2{};     ///< feed-forward: features × hidden, hidden × features
+  row b1{}, b2{};        ///< empty: none
+  row gain1{}, bias1{};  ///< the norm of the self-attention; bias empty: none
+  row gain2{}, bias2{};  ///< the norm of the attention to the memory
+  row gain3{}, bias3{};  ///< the norm of the feed-forward
+};
+
+/// What a decoder layer's queries look at: n×n and n×m for every head.
+template <class Matrix>
+struct transformer_decoder_weights {
+  std::vector<Matrix> target;
+  std::vector<Matrix> memory;
+};
+
+/// One layer of a Transformer decoder, with post-norm
+///   x = norm1(x + attend(x));  x = norm2(x + attend(x, memory));  y = norm3(x + f(x·W1 + b1)·W2 +
+///   b2)
+/// or pre-norm
+///   x = x + attend(norm1(x));  x = x + attend(norm2(x), memory);  y = x + f(norm3(x)·W1 + b1)·W2 +
+///   b2
+///
+/// \see Vaswani et al., 2017, section 3.1; Xiong et al., 2020 (pre-norm). Computes what
+/// torch.nn.TransformerDecoderLayer does, without dropout.
+/// X: n×features, memory: m×memory features -> n×features. No attention is masked unless
+/// for_target(…) or for_memory(…) says so. With options{.workspace} a call allocates nothing.
+template <class T>
+class transformer_decoder_layer {
+ public:
+  using scalar = T;
+
+  /// \throws shape_error, argument_error  unless everything fits.
+  transformer_decoder_layer(const transformer_decoder_layer_parameters<T>& p,
+                            const transformer_layer_options& o)
+      : self_(name_, p.self_attention, o.heads.query, o.heads.kv.value_or(o.heads.query)),
+        cross_(name_, p.cross_attention, o.heads.query, o.heads.kv.value_or(o.heads.query)) {
+    const index features = self_.features();
+    detail::check_features_of(name_, p.self_attention, features);
+    const auto cross = [&](const char* what, index size, const char* of, index wanted) {
+      detail::check_sizes(name_, what, size, of, wanted, detail::one_size_of_layer);
+    };
+    cross("cross_attention.Wq.rows()", p.cross_attention.Wq.rows(), "Wq.rows()", features);
+    cross("cross_attention.Wo.cols()", p.cross_attention.Wo.cols(), "Wq.rows()", features);
+    detail::check_sizes(name_, "cross_attention.Wv.rows()", p.cross_attention.Wv.rows(),
+                        "cross_attention.Wk.rows()", p.cross_attention.Wk.rows(),
+                        "both take a row of the memory");
+    detail::check_epsilon(name_, o.epsilon);
+    feed_forward_ = {name_, p, features, o.activation};
+    using norm = detail::norm_parameters<typename transformer_decoder_layer_parameters<T>::row>;
+    first_ = {name_, norm{"gain1.size()", p.gain1, "bias1.size()", p.bias1}, features, o};
+    second_ = {name_, norm{"gain2.size()", p.gain2, "bias2.size()", p.bias2}, features, o};
+    third_ = {name_, norm{"gain3.size()", p.gain3, "bias3.size()", p.bias3}, features, o};
+  }
+
+  [[nodiscard]] index features() const { return self_.features(); }
+  [[nodiscard]] index memory_features() const { return cross_.key_inputs(); }
+
+  /// Y in X's storage order.
+  /// \param policies  for_target(mask, transforms), for_memory(…), an executor, options.
+  /// \throws shape_error  unless X.cols() is features() and memory.cols() memory_features().
+  template <dense_expression X, dense_expression M, class... Ps>
+  [[nodiscard]] auto operator()(const X& x, const M& memory, const Ps&... policies) const {
+    plain_matrix_like<X> y(x.rows(), x.cols());
+    into(x, memory, y, policies...);
+    return y;
+  }
+  /// Into the caller's matrix, block or map, which is never resized; it may be X itself.
+  /// \throws argument_error  if Y overlaps X otherwise, or the memory.
+  template <dense_expression X, dense_expression M, dense_expression Y, class... Ps>
+  void into(const X& x, const M& memory, Y&& y, const Ps&... policies) const {
+    if constexpr (detail::check_decoder_types<T, X, M, Y>::template with<Ps...>()) {
+      const detail::readable<X> in(x);
+      const detail::readable<M> seen(memory);
+      const mutable_matrix_view<T> out = detail::writable_view(y);
+      const detail::decoder_rows<T> rows{in.view(), seen.view()};
+      detail::check_decoder_call(name_, *this, rows, out);
+      const detail::layer_call call(name_, policies...);
+      detail::call_memory scratch(call.workspace);
+      T* const start = scratch.template take<T>(this->memory(x.rows(), memory.rows(), call.exec));
+      run(rows, out, {start, scratch.inner()}, call, detail::decoder_policies_of(policies...));
+    }
+  }
+
+  /// What each query looks at, in the target and in the memory. Cost: O(n·(n + m)) memory a head.
+  template <dense_expression X, dense_expression M, class... Ps>
+  [[nodiscard]] auto attention_weights(const X& x, const M& memory, const Ps&... policies) const {
+    transformer_decoder_weights<plain_matrix_like<X>> weights;
+    if constexpr (detail::check_decoder_types<T, X, M>::template with<Ps...>()) {
+      const detail::readable<X> in(x);
+      const detail::readable<M> seen(memory);
+      const detail::decoder_rows<T> rows{in.view(), seen.view()};
+      detail::check_decoder_inputs(name_, *this, rows);
+      const detail::layer_call call(name_, policies...);
+      detail::call_memory scratch(call.workspace);
+      T* const start = scratch.template take<T>(this->memory(x.rows(), memory.rows(), call.exec));
+      const frame f(*this, start, scratch.inner(), x.rows(), call);
+      const auto placed = detail::decoder_policies_of(policies...);
+      const matrix_view<T> normed = first_.input(call, rows.X, f.scratch.x, f.scratch.norm_rows);
+      take_weights(self_, {name_, normed, normed, normed}, f, placed.target, weights.target);
+      attend(first_, self_, rows.X, nullptr, nullptr, f, placed.target);
+      const matrix_view<T> asked =
+          second_.input(call, detail::as_input(f.scratch.x), f.scratch.spare, f.scratch.norm_rows);
+      take_weights(cross_, {name_, asked, rows.memory, rows.memory}, f, placed.memory,
+                   weights.memory);
+    }
+    return weights;
+  }
+
+ private:
+  template <class>
+  friend class transformer_decoder;
+  static constexpr const char* name_ = "transformer_decoder_layer";
+
+  /// Scalars of scratch for this many rows that are not kept.
+  [[nodiscard]] index memory(index rows, index memory_rows,
+                             const detail::executor_ref& exec) const {
+    return detail::layer_scratch<T>::size(rows, first_.norm(), exec) +
+           std::max({self_.memory(rows, rows), cross_.memory(rows, memory_rows),
+                     feed_forward_.memory(rows)});
+  }
+
+  /// What a call of a layer computes in.
+  struct frame {
+    const detail::layer_call& call;
+    detail::layer_scratch<T> scratch;
+    softlook::workspace* inner;
+    frame(const transformer_decoder_layer& of, T* memory, softlook::workspace* inner_memory,
+          index rows, const detail::layer_call& c)
+        : call(c), scratch(memory, rows, of.first_.norm(), c.exec), inner(inner_memory) {}
+  };
+
+  /// x = an attention of X with its norm and residual; without a memory it looks at its queries.
+  template <class Policies>
+  void attend(const detail::residual_part<T>& part, const detail::attention_block<T>& block,
+              const matrix_view<T>& X, const matrix_view<T>* memory,
+              const detail::kept_keys<T>* kept, const frame& f, const Policies& policies) const {
+    part.run(f.call, X, f.scratch.x, f.scratch,
+             [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
+                 const matrix_view<T>& residual) {
+               const matrix_view<T>& keys = memory ? *memory : from;
+               std::apply(
+                   [&](const auto&... ps) {
+                     block.run({name_, from, keys, keys, kept}, to, residual,
+                               {f.scratch.rest, f.inner}, ps...);
+                   },
+                   policies);
+             });
+  }
+  template <class Policies, class Matrix>
+  static void take_weights(const detail::attention_block<T>& block,
+                           const detail::block_inputs<T>& in, const frame& f,
+                           const Policies& policies, std::vector<Matrix>& weights) {
+    std::apply(
+        [&](const auto&... ps) {
+          for (auto& P : block.weights(in, {f.scratch.rest, f.inner}, ps...))
+            weights.emplace_back(std::move(P));
+        },
+        policies);
+  }
+  template <class Policies>
+  void run(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
+           const detail::block_memory<T>& memory, const detail::layer_call& call,
+           const Policies& policies) const {
+    const frame f(*this, memory.start, memory.inner, in.X.rows, call);
+    const matrix_view<T> x = detail::as_input(f.scratch.x);
+    attend(first_, self_, in.X, nullptr, in.kept_target, f, policies.target);
+    attend(second_, cross_, x, &in.memory, in.kept_memory, f, policies.memory);
+    third_.run(call, x, Y, f.scratch,
+               [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
+                   const matrix_view<T>& residual) {
+                 feed_forward_.run(call, from, to, residual, f.scratch.rest);
+               });
+  }
+
+  detail::attention_block<T> self_;
+  detail::attention_block<T> cross_;
+  detail::feed_forward_block<T> feed_forward_;
+  detail::residual_part<T> first_;   // around the self-attention
+  detail::residual_part<T> second_;  // around the attention to the memory
+  detail::residual_part<T> third_;   // around the feed-forward
+};
+
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,208 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "softlook/detail/feed_forward.hpp"
+#include "softlook/detail/layer_stack.hpp"
+#include "softlook/transformer_layer.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// The weights of an encoder layer; matrices are inputs × outputs.
+template <class T>
+struct transformer_encoder_layer_parameters {
+  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+  using row = Eigen::Matrix<T, 1, Eigen::Dynamic>;
+  multi_head_parameters<T> self_attention{};
+  matrix W1{}, W2{};     ///< feed-forward: features × hidden, hidden × features
+  row b1{}, b2{};        ///< empty: none
+  row gain1{}, bias1{};  ///< the norm of the attention; bias empty: none
+  row gain2{}, bias2{};  ///< the norm of the feed-forward; bias empty: none
+};
+
+using transformer_encoder_layer_options = transformer_layer_options;
+
+/// One layer of a Transformer encoder:
+///   post-norm  x = norm1(x + attend(x));      y = norm2(x + f(x·W1 + b1)·W2 + b2)
+///   pre-norm   x = x + attend(norm1(x));      y = x + f(norm2(x)·W1 + b1)·W2 + b2
+///
+/// \see Vaswani et al., 2017, section 3.1 (post-norm); Xiong et al., "On Layer Normalization in the
+/// Transformer Architecture", 2020 (pre-norm). Computes what torch.nn.TransformerEncoderLayer does,
+/// without dropout.
+/// X: n×features -> n×features. All products run on packed weights; bias, activation and residual
+/// are applied to a tile while it is in cache. With options{.workspace} a call allocates nothing.
+template <class T>
+class transformer_encoder_layer {
+ public:
+  using scalar = T;
+
+  /// \throws shape_error, argument_error  unless everything fits.
+  transformer_encoder_layer(const transformer_encoder_layer_parameters<T>& p,
+                            const transformer_encoder_layer_options& o)
+      : attention_(name_, p.self_attention, o.heads.query, o.heads.kv.value_or(o.heads.query)) {
+    const index features = attention_.features();
+    detail::check_features_of(name_, p.self_attention, features);
+    detail::check_epsilon(name_, o.epsilon);
+    feed_forward_ = {name_, p, features, o.activation};
+    using norm = detail::norm_parameters<typename transformer_encoder_layer_parameters<T>::row>;
+    first_ = {name_, norm{"gain1.size()", p.gain1, "bias1.size()", p.bias1}, features, o};
+    second_ = {name_, norm{"gain2.size()", p.gain2, "bias2.size()", p.bias2}, features, o};
+  }
+
+  [[nodiscard]] index features() const { return attention_.features(); }
+
+  /// Y in X's storage order.
+  /// \param policies  for the attention: transforms, a mask, an executor, options.
+  /// \throws shape_error  unless X.cols() is features().
+  template <dense_expression X, class... Ps>
+  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
+    plain_matrix_like<X> y(x.rows(), x.cols());
+    into(x, y, policies...);
+    return y;
+  }
+  /// Into the caller's matrix, block or map, which is never resized; it may be X itself.
+  /// \throws argument_error  if Y overlaps X otherwise.
+  template <dense_expression X, dense_expression Y, class... Ps>
+  void into(const X& x, Y&& y, const Ps&... policies) const {
+    if constexpr (detail::layer_inputs<T, X, Y>::template check<Ps...>()) {
+      const detail::readable<X> in(x);
+      const mutable_matrix_view<T> out = detail::writable_view(y);
+      check_input(name_, features(), in.view(), out);
+      const detail::layer_call call(name_, policies...);
+      detail::call_memory memory(call.workspace);
+      T* const start = memory.template take<T>(this->memory(x.rows(), call.exec));
+      run(in.view(), out, {start, memory.inner()}, call, policies...);
+    }
+  }
+
+  /// What each query of this layer's self-attention looks at: n×n for every head.
+  template <dense_expression X, class... Ps>
+  [[nodiscard]] auto attention_weights(const X& x, const Ps&... policies) const {
+    std::vector<plain_matrix_like<X>> weights;
+    if constexpr (detail::layer_inputs<T, X>::template check<Ps...>()) {
+      const detail::readable<X> in(x);
+      check_features(name_, features(), x.cols());
+      const detail::layer_call call(name_, policies...);
+      detail::call_memory memory(call.workspace);
+      T* const start = memory.template take<T>(this->memory(x.rows(), call.exec));
+      const detail::layer_scratch<T> scratch(start, x.rows(), first_.norm(), call.exec);
+      const auto seen = first_.input(call, in.view(), scratch.x, scratch.norm_rows);
+      for (auto& P : attention_.weights({name_, seen, seen, seen}, {scratch.rest, memory.inner()},
+                                        policies...))
+        weights.emplace_back(std::move(P));
+    }
+    return weights;
+  }
+
+ private:
+  template <class>
+  friend class transformer_encoder;
+  static constexpr const char* name_ = "transformer_encoder_layer";
+
+  static void check_features(const char* where, index features, index columns) {
+    detail::check_sizes(where, "X.cols()", columns, "features()", features,
+                        "a row of X has an entry for each feature");
+  }
+  static void check_input(const char* where, index features, const matrix_view<T>& X,
+                          const mutable_matrix_view<T>& Y) {
+    check_features(where, features, X.cols);
+    detail::check_layer_output(where, Y, "X.rows()", X.rows, "features()", features);
+    detail::check_in_place(where, Y, X);
+  }
+
+  /// Scalars of scratch.
+  [[nodiscard]] index memory(index rows, const detail::executor_ref& exec) const {
+    return detail::layer_scratch<T>::size(rows, first_.norm(), exec) +
+           std::max(attention_.memory(rows, rows), feed_forward_.memory(rows));
+  }
+
+  template <class... Ps>
+  void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+           const detail::block_memory<T>& memory, const detail::layer_call& call,
+           const Ps&... policies) const {
+    const detail::layer_scratch<T> scratch(memory.start, X.rows, first_.norm(), call.exec);
+    using view = matrix_view<T>;
+    using output = mutable_matrix_view<T>;
+    first_.run(call, X, scratch.x, scratch,
+               [&](const view& from, const output& to, const view& residual) {
+                 attention_.run({name_, from, from, from}, to, residual,
+                                {scratch.rest, memory.inner}, policies...);
+               });
+    second_.run(call, detail::as_input(scratch.x), Y, scratch,
+                [&](const view& from, const output& to, const view& residual) {
+                  feed_forward_.run(call, from, to, residual, scratch.rest);
+                });
+  }
+
+  detail::attention_block<T> attention_;
+  detail::feed_forward_block<T> feed_forward_;
+  detail::residual_part<T> first_;   // around the attention
+  detail::residual_part<T> second_;  // around the feed-forward
+};
+
+/// A stack of encoder layers, with a norm at the end where one is given (pre-norm stacks need it).
+///
+/// \see Vaswani et al., 2017, section 3.1. Computes what torch.nn.TransformerEncoder does.
+template <class T>
+class transformer_encoder {
+ public:
+  using scalar = T;
+
+  /// \throws argument_error without layers; shape_error unless all have the same features.
+  explicit transformer_encoder(std::vector<transformer_encoder_layer<T>> layers,
+                               std::optional<layer_norm<T>> final_norm = {})
+      : stack_(name_, std::move(layers), std::move(final_norm)) {}
+
+  [[nodiscard]] index features() const { return stack_.features(); }
+  [[nodiscard]] const std::vector<transformer_encoder_layer<T>>& layers() const {
+    return stack_.layers();
+  }
+  [[nodiscard]] const std::optional<layer_norm<T>>& final_norm() const {
+    return stack_.final_norm();
+  }
+
+  /// Y in X's storage order. Policies as for a layer; all layers get the same ones.
+  template <dense_expression X, class... Ps>
+  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
+    plain_matrix_like<X> y(x.rows(), x.cols());
+    into(x, y, policies...);
+    return y;
+  }
+  /// Into the caller's matrix, block or map, which is never resized; it may be X itself.
+  template <dense_expression X, dense_expression Y, class... Ps>
+  void into(const X& x, Y&& y, const Ps&... policies) const {
+    if constexpr (detail::layer_inputs<T, X, Y>::template check<Ps...>()) {
+      const detail::readable<X> in(x);
+      const mutable_matrix_view<T> out = detail::writable_view(y);
+      layer::check_input(name_, features(), in.view(), out);
+      const detail::layer_call call(name_, policies...);
+      detail::call_memory memory(call.workspace);
+      T* const start = memory.template take<T>(this->memory(x.rows(), call.exec));
+      run(in.view(), out, {start, memory.inner()}, call, policies...);
+    }
+  }
+
+ private:
+  template <class>
+  friend class transformer;
+  using layer = transformer_encoder_layer<T>;
+  static constexpr const char* name_ = "transformer_encoder";
+
+  [[nodiscard]] index memory(index rows, const detail::executor_ref& exec) const {
+    return stack_.memory(rows, [&](const layer& l) { return l.memory(rows, exec); });
+  }
+  template <class... Ps>
+  void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+           const detail::block_memory<T>& memory, const detail::layer_call& call,
+           const Ps&... policies) const {
+    stack_.run(call, X, Y, memory.start,
+               [&](const layer& l, std::size_t, const auto& from, const auto& to, T* start) {
+                 l.run(from, to, {start, memory.inner}, call, policies...);
+               });
+  }
+
+  detail::layer_stack<layer> stack_;
+};
+
+SOFTLOOK_NAMESPACE_END

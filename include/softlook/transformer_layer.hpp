@@ -1,0 +1,161 @@
+#pragma once
+
+#include <tuple>
+
+#include "softlook/exec/sequential.hpp"
+#include "softlook/multi_head.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// The form of a Transformer's layer, encoder or decoder.
+struct transformer_layer_options {
+  softlook::heads heads{};
+  softlook::activation activation = softlook::activation::relu;  ///< of the feed-forward
+  bool norm_first = false;  ///< pre-norm; the paper's layer is post-norm
+  double epsilon = 1e-5;    ///< of all norms
+};
+
+namespace detail {
+
+struct source_attention {};
+struct target_attention {};
+struct memory_attention {};
+
+/// Masks and transforms of one attention of a layer or a model that has several.
+template <class Place, class... Ps>
+struct policies_for {
+  std::tuple<Ps...> policies;
+};
+
+template <class Place, class... Ps>
+[[nodiscard]] policies_for<Place, Ps...> policies_at(const Ps&... ps) {
+  static_assert(((mask_policy<Ps> || transform_policy<Ps>) && ...),
+                "softlook: for_source, for_target and for_memory take a mask and transforms; an "
+                "executor and options{…} stand beside them");
+  return {{ps...}};
+}
+
+}  // namespace detail
+
+/// Which attention of a decoder, or of a whole Transformer, masks and transforms are for:
+///   for_source   the encoder's self-attention
+///   for_target   the decoder's self-attention; a decoder that is trained to predict the next token
+///                has masks::causal_top_left here
+///   for_memory   the decoder's attention to what the encoder made
+///
+/// Each takes a mask and transforms; matrices in them are views. Call them where they are used:
+///   decoder(X, memory, for_target(masks::causal_top_left{}), for_memory(masks::padding{7}))
+template <class... Ps>
+[[nodiscard]] auto for_source(const Ps&... policies) {
+  return detail::policies_at<detail::source_attention>(policies...);
+}
+template <class... Ps>
+[[nodiscard]] auto for_target(const Ps&... policies) {
+  return detail::policies_at<detail::target_attention>(policies...);
+}
+template <class... Ps>
+[[nodiscard]] auto for_memory(const Ps&... policies) {
+  return detail::policies_at<detail::memory_attention>(policies...);
+}
+
+namespace detail {
+
+template <class P, class Place>
+inline constexpr bool is_for = false;
+template <class Place, class... Ps>
+inline constexpr bool is_for<policies_for<Place, Ps...>, Place> = true;
+
+/// The masks and transforms for one place.
+template <class Place>
+[[nodiscard]] inline std::tuple<> placed() {
+  return {};
+}
+template <class Place, class P, class... Ps>
+[[nodiscard]] auto placed(const P& p, const Ps&... ps) {
+  if constexpr (is_for<P, Place>)
+    return p.policies;
+  else
+    return placed<Place>(ps...);
+}
+
+/// The policies for one place, the executor and the options of a call.
+template <class... Own, class... Ps>
+[[nodiscard]] auto with_common(const std::tuple<Own...>& own, const Ps&... ps) {
+  static constexpr exec::sequential alone{};
+  const auto& exec = executor_or(alone, ps...);
+  return std::tuple_cat(own, std::tuple<decltype(exec), options>(exec, options_of(ps...)));
+}
+
+template <class T, class P>
+inline constexpr bool fits_scalar = true;
+template <class T, class Place, class... Ps>
+inline constexpr bool fits_scalar<T, policies_for<Place, Ps...>> = check_policies<T, Ps...>();
+
+/// Calls that take policies for some places, an executor and options.
+template <class... Places>
+struct placed_policies {
+  template <class P>
+  static constexpr bool known = executor<P> || is_options<P> || (is_for<P, Places> || ...);
+  template <class Place, class... Ps>
+  static constexpr bool once = (int(is_for<Ps, Place>) + ... + 0) <= 1;
+
+  template <class T, class... Ps>
+  static constexpr bool check() {
+    constexpr bool all_known = (known<Ps> && ...);
+    static_assert(all_known,
+                  "softlook: this call has several attentions: give for_target(mask, transforms) "
+                  "and for_memory(…), a whole Transformer for_source(…) too, an executor and "
+                  "options{…}");
+    if constexpr (all_known) {
+      constexpr bool single = (once<Places, Ps...> && ...) && (int(executor<Ps>) + ... + 0) <= 1 &&
+                              (int(is_options<Ps>) + ... + 0) <= 1;
+      static_assert(single,
+                    "softlook: give each of for_source, for_target, for_memory, an executor and "
+                    "options{…} at most once");
+      return single && (fits_scalar<T, Ps> && ...);
+    } else {
+      return false;
+    }
+  }
+};
+using decoder_policies = placed_policies<target_attention, memory_attention>;
+using transformer_policies = placed_policies<source_attention, target_attention, memory_attention>;
+
+template <class T, class... Xs>
+constexpr bool check_layer_scalars() {
+  constexpr bool same = (std::is_same_v<scalar_of<Xs>, T> && ...);
+  static_assert(same, "softlook: a layer in T is applied to matrices of T");
+  return same;
+}
+
+template <class T, class... Xs>
+struct check_decoder_types {
+  template <class... Ps>
+  static constexpr bool with() {
+    if constexpr (check_layer_scalars<T, Xs...>())
+      return decoder_policies::check<T, Ps...>();
+    else
+      return false;
+  }
+};
+
+/// The policies of a decoder's two attentions, each with the executor and the options.
+template <class Target, class Memory>
+struct policies_of_decoder {
+  Target target;
+  Memory memory;
+};
+template <class Target, class Memory>
+policies_of_decoder(Target, Memory) -> policies_of_decoder<Target, Memory>;
+
+template <class Target, class Memory, class... Ps>
+[[nodiscard]] auto together(const Target& target, const Memory& memory, const Ps&... common) {
+  return policies_of_decoder{with_common(target, common...), with_common(memory, common...)};
+}
+template <class... Ps>
+[[nodiscard]] auto decoder_policies_of(const Ps&... ps) {
+  return together(placed<target_attention>(ps...), placed<memory_attention>(ps...), ps...);
+}
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
