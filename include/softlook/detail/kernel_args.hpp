@@ -49,7 +49,7 @@ struct tiled_layout {
   index values = 0;                   // values rounded up to the register rows
   index queries = 0, query_form = 0;  // packed queries; distance between forms (additive)
   index keys = 0, key_form = 0;
-  index value_panels = 0, output = 0, scores = 0;
+  index value_rows = 0, output = 0, scores = 0;
   index maximum = 0, sum = 0, correction = 0;
   index query_sizes = 0, key_sizes = 0, weights = 0;  // additive
   index positions = 0;                                // std::int32_t

@@ -83,7 +83,7 @@ class layout_cursor {
   at.queries = cursor.take(forms * at.query_form);
   at.key_form = round_up(key_tile * s.features + r.lanes, 64);
   at.keys = cursor.take(forms * at.key_form);
-  at.value_panels = cursor.take(key_tile * at.values + r.lanes);
+  at.value_rows = cursor.take(key_tile * at.values);
   at.output = cursor.take(lanes * at.values);
   at.scores = cursor.take(key_tile * r.width());
   at.maximum = cursor.take(lanes);

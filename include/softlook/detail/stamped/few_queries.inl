@@ -48,16 +48,11 @@ SOFTLOOK_ALWAYS_INLINE void dot_keys(const T* q, const T* keys, index key_stride
   store(scores, sum_each<T, 1>(sum));
 }
 
-/// A copy of rows with contiguous, zero-padded columns, or the rows themselves where they are so.
+/// `wanted` rows of `padded` numbers each, zeros beyond those of X; in place where nothing is
+/// missing.
 template <class T>
-struct row_block {
-  const T* data;
-  index stride;
-};
-
-template <class T>
-inline row_block<T> contiguous_rows(const matrix_view<T>& X, index first, index count, index padded,
-                                    index wanted, T* buffer) {
+inline row_block<T> contiguous_few(const matrix_view<T>& X, index first, index count, index padded,
+                                   index wanted, T* buffer) {
   const T* source = X.data + first * X.row_stride;
   if (X.col_stride == 1 && X.cols == padded && count == wanted) return {source, X.row_stride};
   for (index r = 0; r < wanted; ++r)
@@ -74,7 +69,7 @@ inline void few_dot_scores(const few_args<T, Additive>& f, range keys, T* scratc
   for (index j = keys.begin; j < keys.end; j += n) {
     const index count = keys.end - j < n ? keys.end - j : n;
     const row_block<T> block =
-        contiguous_rows(f.head.K, j, count, at.features, n, scratch + at.keys);
+        contiguous_few(f.head.K, j, count, at.features, n, scratch + at.keys);
     for (index r = 0; r < f.rows.count(); ++r)
       dot_keys(scratch + at.queries + r * at.features, block.data, block.stride, at.features,
                scratch + at.scores + r * at.block + (j - keys.begin));
@@ -198,7 +193,7 @@ inline void few_add_values(const few_args<T, Additive>& f, range keys, const few
   for (index j = keys.begin; j < keys.end; j += step) {
     const index count = keys.end - j < step ? keys.end - j : step;
     const row_block<T> block =
-        contiguous_rows(f.head.V, j, count, at.values, count, scratch + at.value_rows);
+        contiguous_few(f.head.V, j, count, at.values, count, scratch + at.value_rows);
     for (index r = 0; r < f.rows.count(); ++r) {
       const T* p = scratch + at.scores + r * at.block + (j - keys.begin);
       T* output = state.output + r * at.values;

@@ -11,12 +11,14 @@
 
 enum class finish { store, add, rescale };
 
-/// A packed panel: depth-major, Rows scalars a step.
+/// Rows scalars beside each other, `step` from one set to the next: a packed panel, or columns of a
+/// row-major matrix.
 template <class T, int Rows>
 struct panel_operand {
   const T* at;
+  index step;
   SOFTLOOK_ALWAYS_INLINE T operator[](int r) const { return at[r]; }
-  SOFTLOOK_ALWAYS_INLINE void advance() { at += Rows; }
+  SOFTLOOK_ALWAYS_INLINE void advance() { at += step; }
   /// From row to row of B.
   SOFTLOOK_ALWAYS_INLINE index wide_step(int width) const { return width; }
 };
@@ -89,8 +91,8 @@ __attribute__((noinline)) inline void micro_kernel(Operand A, const T* __restric
 template <class T, int Vectors>
 SOFTLOOK_ALWAYS_INLINE void product_panel(const T* panel, const T* wide, index depth, T* out) {
   if (depth > 0)
-    micro_kernel<T, tile_rows, Vectors, finish::store>(panel_operand<T, tile_rows>{panel}, wide,
-                                                       out, depth, nullptr);
+    micro_kernel<T, tile_rows, Vectors, finish::store>(
+        panel_operand<T, tile_rows>{panel, tile_rows}, wide, out, depth, nullptr);
   else
     for (int x = 0; x < tile_rows * Vectors; ++x) store(out + x * lanes<T>, vec<T>{});
 }

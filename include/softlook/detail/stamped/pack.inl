@@ -99,6 +99,50 @@ inline bool all_finite(T* data, index count) {
   return sum == 0;
 }
 
+/// Rows of a matrix with contiguous columns: where they lie, or copied.
+template <class T>
+struct row_block {
+  const T* data;
+  index stride;
+};
+
+/// Rows of X in place where their columns are contiguous and `padded` many; else a copy in the
+/// buffer, zeros behind the columns of X. `padded` is a multiple of 4.
+template <class T>
+inline row_block<T> contiguous_rows(const matrix_view<T>& X, range rows, index padded, T* buffer) {
+  const T* source = X.data + rows.begin * X.row_stride;
+  if (X.col_stride == 1 && X.cols == padded) return {source, X.row_stride};
+  pack_panel(source, X.cols, rows.count(), X.col_stride, X.row_stride, padded, T(1), buffer);
+  return {buffer, padded};
+}
+
+/// Whether all numbers of a block of rows are finite: x − x is NaN for anything else.
+template <class T>
+inline bool all_finite(const row_block<T>& rows, index count, index cols) {
+  const index whole = cols / lanes<T> * lanes<T>;
+  vec<T> zero[2] = {};
+  T rest = 0;
+  for (index r = 0; r < count; ++r) {
+    const T* at = rows.data + r * rows.stride;
+    for (index c = 0; c < whole; c += lanes<T>) {
+      const vec<T> x = load(at + c);
+      zero[r & 1] = zero[r & 1] + (x - x);
+    }
+    for (index c = whole; c < cols; ++c) rest = rest + (at[c] - at[c]);
+  }
+  const vec<T> all = zero[0] + zero[1];
+  for (int l = 0; l < lanes<T>; ++l) rest = rest + all[l];
+  return rest == 0;
+}
+
+/// Asks for the first of the given rows ahead of time, where its columns are contiguous.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE void expect_row(const matrix_view<T>& X, range& rows) {
+  if (rows.begin >= rows.end || X.col_stride != 1) return;
+  const T* row = X.data + rows.begin++ * X.row_stride;
+  for (index c = 0; c < X.cols; c += 64 / index(sizeof(T))) __builtin_prefetch(row + c, 0, 2);
+}
+
 /// A panel of queries back to a matrix: target(r, c) = panel[c·width + r].
 template <class T>
 inline void unpack_panel(const T* panel, index width, T* target, index rows, index depth,

@@ -5,10 +5,12 @@
 // vertical, and Sᵀ = K Qᵀ and Oᵀ += Vᵀ Pᵀ are one micro-kernel whose scalars come from packed K and
 // V.
 //
-// Traffic of a task of B queries: Q and O once (B·(d + e)), K and V once for each task, packed into
-// key_tile·(d + e) scalars that stay in the second-level cache while every register tile of queries
-// (width·(d + e + key_tile) scalars) passes over them. So memory is read (n / B)·m·(d + e) scalars
-// in all, and B is as large as the packed queries and outputs may be in that cache.
+// Traffic of a task of B queries: Q and O once (B·(d + e)), K and V once for each task. K is
+// packed, V is read where it lies if its rows are contiguous: 8 columns of a row are a line of a
+// panel already. These key_tile·(d + e) scalars stay in the second-level cache while every register
+// tile of queries (width·(d + e + key_tile) scalars) passes over them. So memory is read (n /
+// B)·m·(d + e) scalars in all, and B is as large as the packed queries and outputs may be in that
+// cache.
 
 /// One register tile of queries.
 template <class T>
@@ -33,7 +35,11 @@ struct key_tile {
   bool packed = false;
   bool finite = true;  // every value of the tile
   T* keys_packed = nullptr;
-  T* values_packed = nullptr;
+  row_block<T> values{};
+  // Rows of the next tile that have not been asked for. One row goes with each product: all at once
+  // they would wait for each other, and reading them on demand costs 5 % at d = 128.
+  range next_keys{};
+  range next_values{};
   additive_panel<T> additive[Additive ? max_key_tile / tile_rows : 1]{};
 };
 
@@ -52,14 +58,13 @@ inline void pack_queries(const forward_args<T, Additive>& a, query_tile<T>& q) {
 }
 
 template <class T, bool Additive>
-inline void pack_keys(const forward_args<T, Additive>& a, key_tile<T, Additive>& k) {
+inline void pack_keys(const forward_args<T, Additive>& a, key_tile<T, Additive>& k, T* value_rows) {
   const index count = k.keys.count(), features = a.K.cols;
   k.packed = true;
   pack_panels(a.K.data + k.keys.begin * a.K.row_stride, count, features, a.K.row_stride,
               a.K.col_stride, tile_rows, k.keys_packed);
-  pack_panels(a.V.data + k.keys.begin * a.V.row_stride, a.V.cols, count, a.V.col_stride,
-              a.V.row_stride, tile_rows, k.values_packed);
-  k.finite = all_finite(k.values_packed, a.layout.values * count);
+  k.values = contiguous_rows(a.V, k.keys, a.layout.values, value_rows);
+  k.finite = all_finite(k.values, count, a.V.cols);
   for (index r = 0; Additive && r < count; r += tile_rows)
     begin_panel(k.additive[r / tile_rows], features, tile_rows,
                 count - r < tile_rows ? count - r : tile_rows);
@@ -74,6 +79,7 @@ inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
   const range queries{q.first, q.first + q.used};
   for (index r = rows.begin; r < rows.end; r += tile_rows) {
     T* panel = S + (r - rows.begin) * width;
+    expect_row(a.K, k.next_keys);
     const index count = rows.end - r < tile_rows ? rows.end - r : tile_rows;
     const index first = k.keys.begin + r;
     coverage here = seen;
@@ -99,8 +105,8 @@ inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
 /// Oᵀ = Oᵀ·correction + Vᵀ Pᵀ where some value is not finite: a weight of −0 (a score of −∞)
 /// touches nothing.
 template <class T, int Vectors>
-inline void add_careful_product(const T* values, const T* P, T* O, index depth, bool started,
-                                const T* correction) {
+inline void add_careful_product(const panel_operand<T, tile_rows>& values, const T* P, T* O,
+                                index depth, bool started, const T* correction) {
   constexpr int width = Vectors * lanes<T>;
   using bits = typename simd<T>::bits;
   const bits forbidden = (bits)spread(T(-0.0));
@@ -110,10 +116,18 @@ inline void add_careful_product(const T* values, const T* P, T* O, index depth, 
       vec<T> sum = {};
       for (index j = 0; j < depth; ++j) {
         const vec<T> p = load(P + j * width + v * lanes<T>);
-        sum = blend<T>((bits)p == forbidden, sum, fused(spread(values[j * tile_rows + r]), p, sum));
+        sum = blend<T>((bits)p == forbidden, sum,
+                       fused(spread(values.at[j * values.step + r]), p, sum));
       }
       store(at, started ? fused(load(at), load(correction + v * lanes<T>), sum) : sum);
     }
+}
+
+/// Columns [column, column + tile_rows) of the values of some keys as the left operand.
+template <class T, bool Additive>
+SOFTLOOK_ALWAYS_INLINE panel_operand<T, tile_rows> value_operand(const key_tile<T, Additive>& k,
+                                                                 range rows, index column) {
+  return {k.values.data + rows.begin * k.values.stride + column, k.values.stride};
 }
 
 template <class T, int Vectors, bool Additive>
@@ -121,20 +135,19 @@ inline void add_careful_products(const forward_args<T, Additive>& a, query_tile<
                                  const key_tile<T, Additive>& k, range rows, const T* P,
                                  const T* correction) {
   for (index c = 0; c < a.layout.values; c += tile_rows)
-    add_careful_product<T, Vectors>(k.values_packed + c * k.keys.count() + rows.begin * tile_rows,
-                                    P, q.output + c * Vectors * lanes<T>, rows.count(), q.started,
-                                    correction);
+    add_careful_product<T, Vectors>(value_operand(k, rows, c), P, q.output + c * Vectors * lanes<T>,
+                                    rows.count(), q.started, correction);
 }
 
 template <class T, int Vectors, finish Finish, bool Additive>
 inline void add_products(const forward_args<T, Additive>& a, query_tile<T>& q,
-                         const key_tile<T, Additive>& k, range rows, const T* P,
-                         const T* correction) {
+                         key_tile<T, Additive>& k, range rows, const T* P, const T* correction) {
   constexpr int width = Vectors * lanes<T>;
-  for (index c = 0; c < a.layout.values; c += tile_rows)
-    micro_kernel<T, tile_rows, Vectors, Finish>(
-        panel_operand<T, tile_rows>{k.values_packed + c * k.keys.count() + rows.begin * tile_rows},
-        P, q.output + c * width, rows.count(), correction);
+  for (index c = 0; c < a.layout.values; c += tile_rows) {
+    expect_row(a.V, k.next_values);
+    micro_kernel<T, tile_rows, Vectors, Finish>(value_operand(k, rows, c), P, q.output + c * width,
+                                                rows.count(), correction);
+  }
 }
 
 /// Scores, online softmax, values: the queries of one register tile meet one tile of keys.
@@ -222,7 +235,7 @@ inline void visit(const forward_args<T, Additive>& a, query_tile<T>& q, key_tile
       a.policy.coverage_of(a.policy.policies, {q.first, q.first + q.used},
                            {k.keys.begin + rows.begin, k.keys.begin + rows.end}, a.shape);
   if (seen == coverage::none) return;
-  if (!k.packed) pack_keys(a, k);
+  if (!k.packed) pack_keys(a, k, scratch + a.layout.value_rows);
   switch (q.vectors) {
     case 1:
       return meet<T, 1>(a, q, k, rows, seen, scratch);
@@ -240,7 +253,7 @@ inline void begin_key_tile(const forward_args<T, Additive>& a, range keys, T* sc
   k.keys = keys;
   k.packed = false;
   k.keys_packed = scratch + at.keys;
-  k.values_packed = scratch + at.value_panels;
+  k.next_keys = k.next_values = intersection({keys.end, keys.end + at.key_tile}, {0, a.K.rows});
   for (index r = 0; Additive && r < keys.count(); r += tile_rows) {
     additive_panel<T>& p = k.additive[r / tile_rows];
     p.raw = k.keys_packed + r * a.K.cols;
