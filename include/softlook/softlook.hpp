@@ -16,3 +16,4 @@
 #include "softlook/projection.hpp"
 #include "softlook/state.hpp"
 #include "softlook/transformer.hpp"
+#include "softlook/vision.hpp"

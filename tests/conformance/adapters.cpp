@@ -25,7 +25,6 @@ constexpr text_pair reasons[] = {
     {"performer.", "linear attention is not in the library yet"},
     {"onnx.LinearAttention", "linear attention is not in the library yet"},
     {"onnx.TensorScatter", "the key-value cache is not in the library yet"},
-    {"timm.", "channel and spatial attention is not in the library yet"},
     {"luong.", "local attention is not in the library yet"},
     {"torch.TransformerDecoder", "transformer decoders are not in the library yet"},
 };
@@ -59,6 +58,7 @@ adapter_table all_adapters(const std::filesystem::path& model) {
   add_layer_adapters(table);
   add_minilm_adapter(table, model);
   add_decomposable_adapters(table);
+  add_vision_adapters(table);
   return table;
 }
 

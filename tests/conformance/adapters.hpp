@@ -45,6 +45,7 @@ void add_layer_adapters(adapter_table& table);
 /// `model` is the folder of the sentence encoder's weights; empty: its cases are skipped.
 void add_minilm_adapter(adapter_table& table, const std::filesystem::path& model);
 void add_decomposable_adapters(adapter_table& table);
+void add_vision_adapters(adapter_table& table);
 
 adapter_table all_adapters(const std::filesystem::path& model = {});
 

@@ -1,0 +1,236 @@
+#pragma once
+
+#include <utility>
+
+#include "softlook/attention.hpp"
+#include "softlook/detail/feature_map.hpp"
+
+// Attention between the pixels, or between the channels, of a feature map. X is channels ×
+// (height·width); results have X's shape and storage order. `into` writes to the caller's matrix,
+// block or map, which may be X itself, and must not overlap it otherwise.
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// The weights of non_local_block, inputs × outputs: of a 1×1 convolution (out, in, 1, 1) the
+/// transpose. In Wang et al. they are called θ, φ, g and W_z, in Fu et al. B, C, D.
+template <class T>
+struct non_local_parameters {
+  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+  using row = Eigen::Matrix<T, 1, Eigen::Dynamic>;
+  matrix Wq{}, Wk{};           ///< channels × features; both empty: pixels as they are (Gaussian)
+  matrix Wv{};                 ///< channels × values; empty: pixels as they are
+  matrix Wo{};                 ///< values × channels; empty: none
+  row bq{}, bk{}, bv{}, bo{};  ///< empty: none
+  T gain = 1;                  ///< times what is added; DANet learns it, starting from 0
+};
+
+/// Non-local block: every pixel takes up what similar pixels hold, wherever they are,
+///   Y = X + gain·(Wo·softmax((Wq x)·(Wk x)) Wv x + bo),
+/// the dot product not scaled: options{.scale = …} does that.
+///
+/// \see Wang et al., "Non-local Neural Networks", 2018, Eq. (3) and (6), and (2) without Wq and Wk;
+///      Fu et al., "Dual Attention Network for Scene Segmentation", 2019, Eq. (1) and (2): its
+///      position attention is the block without Wo.
+/// X: channels × pixels -> Y of that shape.
+/// Cost: attention() with n = m = pixels, which stores no n×m matrix, and four products.
+template <class T>
+class non_local_block {
+ public:
+  using scalar = T;
+
+  /// \throws shape_error  unless the matrices fit each other.
+  explicit non_local_block(const non_local_parameters<T>& p)
+      : channels_(check(p)),
+        features_(p.Wq.cols()),
+        projects_(p.Wo.size() > 0),
+        out_(detail::view_of(p.Wo),
+             detail::checked_row("non_local_block", "bo.size()", detail::view_of(p.bo), "Wo.cols()",
+                                 p.Wo.cols()),
+             activation::none),
+        gain_(p.gain) {
+    const auto bias = [](const char* name, const auto& b, const char* of, index count) {
+      const auto row = detail::checked_row("non_local_block", name, detail::view_of(b), of, count);
+      return row.cols == 0 ? detail::row_vector<T>::Zero(count).eval() : b;
+    };
+    typename non_local_parameters<T>::matrix W(channels_, 2 * features_ + p.Wv.cols());
+    if (features_ > 0) W.leftCols(2 * features_) << p.Wq, p.Wk;
+    if (p.Wv.cols() > 0) W.rightCols(p.Wv.cols()) = p.Wv;
+    detail::row_vector<T> b(W.cols());
+    b.head(features_) = bias("bq.size()", p.bq, "Wq.cols()", features_);
+    b.segment(features_, features_) = bias("bk.size()", p.bk, "Wk.cols()", features_);
+    b.tail(p.Wv.cols()) = bias("bv.size()", p.bv, "Wv.cols()", p.Wv.cols());
+    embed_ = {detail::view_of(W), detail::view_of(b), activation::none};
+  }
+
+  /// 0: any number, where no matrix says one.
+  [[nodiscard]] index channels() const { return channels_; }
+
+  /// \param policies  those of attention() but a score: a mask, transforms, an executor, options.
+  /// \throws shape_error  unless X has channels() rows.
+  template <dense_expression X, class... Ps>
+  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
+    plain_matrix_like<X> y(x.rows(), x.cols());
+    into(x, y, policies...);
+    return y;
+  }
+  template <dense_expression X, dense_expression Y, class... Ps>
+  void into(const X& x, Y&& y, const Ps&... policies) const {
+    const char* where = "non_local_block";
+    if constexpr (detail::check_map_scalars<T, X, Y>()) {
+      const detail::readable<X> in(x);
+      const mutable_matrix_view<T> out = detail::writable_view(y);
+      check_channels(where, x.rows());
+      detail::check_map_output(where, in.view(), out);
+      const detail::layer_call call(where, policies...);
+      const embedded e = embed(call, in.view());
+      detail::row_major<T> mixed = attention(detail::matrix_of(e.Q), detail::matrix_of(e.K),
+                                             detail::matrix_of(e.V), scores::dot{}, policies...);
+      if (projects_) {
+        detail::row_major<T> projected(mixed.rows(), out_.outputs());
+        out_.run(call.isa, call.exec, detail::view_of(mixed), detail::writable_view(projected));
+        mixed.swap(projected);
+      }
+      detail::add_to_map(in.view(), out, gain_, mixed.transpose());
+    }
+  }
+
+  /// pixels × pixels, for looking at them: row p says what pixel p looks at.
+  template <dense_expression X, class... Ps>
+  [[nodiscard]] auto weights(const X& x, const Ps&... policies) const {
+    const char* where = "non_local_block::weights";
+    if constexpr (detail::check_map_scalars<T, X>()) {
+      const detail::readable<X> in(x);
+      check_channels(where, x.rows());
+      const embedded e = embed(detail::layer_call(where, policies...), in.view());
+      return plain_matrix_like<X>(attention_weights(detail::matrix_of(e.Q), detail::matrix_of(e.K),
+                                                    scores::dot{}, policies...));
+    }
+  }
+
+ private:
+  /// What the pixels of a map become: rows are pixels.
+  struct embedded {
+    detail::row_major<T> memory;
+    matrix_view<T> Q, K, V;
+  };
+  [[nodiscard]] embedded embed(const detail::layer_call& call, const matrix_view<T>& X) const {
+    const matrix_view<T> pixels = X.transpose();
+    embedded e{detail::row_major<T>(pixels.rows, embed_.outputs()), pixels, pixels, pixels};
+    if (embed_.outputs() == 0) return e;
+    embed_.run(call.isa, call.exec, pixels, detail::writable_view(e.memory));
+    const matrix_view<T> all = detail::view_of(e.memory);
+    if (features_ > 0) {
+      e.Q = all.columns(0, features_);
+      e.K = all.columns(features_, features_);
+    }
+    if (embed_.outputs() > 2 * features_)
+      e.V = all.columns(2 * features_, embed_.outputs() - 2 * features_);
+    return e;
+  }
+
+  void check_channels(const char* where, index rows) const {
+    if (channels_ > 0)
+      detail::check_sizes(where, "X.rows()", rows, "channels()", channels_,
+                          "a feature map has a row for each channel");
+  }
+
+  /// The number of channels that the matrices agree on.
+  static index check(const non_local_parameters<T>& p) {
+    const char* where = "non_local_block";
+    const bool values = p.Wv.size() > 0, outputs = p.Wo.size() > 0;
+    detail::check_sizes(where, "Wk.rows()", p.Wk.rows(), "Wq.rows()", p.Wq.rows(),
+                        "queries and keys are made of the same pixels");
+    detail::check_sizes(where, "Wk.cols()", p.Wk.cols(), "Wq.cols()", p.Wq.cols(),
+                        "queries and keys share one feature size");
+    const index channels = p.Wq.size() > 0 ? p.Wq.rows() : (values ? p.Wv.rows() : p.Wo.cols());
+    if (values)
+      detail::check_sizes(where, "Wv.rows()", p.Wv.rows(), "channels", channels,
+                          "values are made of the same pixels");
+    const index mixed = values ? p.Wv.cols() : channels;
+    if (outputs)
+      detail::check_sizes(where, "Wo.rows()", p.Wo.rows(), values ? "Wv.cols()" : "channels", mixed,
+                          "the mixed values are projected");
+    detail::check_sizes(where, outputs ? "Wo.cols()" : "Wv.cols()", outputs ? p.Wo.cols() : mixed,
+                        "channels", channels, "what is added has a number for each channel");
+    return channels;
+  }
+
+  index channels_ = 0;
+  index features_ = 0;
+  bool projects_ = false;
+  detail::packed_linear<T> embed_;  // [Wq Wk Wv], so that X is read once
+  detail::packed_linear<T> out_;
+  T gain_ = 1;
+};
+
+/// DANet's channel attention: channels that respond to the same pixels strengthen each other,
+///   Y = X + gain·softmax(X·Xᵀ) X.
+///
+/// \see Fu et al., "Dual Attention Network for Scene Segmentation", 2019, Eq. (3) and (4).
+/// X: channels × pixels -> Y of that shape. The dot products run over all pixels and are not
+/// scaled: options{.scale = …} does that.
+/// \param policies  those of attention() but a score.
+/// Cost: attention() with n = m = channels and d = e = pixels.
+template <dense_expression X, dense_expression Y, class... Ps>
+void channel_self_attention_into(const X& x, Y&& y, detail::scalar_of<X> gain,
+                                 const Ps&... policies) {
+  if constexpr (detail::check_scalars<X, Y>()) {
+    const detail::readable<X> in(x);
+    const auto out = detail::writable_view(y);
+    detail::check_map_output("channel_self_attention", in.view(), out);
+    const auto channels = detail::matrix_of(in.view());
+    detail::add_to_map(in.view(), out, gain,
+                       attention(channels, channels, channels, scores::dot{}, policies...));
+  }
+}
+
+template <dense_expression X, class... Ps>
+[[nodiscard]] auto channel_self_attention(const X& x, detail::scalar_of<X> gain,
+                                          const Ps&... policies) {
+  plain_matrix_like<X> y(x.rows(), x.cols());
+  channel_self_attention_into(x, y, gain, policies...);
+  return y;
+}
+
+/// Dual attention: position attention and channel attention of one map, summed.
+///
+/// \see Fu et al., "Dual Attention Network for Scene Segmentation", 2019, section 3.4, without the
+///      convolutions around the two.
+/// `position` is a block without Wo; `channel_gain` is the paper's β.
+template <class T>
+class dual_attention {
+ public:
+  using scalar = T;
+
+  dual_attention(non_local_block<T> position, T channel_gain)
+      : position_(std::move(position)), channel_gain_(channel_gain) {}
+
+  /// \param policies  those of attention() but a score, a mask and transforms, whose indices would
+  ///                  mean pixels in one half and channels in the other: an executor, options.
+  template <dense_expression X, class... Ps>
+  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
+    plain_matrix_like<X> y(x.rows(), x.cols());
+    into(x, y, policies...);
+    return y;
+  }
+  template <dense_expression X, dense_expression Y, class... Ps>
+  void into(const X& x, Y&& y, const Ps&... policies) const {
+    if constexpr (detail::check_map_scalars<T, X, Y>() &&
+                  detail::check_layer_policies<T, Ps...>()) {
+      const detail::readable<X> in(x);
+      const mutable_matrix_view<T> out = detail::writable_view(y);
+      detail::check_map_output("dual_attention", in.view(), out);
+      const auto map = detail::matrix_of(in.view());
+      const auto of_positions = position_(map, policies...);
+      const auto of_channels = channel_self_attention(map, channel_gain_, policies...);
+      for (index i = 0; i < out.rows; ++i)
+        for (index j = 0; j < out.cols; ++j) out(i, j) = of_positions(i, j) + of_channels(i, j);
+    }
+  }
+
+ private:
+  non_local_block<T> position_;
+  T channel_gain_;
+};
+
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,278 @@
+#include <softlook/vision.hpp>
+#include <tuple>
+
+#include "adapters.hpp"
+
+/// timm's channel and spatial attention on maps (batch, channel, height, width). The weights of 1×1
+/// convolutions are (out, in, 1, 1).
+namespace conformance {
+namespace {
+
+/// The pictures of a batch, each channels × (height·width).
+struct pictures {
+  grid maps;
+  softlook::map_size size;
+};
+
+pictures pictures_of(const case_file& c) {
+  const tensor& x = c.input("x", 4);
+  const index height = x.shape[2], width = x.shape[3];
+  return {{x.shape[0], 1, x.shape[1], height * width, x.values}, {height, width}};
+}
+
+double largest(const pictures& X) {
+  return finite_magnitude(Eigen::Map<const matrix<double>>(
+      X.maps.values.data(), 1, static_cast<index>(X.maps.values.size())));
+}
+
+/// What a float run may add: a gate, nowhere steeper than 1/4, of a number that is a sum of sums of
+/// at most `magnitude`, each rounded `steps` times, multiplies x.
+double rounding(const mode& m, const pictures& X, index steps, double magnitude) {
+  if (!m.single_precision) return 0;
+  const double terms = static_cast<double>(X.maps.rows + steps);
+  const double gate = 1 + magnitude / 4;
+  return terms * std::numeric_limits<float>::epsilon() * gate * largest(X);
+}
+
+/// A 1×1 convolution as inputs × outputs, or nothing.
+template <class T>
+Eigen::MatrixX<T> one_by_one(const case_file& c, const std::string& name) {
+  const tensor& W = c.weight(name, 4);
+  require(c, W.shape[2] == 1 && W.shape[3] == 1, name + " is not a 1x1 convolution");
+  return Eigen::Map<const matrix<double>>(W.values.data(), W.shape[0], W.shape[1])
+      .transpose()
+      .template cast<T>();
+}
+
+template <class T>
+row<T> row_of(const case_file& c, const std::string& name) {
+  if (!c.has_weight(name)) return {};
+  const tensor& b = c.weight(name);
+  return Eigen::Map<const Eigen::RowVectorXd>(b.values.data(), static_cast<index>(b.values.size()))
+      .template cast<T>();
+}
+
+/// The largest number that a layer can make of numbers of that magnitude: weights (out, …), bias.
+double through(const case_file& c, const std::string& layer, double magnitude) {
+  const tensor& W = c.weight(layer + ".weight");
+  const Eigen::Map<const matrix<double>> rows(W.values.data(), W.shape[0],
+                                              static_cast<index>(W.values.size()) / W.shape[0]);
+  const row<double> b = row_of<double>(c, layer + ".bias");
+  return magnitude * rows.cwiseAbs().rowwise().sum().maxCoeff() + b.cwiseAbs().sum();
+}
+
+/// `layer(map, size, options)` for every picture.
+template <class T, class Layer>
+outputs for_each_picture(const pictures& X, const mode& m, double bound, const Layer& layer) {
+  grid Y = X.maps;
+  for (index b = 0; b < X.maps.batches; ++b) {
+    const matrix<T> y = layer(X.maps.head<T>(b, 0), X.size, m.options(std::nullopt));
+    Y.set_head<T>(b, 0, y);
+  }
+  return {{"output", {{Y.batches, Y.rows, X.size.height, X.size.width}, Y.values, bound}}};
+}
+
+softlook::gate_function gate_of(const case_file& c, const char* otherwise) {
+  const std::string name = c.text("gate", otherwise);
+  if (name == "sigmoid") return softlook::gate_function::sigmoid;
+  if (name == "hard_sigmoid") return softlook::gate_function::hard_sigmoid;
+  throw unsupported("gate " + name);
+}
+
+template <class T>
+softlook::channel_attention<T> channel_layer(const case_file& c, const std::string& prefix,
+                                             const softlook::channel_attention_options& o) {
+  softlook::channel_attention_parameters<T> p;
+  if (c.has_weight(prefix + "fc.weight")) {
+    p.W2 = one_by_one<T>(c, prefix + "fc.weight");
+    p.b2 = row_of<T>(c, prefix + "fc.bias");
+  } else {
+    p.W1 = one_by_one<T>(c, prefix + "fc1.weight");
+    p.b1 = row_of<T>(c, prefix + "fc1.bias");
+    p.W2 = one_by_one<T>(c, prefix + "fc2.weight");
+    p.b2 = row_of<T>(c, prefix + "fc2.bias");
+  }
+  return softlook::channel_attention<T>(p, o);
+}
+
+double channel_magnitude(const case_file& c, const pictures& X, const std::string& prefix) {
+  if (c.has_weight(prefix + "fc.weight")) return through(c, prefix + "fc", largest(X));
+  return through(c, prefix + "fc2", through(c, prefix + "fc1", largest(X)));
+}
+
+template <class T>
+outputs channel_gates(const case_file& c, const mode& m, softlook::gate_function gate) {
+  const pictures X = pictures_of(c);
+  const auto layer = channel_layer<T>(c, "", {.gate = gate});
+  const double bound = rounding(m, X, 16, channel_magnitude(c, X, ""));
+  return for_each_picture<T>(
+      X, m, bound, [&](const matrix<T>& x, const auto&, const auto& o) { return layer(x, o); });
+}
+outputs squeeze_excite(const case_file& c, const mode& m) {
+  const auto gate = gate_of(c, "sigmoid");
+  return m.single_precision ? channel_gates<float>(c, m, gate) : channel_gates<double>(c, m, gate);
+}
+outputs effective_squeeze_excite(const case_file& c, const mode& m) {
+  const auto gate = gate_of(c, "hard_sigmoid");
+  return m.single_precision ? channel_gates<float>(c, m, gate) : channel_gates<double>(c, m, gate);
+}
+
+template <class T>
+outputs neighbour_gates(const case_file& c, const mode& m, softlook::channel_ends ends) {
+  const pictures X = pictures_of(c);
+  const softlook::efficient_channel_attention<T> layer(row_of<T>(c, "conv.weight"), {.ends = ends});
+  const double bound = rounding(m, X, 16, through(c, "conv", largest(X)));
+  return for_each_picture<T>(
+      X, m, bound, [&](const matrix<T>& x, const auto&, const auto& o) { return layer(x, o); });
+}
+outputs efficient_channels(const case_file& c, const mode& m) {
+  const auto ends = softlook::channel_ends::zeros;
+  return m.single_precision ? neighbour_gates<float>(c, m, ends)
+                            : neighbour_gates<double>(c, m, ends);
+}
+outputs circular_channels(const case_file& c, const mode& m) {
+  const auto ends = softlook::channel_ends::circular;
+  return m.single_precision ? neighbour_gates<float>(c, m, ends)
+                            : neighbour_gates<double>(c, m, ends);
+}
+
+/// One number of a batch normalisation.
+template <class T>
+T number(const case_file& c, const std::string& name) {
+  const tensor& t = c.weight(name, 1);
+  require(c, t.shape[0] == 1, name + " is not one number");
+  return static_cast<T>(t.values[0]);
+}
+
+/// A convolution to one plane and the batch normalisation behind it.
+template <class T>
+softlook::spatial_attention<T> spatial_layer(const case_file& c, const std::string& prefix,
+                                             softlook::pooled pooled) {
+  const tensor& W = c.weight(prefix + "conv.weight", 4);
+  require(c, W.shape[0] == 1, "the convolution has several outputs");
+  softlook::spatial_attention_parameters<T> p;
+  p.kernels = Eigen::Map<const matrix<double>>(W.values.data(), W.shape[1] * W.shape[2], W.shape[3])
+                  .template cast<T>();
+  std::tie(p.gain, p.shift) = softlook::gain_and_shift<T>(
+      number<T>(c, prefix + "bn.weight"), number<T>(c, prefix + "bn.bias"),
+      number<T>(c, prefix + "bn.running_mean"), number<T>(c, prefix + "bn.running_var"));
+  return softlook::spatial_attention<T>(p, {.pooled = pooled});
+}
+
+double spatial_magnitude(const case_file& c, const pictures& X, const std::string& prefix) {
+  const auto [gain, shift] = softlook::gain_and_shift<double>(
+      number<double>(c, prefix + "bn.weight"), number<double>(c, prefix + "bn.bias"),
+      number<double>(c, prefix + "bn.running_mean"), number<double>(c, prefix + "bn.running_var"));
+  return std::abs(gain) * through(c, prefix + "conv", largest(X)) + std::abs(shift);
+}
+
+template <class T>
+outputs spatial_gates(const case_file& c, const mode& m) {
+  const pictures X = pictures_of(c);
+  const auto layer = spatial_layer<T>(c, "conv.", softlook::pooled::mean_and_max);
+  const double bound = rounding(m, X, 98, spatial_magnitude(c, X, "conv."));
+  return for_each_picture<T>(
+      X, m, bound, [&](const matrix<T>& x, const softlook::map_size& size, const auto& o) {
+        return layer(x, size, o);
+      });
+}
+outputs spatial(const case_file& c, const mode& m) {
+  return m.single_precision ? spatial_gates<float>(c, m) : spatial_gates<double>(c, m);
+}
+
+template <class T>
+outputs both_gates(const case_file& c, const mode& m, softlook::pooled pooled) {
+  const pictures X = pictures_of(c);
+  const softlook::cbam<T> layer(channel_layer<T>(c, "channel.", {.pooled = pooled}),
+                                spatial_layer<T>(c, "spatial.conv.", pooled));
+  const double steepness = 1 + channel_magnitude(c, X, "channel.");
+  const double bound =
+      rounding(m, X, 98, steepness * (1 + spatial_magnitude(c, X, "spatial.conv.")));
+  return for_each_picture<T>(
+      X, m, bound, [&](const matrix<T>& x, const softlook::map_size& size, const auto& o) {
+        return layer(x, size, o);
+      });
+}
+outputs cbam(const case_file& c, const mode& m) {
+  const auto pooled = softlook::pooled::mean_and_max;
+  return m.single_precision ? both_gates<float>(c, m, pooled) : both_gates<double>(c, m, pooled);
+}
+outputs light_cbam(const case_file& c, const mode& m) {
+  const auto pooled = softlook::pooled::middle;
+  return m.single_precision ? both_gates<float>(c, m, pooled) : both_gates<double>(c, m, pooled);
+}
+
+/// That of timm's LayerNorm2d.
+constexpr double norm_epsilon = 1e-6;
+
+/// The smallest deviation of a picture's hidden numbers: the normalisation divides errors by it.
+double least_deviation(const case_file& c, const pictures& X) {
+  const Eigen::RowVectorXd key = row_of<double>(c, "conv_attn.weight");
+  const Eigen::MatrixXd W1 = one_by_one<double>(c, "mlp_scale.fc1.weight");
+  double least = std::numeric_limits<double>::infinity();
+  for (index b = 0; b < X.maps.batches; ++b) {
+    const matrix<double> x = X.maps.head<double>(b, 0);
+    const Eigen::ArrayXd e = (key * x).transpose().array();
+    const Eigen::ArrayXd weights = (e - e.maxCoeff()).exp();
+    const Eigen::RowVectorXd context = (x * weights.matrix()).transpose() / weights.sum();
+    const Eigen::RowVectorXd h = context * W1 + row_of<double>(c, "mlp_scale.fc1.bias");
+    const double variance = (h.array() - h.mean()).square().mean();
+    least = std::min(least, std::sqrt(variance + norm_epsilon));
+  }
+  return least;
+}
+
+template <class T>
+outputs pooled_context(const case_file& c, const mode& m) {
+  const pictures X = pictures_of(c);
+  const softlook::global_context<T> layer(
+      {.key = one_by_one<T>(c, "conv_attn.weight").transpose(),
+       .W1 = one_by_one<T>(c, "mlp_scale.fc1.weight"),
+       .b1 = row_of<T>(c, "mlp_scale.fc1.bias"),
+       .gain = row_of<T>(c, "mlp_scale.norm.weight"),
+       .bias = row_of<T>(c, "mlp_scale.norm.bias"),
+       .W2 = one_by_one<T>(c, "mlp_scale.fc2.weight"),
+       .b2 = row_of<T>(c, "mlp_scale.fc2.bias")},
+      {.fusion = softlook::context_fusion::scale, .epsilon = c.number("eps", 1e-6)});
+  const double hidden = through(c, "mlp_scale.fc1", largest(X)) / least_deviation(c, X);
+  const double magnitude =
+      through(c, "mlp_scale.fc2",
+              hidden * row_of<double>(c, "mlp_scale.norm.weight").cwiseAbs().maxCoeff());
+  return for_each_picture<T>(
+      X, m, rounding(m, X, 32, magnitude),
+      [&](const matrix<T>& x, const auto&, const auto& o) { return layer(x, o); });
+}
+outputs global_context(const case_file& c, const mode& m) {
+  return m.single_precision ? pooled_context<float>(c, m) : pooled_context<double>(c, m);
+}
+
+template <class T>
+outputs gathered(const case_file& c, const mode& m) {
+  const pictures X = pictures_of(c);
+  softlook::gather_excite_options options;
+  if (const index extent = c.integer("extent", 0); extent > 0) options.extent = extent;
+  return for_each_picture<T>(
+      X, m, rounding(m, X, 16, largest(X)),
+      [&](const matrix<T>& x, const softlook::map_size& size, const auto& o) {
+        return softlook::gather_excite(x, size, options, o);
+      });
+}
+outputs gather_excite(const case_file& c, const mode& m) {
+  return m.single_precision ? gathered<float>(c, m) : gathered<double>(c, m);
+}
+
+}  // namespace
+
+void add_vision_adapters(adapter_table& table) {
+  table["timm.SEModule"] = squeeze_excite;
+  table["timm.EffectiveSEModule"] = effective_squeeze_excite;
+  table["timm.EcaModule"] = efficient_channels;
+  table["timm.CecaModule"] = circular_channels;
+  table["timm.cbam.SpatialAttn"] = spatial;
+  table["timm.cbam.CbamModule"] = cbam;
+  table["timm.cbam.LightCbamModule"] = light_cbam;
+  table["timm.GlobalContext"] = global_context;
+  table["timm.GatherExcite"] = gather_excite;
+}
+
+}  // namespace conformance
