@@ -123,8 +123,8 @@ class transformer_decoder {
   }
 
   /// The next rows of Y, for the next rows of X.
-  /// \param policies  as for a layer, meant for the whole sentence: row i of a mask or a bias is
-  ///        row i of the sentence. The mask for_target is combined with the causal one.
+  /// \param policies  as for a layer, and about the sentence so far: query i is its row i, and a
+  ///        matrix has a row for each. The mask for_target is combined with the causal one.
   /// \throws shape_error  unless X.cols() is features() and the cache was made by such a decoder.
   template <dense_expression X, class... Ps>
   [[nodiscard]] auto step(const X& x, transformer_decoder_cache<T>& cache,
@@ -183,11 +183,11 @@ class transformer_decoder {
   [[nodiscard]] static auto causal_policies(index earlier, const Ps&... ps) {
     const auto rows = static_cast<std::int32_t>(earlier);
     const auto target = std::apply(
-        [](const auto&... own) {
+        []<class... Own>(const Own&... own) {
           const auto mask =
               masks::causal_top_left{} & detail::policy_or<mask_kind>(masks::none{}, own...);
           return std::tuple_cat(std::make_tuple(mask),
-                                detail::only_if<decltype(own), transform_kind>(own)...);
+                                detail::only_if<Own, transform_kind>(own)...);
         },
         detail::placed<detail::target_attention>(ps...));
     const auto memory = detail::placed<detail::memory_attention>(ps...);
