@@ -2,14 +2,40 @@
 // softmax for each lane. Everything is vertical: no lane ever looks at another.
 //   \see Milakov and Gimelshein, 2018; Dao et al., "FlashAttention", 2022, algorithm 1.
 
-/// top = max(top, S over its rows); a NaN score is passed over here and returns through the sum.
+/// top = max(top, S over its rows); a NaN score returns through the sum, whatever becomes of the
+/// maximum of its lane.
 template <class T, int Vectors>
 SOFTLOOK_ALWAYS_INLINE void raise_to_maximum(const T* S, index rows, vec<T> (&top)[Vectors]) {
   constexpr int width = Vectors * lanes<T>;
-#pragma GCC unroll 2
-  for (index r = 0; r < rows; ++r)
+  index r = 0;
+  for (; r + 4 <= rows; r += 4)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      const T* at = S + r * width + v * lanes<T>;
+      const vec<T> a = larger(load(at), load(at + width));
+      const vec<T> b = larger(load(at + 2 * width), load(at + 3 * width));
+      top[v] = larger(larger(a, b), top[v]);
+    }
+  for (; r < rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) top[v] = larger(load(S + r * width + v * lanes<T>), top[v]);
+}
+
+/// The part of exponentiate() for Rows rows from `at`.
+template <class T, int Vectors, int Rows, bool Careful>
+SOFTLOOK_ALWAYS_INLINE void exponentiate_rows(T* at, const vec<T> (&top)[Vectors],
+                                              vec<T> (&sum)[Vectors]) {
+  vec<T> p[Rows * Vectors];
+#pragma GCC unroll 8
+  for (int k = 0; k < Rows * Vectors; ++k) p[k] = load(at + k * lanes<T>) - top[k % Vectors];
+  exp2_nonpositive<T, Rows * Vectors>(p);
+#pragma GCC unroll 8
+  for (int k = 0; k < Rows * Vectors; ++k) {
+    if constexpr (Careful)
+      p[k] = blend<T>(load(at + k * lanes<T>) == spread(-infinity<T>), spread(T(-0.0)), p[k]);
+    store(at + k * lanes<T>, p[k]);
+    sum[k % Vectors] = sum[k % Vectors] + p[k];
+  }
 }
 
 /// S = 2^(S − top), and its sums over the rows. With Careful a score of −∞ becomes −0 instead of
@@ -18,19 +44,15 @@ template <class T, int Vectors, bool Careful>
 SOFTLOOK_ALWAYS_INLINE void exponentiate(T* S, index rows, const vec<T> (&top)[Vectors],
                                          vec<T> (&sum)[Vectors]) {
   constexpr int width = Vectors * lanes<T>;
+  constexpr int group = vector_bytes == 64 ? 2 : 1;  // as many as the registers hold
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) sum[v] = vec<T>{};
+  index r = 0;
 #pragma GCC unroll 1
-  for (index r = 0; r < rows; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) {
-      T* at = S + r * width + v * lanes<T>;
-      const vec<T> s = load(at);
-      vec<T> p = exp2_nonpositive<T>(s - top[v]);
-      if constexpr (Careful) p = blend<T>(s == spread(-infinity<T>), spread(T(-0.0)), p);
-      store(at, p);
-      sum[v] = sum[v] + p;
-    }
+  for (; r + group <= rows; r += group)
+    exponentiate_rows<T, Vectors, group, Careful>(S + r * width, top, sum);
+  for (; group > 1 && r < rows; ++r)
+    exponentiate_rows<T, Vectors, 1, Careful>(S + r * width, top, sum);
 }
 
 /// A maximum of −∞ (no key yet) is replaced by 0, so that −∞ − (−∞) never happens.
