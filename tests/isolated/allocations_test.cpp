@@ -8,7 +8,8 @@
 #include <new>
 
 #include "softlook/exec/thread_pool.hpp"
-#include "softlook/transformer.hpp"
+#include "softlook/projection.hpp"
+#include "softlook/transformer_encoder.hpp"
 #include "tests/support/layers.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/ways.hpp"

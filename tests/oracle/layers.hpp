@@ -3,7 +3,7 @@
 
 #include "softlook/core/activation.hpp"
 #include "softlook/multi_head.hpp"
-#include "softlook/transformer.hpp"
+#include "softlook/transformer_encoder.hpp"
 #include "tests/oracle/multi_head.hpp"
 
 namespace oracle {
