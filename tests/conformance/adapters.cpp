@@ -26,7 +26,6 @@ constexpr text_pair reasons[] = {
     {"onnx.LinearAttention", "linear attention is not in the library yet"},
     {"onnx.TensorScatter", "the key-value cache is not in the library yet"},
     {"luong.", "local attention is not in the library yet"},
-    {"torch.TransformerDecoder", "transformer decoders are not in the library yet"},
 };
 
 constexpr text_pair conventions[] = {
@@ -56,6 +55,7 @@ adapter_table all_adapters(const std::filesystem::path& model) {
   add_other_adapters(table);
   add_positional_adapters(table);
   add_layer_adapters(table);
+  add_decoder_adapters(table);
   add_minilm_adapter(table, model);
   add_decomposable_adapters(table);
   add_vision_adapters(table);

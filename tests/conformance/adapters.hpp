@@ -42,6 +42,7 @@ void add_seq2seq_adapters(adapter_table& table);
 void add_other_adapters(adapter_table& table);
 void add_positional_adapters(adapter_table& table);
 void add_layer_adapters(adapter_table& table);
+void add_decoder_adapters(adapter_table& table);
 /// `model` is the folder of the sentence encoder's weights; empty: its cases are skipped.
 void add_minilm_adapter(adapter_table& table, const std::filesystem::path& model);
 void add_decomposable_adapters(adapter_table& table);

@@ -205,22 +205,55 @@ tracked_attention multi_head(const tracked& Q, const tracked& K, const tracked& 
   return a;
 }
 
+/// A part of a layer with its norm and its residual connection.
+template <class Norm, class Part>
+tracked around(const tracked& x, bool norm_first, const Norm& norm, const Part& part) {
+  return norm_first ? sum_of(x, part(norm(x))) : norm(sum_of(x, part(x)));
+}
+
+template <class Parameters>
+tracked feed_forward(const tracked& x, const Parameters& p, softlook::activation f) {
+  return linear_map(activated(linear_map(x, p.W1, p.b1), f), p.W2, p.b2);
+}
+
 tracked encoded(const tracked& x, const softlook::transformer_encoder_layer_parameters<double>& p,
-                const softlook::transformer_encoder_layer_options& o, const plain_masks& masks) {
-  const auto attend = [&](const tracked& t) {
+                const softlook::transformer_layer_options& o, const plain_masks& masks) {
+  const auto norm_of = [&](const dense_row& gain, const dense_row& bias) {
+    return [&, gain, bias](const tracked& t) { return normed(t, gain, bias, o.epsilon); };
+  };
+  const tracked y = around(x, o.norm_first, norm_of(p.gain1, p.bias1), [&](const tracked& t) {
     return multi_head(t, t, t, p.self_attention, o.heads, masks).output;
+  });
+  return around(y, o.norm_first, norm_of(p.gain2, p.bias2),
+                [&](const tracked& t) { return feed_forward(t, p, o.activation); });
+}
+
+tracked decoded(const tracked& x, const tracked& memory,
+                const softlook::transformer_decoder_layer_parameters<double>& p,
+                const softlook::transformer_layer_options& o, const plain_masks& target_masks,
+                const plain_masks& memory_masks) {
+  const auto norm_of = [&](const dense_row& gain, const dense_row& bias) {
+    return [&, gain, bias](const tracked& t) { return normed(t, gain, bias, o.epsilon); };
   };
-  const auto feed_forward = [&](const tracked& t) {
-    return linear_map(activated(linear_map(t, p.W1, p.b1), o.activation), p.W2, p.b2);
-  };
-  const auto norm1 = [&](const tracked& t) { return normed(t, p.gain1, p.bias1, o.epsilon); };
-  const auto norm2 = [&](const tracked& t) { return normed(t, p.gain2, p.bias2, o.epsilon); };
-  if (o.norm_first) {
-    const tracked y = sum_of(x, attend(norm1(x)));
-    return sum_of(y, feed_forward(norm2(y)));
-  }
-  const tracked y = norm1(sum_of(x, attend(x)));
-  return norm2(sum_of(y, feed_forward(y)));
+  const tracked y = around(x, o.norm_first, norm_of(p.gain1, p.bias1), [&](const tracked& t) {
+    return multi_head(t, t, t, p.self_attention, o.heads, target_masks).output;
+  });
+  const tracked z = around(y, o.norm_first, norm_of(p.gain2, p.bias2), [&](const tracked& t) {
+    return multi_head(t, memory, memory, p.cross_attention, o.heads, memory_masks).output;
+  });
+  return around(z, o.norm_first, norm_of(p.gain3, p.bias3),
+                [&](const tracked& t) { return feed_forward(t, p, o.activation); });
+}
+
+/// The final norm of a stack, and what is left to say about its errors.
+template <class Call>
+double output_bound(const Call& call, tracked x) {
+  if (call.final_norm)
+    x = normed(x, call.final_norm->gain, call.final_norm->bias, call.options.epsilon);
+  // A bound as large as half of what it is about says nothing either.
+  const double error = x.error.maxCoeff();
+  if (!(error < finite_magnitude(x.value) / 2)) throw beyond_float();
+  return error;
 }
 
 }  // namespace
@@ -244,12 +277,20 @@ layer_bounds float_bounds(const encoder_call& call) {
   for (index b = 0; b < call.X.batches; ++b) {
     tracked x = rounded(call.X.head<double>(b, 0));
     for (const auto& p : call.layers) x = encoded(x, p, call.options, {call.masks, b, call.X.rows});
-    if (call.final_norm)
-      x = normed(x, call.final_norm->gain, call.final_norm->bias, call.options.epsilon);
-    // A bound as large as half of what it is about says nothing either.
-    const double error = x.error.maxCoeff();
-    if (!(error < finite_magnitude(x.value) / 2)) throw beyond_float();
-    bounds.output = std::max(bounds.output, error);
+    bounds.output = std::max(bounds.output, output_bound(call, x));
+  }
+  return bounds;
+}
+
+layer_bounds float_bounds(const decoder_call& call) {
+  layer_bounds bounds;
+  for (index b = 0; b < call.X.batches; ++b) {
+    tracked x = rounded(call.X.head<double>(b, 0));
+    const tracked memory = rounded(call.memory.head<double>(b, 0));
+    for (const auto& p : call.layers)
+      x = decoded(x, memory, p, call.options, {call.target_masks, b, call.X.rows},
+                  {call.memory_masks, b, call.memory.rows});
+    bounds.output = std::max(bounds.output, output_bound(call, x));
   }
   return bounds;
 }

@@ -17,5 +17,6 @@ struct layer_bounds {
 /// \throws beyond_float  when a bound says nothing.
 layer_bounds float_bounds(const multi_head_call& call);
 layer_bounds float_bounds(const encoder_call& call);
+layer_bounds float_bounds(const decoder_call& call);
 
 }  // namespace conformance

@@ -68,6 +68,33 @@ softlook::transformer_encoder_layer_parameters<T> cast(
 }
 
 template <class T>
+softlook::transformer_decoder_layer_parameters<T> cast(
+    const softlook::transformer_decoder_layer_parameters<double>& p) {
+  softlook::transformer_decoder_layer_parameters<T> q;
+  q.self_attention = cast<T>(p.self_attention);
+  q.cross_attention = cast<T>(p.cross_attention);
+  q.W1 = p.W1.cast<T>();
+  q.W2 = p.W2.cast<T>();
+  q.b1 = p.b1.cast<T>();
+  q.b2 = p.b2.cast<T>();
+  q.gain1 = p.gain1.cast<T>();
+  q.bias1 = p.bias1.cast<T>();
+  q.gain2 = p.gain2.cast<T>();
+  q.bias2 = p.bias2.cast<T>();
+  q.gain3 = p.gain3.cast<T>();
+  q.bias3 = p.bias3.cast<T>();
+  return q;
+}
+
+/// The norm at the end of a stack.
+template <class T>
+std::optional<softlook::layer_norm<T>> norm_of(const std::optional<norm_parameters>& p,
+                                               double epsilon) {
+  if (!p) return std::nullopt;
+  return softlook::layer_norm<T>(p->gain.cast<T>(), p->bias.cast<T>(), epsilon);
+}
+
+template <class T>
 layer_answer run_multi_head(const mode& m, const multi_head_call& call) {
   const softlook::multi_head<T> layer(cast<T>(call.parameters), call.heads);
   const grid &Q = call.Q, &K = call.K, &V = call.V;
@@ -94,11 +121,8 @@ template <class T>
 layer_answer run_encoder(const mode& m, const encoder_call& call) {
   std::vector<softlook::transformer_encoder_layer<T>> layers;
   for (const auto& p : call.layers) layers.emplace_back(cast<T>(p), call.options);
-  std::optional<softlook::layer_norm<T>> norm;
-  if (call.final_norm)
-    norm.emplace(call.final_norm->gain.cast<T>(), call.final_norm->bias.cast<T>(),
-                 call.options.epsilon);
-  const softlook::transformer_encoder<T> stack(layers, norm);
+  const softlook::transformer_encoder<T> stack(layers,
+                                               norm_of<T>(call.final_norm, call.options.epsilon));
   layer_answer answer;
   answer.output = grid::zeros(call.X.batches, 1, call.X.rows, call.X.cols);
   softlook::workspace scratch;
@@ -117,6 +141,31 @@ layer_answer run_encoder(const mode& m, const encoder_call& call) {
   return answer;
 }
 
+template <class T>
+layer_answer run_decoder(const mode& m, const decoder_call& call) {
+  std::vector<softlook::transformer_decoder_layer<T>> layers;
+  for (const auto& p : call.layers) layers.emplace_back(cast<T>(p), call.options);
+  const softlook::transformer_decoder<T> stack(layers,
+                                               norm_of<T>(call.final_norm, call.options.epsilon));
+  layer_answer answer;
+  answer.output = grid::zeros(call.X.batches, 1, call.X.rows, call.X.cols);
+  const softlook::options how = m.options(std::nullopt);
+  for (index b = 0; b < call.X.batches; ++b) {
+    const matrix<T> x = call.X.head<T>(b, 0), memory = call.memory.head<T>(b, 0);
+    const auto set = [&](const auto& target, const auto& at_memory) {
+      answer.output.set_head<T>(b, 0,
+                                call.stack ? stack(x, memory, target, at_memory, how)
+                                           : layers.front()(x, memory, target, at_memory, how));
+    };
+    with_policies<T>(call.target_masks, b, x.rows(), x.rows(), [&](const auto&... target) {
+      with_policies<T>(call.memory_masks, b, x.rows(), memory.rows(), [&](const auto&... seen) {
+        set(softlook::for_target(target...), softlook::for_memory(seen...));
+      });
+    });
+  }
+  return answer;
+}
+
 void demand(bool condition, const char* what) {
   if (!condition) throw std::invalid_argument(what);
 }
@@ -131,6 +180,16 @@ layer_answer run(const mode& m, const multi_head_call& call) {
   layer_answer answer = run_multi_head<float>(m, call);
   answer.output_bound = bounds.output;
   answer.weight_bound = bounds.weights;
+  return answer;
+}
+
+layer_answer run(const mode& m, const decoder_call& call) {
+  demand(call.stack || call.layers.size() == 1, "a layer alone is one layer");
+  demand(call.memory.batches == call.X.batches, "target and memory differ in batches");
+  if (!m.single_precision) return run_decoder<double>(m, call);
+  const layer_bounds bounds = float_bounds(call);
+  layer_answer answer = run_decoder<float>(m, call);
+  answer.output_bound = bounds.output;
   return answer;
 }
 

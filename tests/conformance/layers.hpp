@@ -43,6 +43,16 @@ struct encoder_call {
   layer_masks masks{};
 };
 
+/// A stack of decoder layers, or a layer alone.
+struct decoder_call {
+  std::vector<softlook::transformer_decoder_layer_parameters<double>> layers{};
+  softlook::transformer_layer_options options{};
+  bool stack = false;
+  std::optional<norm_parameters> final_norm{};
+  grid X{}, memory{};
+  layer_masks target_masks{}, memory_masks{};
+};
+
 struct layer_answer {
   grid output{};
   grid weights{};
@@ -53,5 +63,6 @@ struct layer_answer {
 /// \throws beyond_float  when the mode is float and the bound on its errors says nothing.
 layer_answer run(const mode& m, const multi_head_call& call);
 layer_answer run(const mode& m, const encoder_call& call);
+layer_answer run(const mode& m, const decoder_call& call);
 
 }  // namespace conformance

@@ -1,0 +1,49 @@
+#include "torch_layers.hpp"
+
+/// torch's Transformer decoder.
+namespace conformance {
+namespace {
+
+using parameters = softlook::transformer_decoder_layer_parameters<double>;
+
+parameters layer_parameters(const case_file& c, const std::string& prefix, index features,
+                            index hidden) {
+  parameters p;
+  p.self_attention = attention_parameters(c, prefix + "self_attn.", features);
+  p.cross_attention = attention_parameters(c, prefix + "multihead_attn.", features);
+  read_layer(c, prefix, features, hidden, p);
+  p.gain3 = row_of(c, prefix + "norm3.weight", features);
+  p.bias3 = row_of(c, prefix + "norm3.bias", features);
+  return p;
+}
+
+outputs transformer_decoder(const case_file& c, const mode& m) {
+  const index features = c.integer("d_model", 0), hidden = c.integer("dim_feedforward", 0);
+  require(c, features > 0 && hidden > 0, "d_model and dim_feedforward are positive");
+  decoder_call call;
+  call.stack = c.op == "torch.TransformerDecoder";
+  call.options = layer_options(c);
+  const index count = call.stack ? c.integer("num_layers", 0) : 1;
+  for (index i = 0; i < count; ++i)
+    call.layers.push_back(layer_parameters(c, call.stack ? "layers." + std::to_string(i) + "." : "",
+                                           features, hidden));
+  if (call.stack && c.flag("final_norm"))
+    call.final_norm = {row_of(c, "norm.weight", features), row_of(c, "norm.bias", features)};
+  call.X = batch_first(c, "tgt");
+  call.memory = batch_first(c, "memory");
+  const index heads = call.options.heads.query;
+  call.target_masks = read_masks(c, "tgt_mask", "tgt_key_padding_mask", call.X, call.X.rows, heads);
+  call.memory_masks =
+      read_masks(c, "memory_mask", "memory_key_padding_mask", call.X, call.memory.rows, heads);
+  const layer_answer a = run(m, call);
+  return {{"output", in_own_order(c, a.output, a.output_bound)}};
+}
+
+}  // namespace
+
+void add_decoder_adapters(adapter_table& table) {
+  table["torch.TransformerDecoderLayer"] = transformer_decoder;
+  table["torch.TransformerDecoder"] = transformer_decoder;
+}
+
+}  // namespace conformance
