@@ -4,17 +4,10 @@
 #include <vector>
 
 #include "softlook/attention.hpp"
+#include "softlook/core/heads.hpp"
 #include "softlook/detail/attention_block.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
-
-/// Query heads, and the heads of keys and values that groups of them share: kv = query is
-/// multi-head, kv = 1 multi-query attention, anything between grouped-query attention. Unset kv is
-/// query.
-struct heads {
-  index query = 1;
-  std::optional<index> kv{};
-};
 
 /// Columns of one head in a packed n×(heads·d) matrix; no copy.
 template <dense_expression X>

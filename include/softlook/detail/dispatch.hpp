@@ -9,6 +9,7 @@
 #include "softlook/core/error.hpp"
 #include "softlook/core/math.hpp"
 #include "softlook/detail/kernel_args.hpp"
+#include "softlook/detail/linear_args.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -170,6 +171,11 @@ template <class T>
 template <class T>
 [[nodiscard]] const layer_kernels<T>& layers_of(instruction_set isa) {
   return *SOFTLOOK_STAMPED(isa, layers<T>);
+}
+
+template <class T>
+[[nodiscard]] const recurrent_kernels<T>& recurrents_of(instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, recurrents<T>);
 }
 
 /// The edits of a pair of policies, compiled for a set.

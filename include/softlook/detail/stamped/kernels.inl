@@ -13,6 +13,8 @@
 #include "softlook/detail/stamped/packed_product.inl"
 #include "softlook/detail/stamped/activation.inl"
 #include "softlook/detail/stamped/layer_norm.inl"
+#include "softlook/detail/stamped/recurrent.inl"
+#include "softlook/detail/stamped/recurrent_chunk.inl"
 // clang-format on
 
 template <class T, bool Additive>
@@ -29,3 +31,8 @@ template <class T>
 inline constexpr layer_kernels<T> layers{&activate<T, activation::relu>,
                                          &activate<T, activation::gelu>,
                                          &activate<T, activation::gelu_tanh>, &layer_norm_rows<T>};
+
+template <class T>
+inline constexpr recurrent_kernels<T> recurrents{&recurrent_tokens<T>, &exchange_state<T, true>,
+                                                 &recurrent_chunks<T>, &exchange_state<T, false>,
+                                                 &random_features<T>};
