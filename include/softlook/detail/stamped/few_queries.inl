@@ -32,6 +32,8 @@ SOFTLOOK_ALWAYS_INLINE vec<T> sum_each(vec<T> (&x)[lanes<T>]) {
 }
 
 /// scores[k] = q · key k, for as many keys as a vector has lanes. `features` counts whole vectors.
+/// While one group of keys is read the next is asked for: as many rows at a time are more streams
+/// than the processor follows by itself.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE void dot_keys(const T* q, const T* keys, index key_stride, index features,
                                      T* scores) {
@@ -43,7 +45,10 @@ SOFTLOOK_ALWAYS_INLINE void dot_keys(const T* q, const T* keys, index key_stride
   for (index c = 0; c < features; c += n) {
     const vec<T> x = load(q + c);
 #pragma GCC unroll 16
-    for (int k = 0; k < n; ++k) sum[k] = fused(x, load(keys + k * key_stride + c), sum[k]);
+    for (int k = 0; k < n; ++k) {
+      expect(keys + k * key_stride + c, n * key_stride);
+      sum[k] = fused(x, load(keys + k * key_stride + c), sum[k]);
+    }
   }
   store(scores, sum_each<T, 1>(sum));
 }
@@ -179,7 +184,10 @@ SOFTLOOK_ALWAYS_INLINE void add_value_rows(const T* p, const T* values, index va
       if (p[j] == 0 && __builtin_signbit(p[j])) continue;
     const vec<T> weight = spread(p[j]);
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) sum[v] = fused(weight, load(values + v * lanes<T>), sum[v]);
+    for (int v = 0; v < Vectors; ++v) {
+      expect(values + v * lanes<T>, 8 * value_stride);
+      sum[v] = fused(weight, load(values + v * lanes<T>), sum[v]);
+    }
   }
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v) store(output + v * lanes<T>, sum[v]);

@@ -25,8 +25,7 @@ struct panel_operand {
 
 /// A quarter of a line with each step: often enough to read B from memory while a few register
 /// tiles use the part before it, too seldom to take a load from the product.
-template <class T>
-inline constexpr index prefetch_step = 16 / index(sizeof(T));
+inline constexpr int prefetch_step = 16;
 
 /// Rows of a matrix where they lie. Broadcasting from them costs nothing more than from a panel as
 /// long as they fit the first-level cache, so what is used once need not be packed.
@@ -34,14 +33,14 @@ template <class T, int Rows>
 struct strided_operand {
   const T* row[Rows];
   index step;
-  index wide;      // from row to row of B
-  const T* ahead;  // what will be read next of B
+  index wide;            // from row to row of B
+  std::uintptr_t ahead;  // address of what will be read next of B
   index at = 0;
   SOFTLOOK_ALWAYS_INLINE T operator[](int r) const { return row[r][at]; }
   SOFTLOOK_ALWAYS_INLINE void advance() {
     at += step;
-    __builtin_prefetch(ahead, 0, 2);
-    ahead += prefetch_step<T>;
+    __builtin_prefetch(reinterpret_cast<const void*>(ahead), 0, 2);
+    ahead += prefetch_step;
   }
   SOFTLOOK_ALWAYS_INLINE index wide_step(int) const { return wide; }
 };

@@ -18,7 +18,7 @@ void pack_weights(const matrix_view<T>& W, T* panels) {
 /// `used` rows of X times a register tile of W; rows beyond the last repeat it.
 template <class T, int Rows, int Vectors>
 inline void product_rows(const linear_args<T>& a, index first, index used, const T* panel,
-                         const T* ahead, T* tile) {
+                         std::uintptr_t ahead, T* tile) {
   strided_operand<T, Rows> x;
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)
@@ -31,7 +31,7 @@ inline void product_rows(const linear_args<T>& a, index first, index used, const
 
 template <class T, int Vectors>
 inline void product_tile(const linear_args<T>& a, index first, index used, const T* panel,
-                         const T* ahead, T* tile) {
+                         std::uintptr_t ahead, T* tile) {
   if (a.X.cols == 0)
     for (int x = 0; x < tile_rows * Vectors; ++x) store(tile + x * lanes<T>, vec<T>{});
   else if (used == 1)
@@ -80,8 +80,9 @@ inline void product_column(const linear_args<T>& a, range rows, index column) {
   alignas(64) T tile[tile_rows * width];
   const index panel_size = panel_width<T> * a.X.cols;
   const T* first = a.panels + column / panel_width<T> * panel_size;
-  const T* ahead = first + panel_size;
-  for (index i = rows.begin; i < rows.end; i += tile_rows, ahead += prefetch_step<T> * a.X.cols) {
+  auto ahead = reinterpret_cast<std::uintptr_t>(first + panel_size);
+  for (index i = rows.begin; i < rows.end;
+       i += tile_rows, ahead += std::uintptr_t(prefetch_step * a.X.cols)) {
     const index used = rows.end - i < tile_rows ? rows.end - i : tile_rows;
     product_tile<T, Vectors>(a, i, used, first + column % panel_width<T>, ahead, tile);
     finish_tile<T, Vectors>(a, i, used, column, tile);

@@ -45,6 +45,14 @@ SOFTLOOK_ALWAYS_INLINE void store(T* p, vec<T> x) {
   __builtin_memcpy(p, &x, sizeof x);
 }
 
+/// Asks for the line `offset` scalars behind p, which need not be in any matrix: so it is an
+/// address, not a pointer.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE void expect(const T* p, index offset) {
+  const auto address = reinterpret_cast<std::uintptr_t>(p);
+  __builtin_prefetch(reinterpret_cast<const void*>(address + std::uintptr_t(offset) * sizeof(T)));
+}
+
 #if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 64
 
 SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return (float_vector)_mm512_set1_ps(x); }
