@@ -20,10 +20,6 @@ constexpr text_pair reasons[] = {
     {"tfa.monotonic", "monotonic attention is not in the library yet"},
     {"allennlp.Linear", "linear scores of joined features are not in the library"},
     {"entmax.", "sparse softmax is not in the library yet"},
-    {"fla.", "linear attention and fast weights are not in the library yet"},
-    {"ft.", "linear attention is not in the library yet"},
-    {"performer.", "linear attention is not in the library yet"},
-    {"onnx.LinearAttention", "linear attention is not in the library yet"},
     {"onnx.TensorScatter", "the key-value cache is not in the library yet"},
     {"luong.", "local attention is not in the library yet"},
 };
@@ -54,6 +50,7 @@ adapter_table all_adapters(const std::filesystem::path& model) {
   add_seq2seq_adapters(table);
   add_other_adapters(table);
   add_positional_adapters(table);
+  add_linear_adapters(table);
   add_layer_adapters(table);
   add_decoder_adapters(table);
   add_minilm_adapter(table, model);

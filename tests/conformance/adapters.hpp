@@ -41,6 +41,7 @@ void add_keras_adapters(adapter_table& table);
 void add_seq2seq_adapters(adapter_table& table);
 void add_other_adapters(adapter_table& table);
 void add_positional_adapters(adapter_table& table);
+void add_linear_adapters(adapter_table& table);
 void add_layer_adapters(adapter_table& table);
 void add_decoder_adapters(adapter_table& table);
 /// `model` is the folder of the sentence encoder's weights; empty: its cases are skipped.
