@@ -25,15 +25,19 @@ template <class T>
     return row_major<T>::Constant(1, 1, gate_of(g, statistics_of(x, size.pixels()).mean));
   const index e = *extent;
   row_major<T> gates(ceil_div(size.height, e), ceil_div(size.width, e));
-  for (index u = 0; u < gates.rows(); ++u)
+  Eigen::Array<double, 1, Eigen::Dynamic> lines(size.width);
+  for (index u = 0; u < gates.rows(); ++u) {
+    const range rows{std::max<index>(e * u - e + 1, 0), std::min(e * u + e, size.height)};
+    lines.setZero();
+    for (index y = rows.begin; y < rows.end; ++y)
+      lines += const_line<T>(x + y * size.width, size.width).template cast<double>();
     for (index v = 0; v < gates.cols(); ++v) {
-      const range rows{std::max<index>(e * u - e + 1, 0), std::min(e * u + e, size.height)};
       const range cols{std::max<index>(e * v - e + 1, 0), std::min(e * v + e, size.width)};
       double sum = 0;
-      for (index y = rows.begin; y < rows.end; ++y)
-        for (index p = cols.begin; p < cols.end; ++p) sum += double(x[y * size.width + p]);
+      for (index p = cols.begin; p < cols.end; ++p) sum += lines[p];
       gates(u, v) = gate_of(g, T(sum / double(rows.count() * cols.count())));
     }
+  }
   return gates;
 }
 
@@ -41,11 +45,20 @@ template <class T>
 template <class T>
 void excite(const T* x, const map_size& size, const row_major<T>& gates,
             const mutable_matrix_view<T>& Y, index c) {
-  for (index y = 0; y < size.height; ++y)
-    for (index p = 0; p < size.width; ++p) {
-      const index at = y * size.width + p;
-      Y(c, at) = x[at] * gates(y * gates.rows() / size.height, p * gates.cols() / size.width);
+  Eigen::Array<T, 1, Eigen::Dynamic> of_line(size.width);
+  index filled = -1;
+  for (index y = 0; y < size.height; ++y) {
+    const index u = y * gates.rows() / size.height;
+    if (u != filled)
+      for (index p = 0; p < size.width; ++p) of_line[p] = gates(u, p * gates.cols() / size.width);
+    filled = u;
+    const const_line<T> from(x + y * size.width, size.width);
+    if (Y.col_stride == 1) {
+      line<T>(&Y(c, y * size.width), size.width) = from * of_line;
+    } else {
+      for (index p = 0; p < size.width; ++p) Y(c, y * size.width + p) = from[p] * of_line[p];
     }
+  }
 }
 
 }  // namespace detail
@@ -82,6 +95,7 @@ void gather_excite_into(const X& x, const map_size& size, Y&& y,
       detail::raise_argument(where, "extent", double(*o.extent), "a step is at least 1");
     detail::check_map_output(where, map, out);
     const detail::layer_call call(where, policies...);
+    if (map.cols == 0) return;
     const detail::contiguous_channels<T> channels(map);
     detail::run_blocks(call.exec, map.rows, map.cols, [&](index first, index last) {
       for (index c = first; c < last; ++c) {

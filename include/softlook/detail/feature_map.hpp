@@ -54,7 +54,8 @@ class contiguous_channels {
  public:
   explicit contiguous_channels(const matrix_view<T>& x) : view_(x) {
     if (x.col_stride == 1 || x.cols == 0) return;
-    copy_ = matrix_of(x);
+    copy_.resize(x.rows, x.cols);
+    copy_by_blocks(x);
     view_ = {copy_.data(), x.rows, x.cols, x.cols, 1};
   }
   contiguous_channels(const contiguous_channels&) = delete;
@@ -64,6 +65,17 @@ class contiguous_channels {
   [[nodiscard]] index pixels() const { return view_.cols; }
 
  private:
+  /// Square by square: neither side then walks through more lines than the first cache holds.
+  void copy_by_blocks(const matrix_view<T>& x) {
+    constexpr index side = 32;
+    for (index top = 0; top < x.rows; top += side)
+      for (index left = 0; left < x.cols; left += side) {
+        const index rows = std::min(side, x.rows - top), cols = std::min(side, x.cols - left);
+        for (index c = top; c < top + rows; ++c)
+          for (index p = left; p < left + cols; ++p) copy_(c, p) = x(c, p);
+      }
+  }
+
   matrix_view<T> view_;
   row_major<T> copy_;
 };
