@@ -29,7 +29,7 @@ set(layers
   "2.65 detail/feature_map"
   "2.70 detail/(attention_block|feed_forward|later_rows)"
   "2.80 detail/(decoder_rows|key_store)"
-  "3.00 (attention|projection|layer_norm|additive|multiplicative|linear|random_features|local|decode|gradients|positional)"
+  "3.00 (attention|projection|layer_norm|additive|multiplicative|linear|random_features|local|decode|gradients|positional|recurrent_cell|beam_search)"
   "3.10 (decomposable|hard)"
   "3.90 detail/layer_stack"
   "4.00 (multi_head|seq2seq|inspect)"
