@@ -143,6 +143,69 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
   }
 }
 
+/// How a call would be computed.
+struct attention_plan {
+  softlook::kernel kernel = kernel::tiled;
+  instruction_set isa = instruction_set::baseline;
+  tile_shape tile{};                ///< tiled: keys in a tile, register tiles of queries in a task
+  index keys_in_chunk = 0;          ///< few_queries: keys of a task
+  index tasks = 0;                  ///< at a time
+  index workers = 0;                ///< that get a task
+  std::size_t scratch_bytes = 0;    ///< of all workers
+  std::size_t projected_bytes = 0;  ///< projected inputs: O((n + m)·a), 0 for dot products
+  std::string reason{};             ///< why this kernel
+};
+
+namespace detail {
+
+template <class T, class... Ps>
+[[nodiscard]] attention_plan describe(const sorted_call<T, Ps...>& sorted) {
+  const forward_call<T>& c = sorted.call;
+  const index concurrency = sorted.exec().concurrency;
+  attention_plan out;
+  out.isa = c.isa;
+  out.projected_bytes = std::size_t(sizes_of_projections(c).total()) * sizeof(T);
+  const planned_run run = plan_run(c, products_of<T>(c.isa).shape, concurrency);
+  out.kernel = run.chosen.kernel;
+  out.reason = run.chosen.reason;
+  if (out.kernel == kernel::naive) {  // S and P of each head that is in progress
+    out.tasks = c.query_heads;
+    out.workers = std::min(concurrency, out.tasks);
+    out.scratch_bytes = std::size_t(2 * out.workers * c.Q.rows * c.K.rows) * sizeof(T);
+    return out;
+  }
+  out.tasks = run.tasks;
+  out.workers = run.workers;
+  out.scratch_bytes = std::size_t(run.workers * run.each + run.partials) * sizeof(T);
+  if (out.kernel == kernel::tiled)
+    out.tile = {run.chosen.tiled.key_tile, run.chosen.tiled.query_tiles};
+  else
+    out.keys_in_chunk = run.chosen.chunk;
+  return out;
+}
+
+}  // namespace detail
+
+/// What attention(Q, K, V, policies…) would do, without doing it: kernel, instruction set, tiles,
+/// scratch and the reason. Of the matrices only the shapes matter.
+/// \throws  as attention().
+template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
+[[nodiscard]] attention_plan plan_attention(const Q& q, const K& k, const V& v,
+                                            const Ps&... policies) {
+  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+    using T = detail::scalar_of<Q>;
+    const detail::readable<Q> queries(q);
+    const detail::readable<K> keys(k);
+    const detail::readable<V> values(v);
+    detail::forward_call<T> given;
+    given.where = "plan_attention";
+    given.Q = queries.view();
+    given.K = keys.view();
+    given.V = values.view();
+    return detail::describe(detail::sorted_call<T, Ps...>(given, policies...));
+  }
+}
+
 /// What naive_attention returns: output n×e, weights n×m, log-sum-exp n.
 template <class Matrix>
 struct naive_result {

@@ -101,6 +101,21 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
   }
 }
 
+/// What multi_head_attention(Q, K, V, heads, policies…) would do, without doing it.
+template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
+[[nodiscard]] attention_plan plan_multi_head_attention(const Q& q, const K& k, const V& v,
+                                                       const heads& h, const Ps&... policies) {
+  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+    using T = detail::scalar_of<Q>;
+    const detail::readable<Q> queries(q);
+    const detail::readable<K> keys(k);
+    const detail::readable<V> values(v);
+    const detail::forward_call<T> given =
+        detail::packed_call<Q, K, V>("plan_multi_head_attention", queries, keys, values, h);
+    return detail::describe(detail::sorted_call<T, Ps...>(given, policies...));
+  }
+}
+
 /// multi_head_attention() into the caller's matrix.
 /// \throws argument_error  if O overlaps an input.
 template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,

@@ -208,6 +208,41 @@ template <bool Additive, class T>
   return a;
 }
 
+/// A plan, and what it takes: scalars of scratch for each worker, and for all together.
+struct planned_run {
+  plan chosen;
+  index chunks = 1;          // few queries: of the keys
+  index groups_at_once = 1;  // few queries: whose partial states are held
+  index tasks = 0;
+  index workers = 0;
+  index each = 0;
+  index partials = 0;
+};
+
+template <class T>
+[[nodiscard]] planned_run plan_run(const forward_call<T>& c, const register_shape& registers,
+                                   index concurrency) {
+  call_shape shape = shape_of(c);
+  if (c.score.project_queries) shape.features = c.score.project_queries->cols;
+  planned_run run;
+  run.chosen = plan_for(shape, registers, c.opts, concurrency);
+  const plan& p = run.chosen;
+  if (p.kernel == kernel::tiled) {
+    run.tasks = ceil_div(c.Q.rows, p.tiled.query_tiles * registers.width()) * c.query_heads;
+    run.each = p.tiled.total;
+  } else {
+    run.chunks = std::max<index>(ceil_div(c.K.rows, p.chunk), 1);
+    const index groups = ceil_div(c.Q.rows * c.group(), p.few.rows) * c.kv_heads;
+    const index fit = scratch_limit / index(sizeof(T)) / (run.chunks * p.few.partial);
+    run.groups_at_once = std::clamp<index>(fit, 1, std::max<index>(groups, 1));
+    run.tasks = run.groups_at_once * run.chunks;
+    run.each = p.few.total;
+    run.partials = run.groups_at_once * run.chunks * p.few.partial;
+  }
+  run.workers = std::min(concurrency, run.tasks);
+  return run;
+}
+
 template <bool Additive, class T>
 void run_tiled(const forward_call<T>& c, const kernel_table<T, Additive>& kernels,
                const executor_ref& exec, double scale, const plan& p, const T* v, T* scratch) {
@@ -226,9 +261,12 @@ void run_tiled(const forward_call<T>& c, const kernel_table<T, Additive>& kernel
 /// keep the partial states within the limit of one worker's scratch.
 template <bool Additive, class T>
 void run_few_queries(const forward_call<T>& c, const kernel_table<T, Additive>& kernels,
-                     const executor_ref& exec, double scale, const plan& p, const T* v, T* scratch,
-                     T* partials, index groups_at_once) {
-  const index rows = c.Q.rows * c.group(), chunks = std::max<index>(ceil_div(c.K.rows, p.chunk), 1);
+                     const executor_ref& exec, double scale, const planned_run& run, const T* v,
+                     T* scratch) {
+  const plan& p = run.chosen;
+  const index rows = c.Q.rows * c.group(), chunks = run.chunks;
+  const index groups_at_once = run.groups_at_once;
+  T* const partials = scratch + run.workers * run.each;
   const index groups_per_head = ceil_div(rows, p.few.rows), groups = groups_per_head * c.kv_heads;
   const auto args_of_group = [&](index group) {
     few_args<T, Additive> f;
@@ -322,33 +360,19 @@ void run_forward(forward_call<T> c, const executor_ref& exec) {
   const kernel_table<T, Additive>& kernels = kernels_of<T, Additive>(c.isa);
   const double scale = c.scale();
   const projection_sizes projected = sizes_of_projections(c);
-  call_shape shape = shape_of(c);
-  if (c.score.project_queries) shape.features = c.score.project_queries->cols;
-  const plan p = plan_for(c.where, shape, kernels.shape, c.opts, exec.concurrency);
-
-  const index blocks = ceil_div(c.Q.rows, p.tiled.query_tiles * kernels.shape.width());
-  const index chunks = std::max<index>(ceil_div(c.K.rows, p.chunk), 1);
-  const index groups = ceil_div(c.Q.rows * c.group(), p.few.rows) * c.kv_heads;
-  const index groups_at_once = std::clamp<index>(
-      scratch_limit / index(sizeof(T)) / (chunks * p.few.partial), 1, std::max<index>(groups, 1));
-  const bool tiled = p.kernel == kernel::tiled;
-  const index tasks = tiled ? blocks * c.query_heads : groups_at_once * chunks;
-  const index workers = std::min(exec.concurrency, tasks);
-  const index each = tiled ? p.tiled.total : p.few.total;
-  const index partials = tiled ? 0 : groups_at_once * chunks * p.few.partial;
+  const planned_run run = plan_run(c, kernels.shape, exec.concurrency);
 
   call_memory memory(c.opts.workspace);
-  T* const start = memory.take<T>(projected.total() + workers * each + partials);
+  T* const start = memory.take<T>(projected.total() + run.workers * run.each + run.partials);
   apply_projections(c, products_of<T>(c.isa), exec, start);
   T* const v = start + projected.total() - projected.v;
   const T v_scale = T(c.policy.transforms ? scale : scale * log2_e);
   for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * v_scale;
   T* const scratch = v + projected.v;
-  if (tiled)
-    run_tiled(c, kernels, exec, scale, p, v, scratch);
+  if (run.chosen.kernel == kernel::tiled)
+    run_tiled(c, kernels, exec, scale, run.chosen, v, scratch);
   else
-    run_few_queries(c, kernels, exec, scale, p, v, scratch, scratch + workers * each,
-                    groups_at_once);
+    run_few_queries(c, kernels, exec, scale, run, v, scratch);
 }
 
 }  // namespace detail

@@ -27,6 +27,7 @@ struct call_shape {
 
 struct plan {
   softlook::kernel kernel = kernel::tiled;
+  const char* reason = "";
   tiled_layout tiled{};
   few_layout few{};
   index chunk = 0;  // few queries: keys in a chunk
@@ -125,9 +126,23 @@ class layout_cursor {
   return round_up(std::max<index>(ceil_div(keys, 16), 512), block);
 }
 
-[[nodiscard]] constexpr kernel kernel_for(const call_shape& s, const register_shape&) {
-  const index rows = s.queries * (s.query_heads / s.kv_heads);
-  return rows <= 4 ? kernel::few_queries : kernel::tiled;
+/// Up to so many rows that share the keys of a head are few.
+inline constexpr index most_few_rows = 4;
+
+struct kernel_choice {
+  softlook::kernel kernel;
+  const char* reason;
+};
+
+/// Which kernel, and why.
+[[nodiscard]] constexpr kernel_choice kernel_for(const call_shape& s, const options& o) {
+  if (o.kernel) return {*o.kernel, "options.kernel asks for it"};
+  const index rows = s.queries * (s.query_heads / std::max<index>(s.kv_heads, 1));
+  if (rows <= most_few_rows)
+    return {kernel::few_queries,
+            "at most 4 rows share the keys of a head: reading keys and values once is the bound"};
+  return {kernel::tiled,
+          "more than 4 rows share the keys of a head: a tile of keys serves them all"};
 }
 
 inline void check_tile(const char* where, const tile_shape& t) {
@@ -139,11 +154,13 @@ inline void check_tile(const char* where, const tile_shape& t) {
                    "it must lie between 1 and " + std::to_string(max_query_tiles));
 }
 
-[[nodiscard]] inline plan plan_for(const char* where, const call_shape& s, const register_shape& r,
-                                   const options& o, index workers) {
+/// A tile of the options has been checked.
+[[nodiscard]] constexpr plan plan_for(const call_shape& s, const register_shape& r,
+                                      const options& o, index workers) {
   plan p;
-  p.kernel = o.kernel.value_or(kernel_for(s, r));
-  if (o.tile) check_tile(where, *o.tile);
+  const kernel_choice choice = kernel_for(s, o);
+  p.kernel = choice.kernel;
+  p.reason = choice.reason;
   const index key_tile = o.tile ? round_up(o.tile->keys, r.rows) : key_tile_for(s, r);
   const index query_tiles = o.tile ? o.tile->query_tiles : query_tiles_for(s, r, workers);
   p.tiled = tiled_layout_for(s, r, key_tile, query_tiles);

@@ -57,7 +57,7 @@ TEST(Plan, ScratchStaysWithinItsLimitWhateverTheNumberOfQueriesAndKeys) {
       s.queries = count;
       s.keys = count;
       for (const index workers : {1, 2, 16}) {
-        const plan p = plan_for("test", s, r, {}, workers);
+        const plan p = plan_for(s, r, {}, workers);
         EXPECT_LE(p.tiled.total * s.scalar_bytes, scratch_limit)
             << s.features << " " << s.values << " additive " << s.additive << " bytes "
             << s.scalar_bytes << " lanes " << r.lanes;
@@ -69,9 +69,9 @@ TEST(Plan, ScratchStaysWithinItsLimitWhateverTheNumberOfQueriesAndKeys) {
 
 TEST(Plan, ChunksOfFewQueriesDoNotDependOnThreads) {
   for_every_call([](const call_shape& s, const register_shape& r) {
-    const index alone = plan_for("test", s, r, {}, 1).chunk;
+    const index alone = plan_for(s, r, {}, 1).chunk;
     EXPECT_GT(alone, 0);
-    for (const index workers : {2, 16}) EXPECT_EQ(plan_for("test", s, r, {}, workers).chunk, alone);
+    for (const index workers : {2, 16}) EXPECT_EQ(plan_for(s, r, {}, workers).chunk, alone);
   });
 }
 
@@ -80,8 +80,7 @@ TEST(Plan, TilesOfTheOptionsAreRoundedUpToWholeRegisterRows) {
     for (const index keys : {1, 7, 8, 9, 100}) {
       options o;
       o.tile = tile_shape{.keys = keys, .query_tiles = 3};
-      const plan p =
-          plan_for("test", {.queries = 9, .keys = 9, .features = 4, .values = 4}, r, o, 1);
+      const plan p = plan_for({.queries = 9, .keys = 9, .features = 4, .values = 4}, r, o, 1);
       EXPECT_EQ(p.tiled.key_tile, round_up(keys, r.rows));
       EXPECT_EQ(p.tiled.query_tiles, 3);
     }
@@ -93,28 +92,39 @@ TEST(Plan, PinnedKernelIsTaken) {
     options o;
     o.kernel = which;
     for (const index queries : {1, 1000})
-      EXPECT_EQ(plan_for("test", {.queries = queries, .keys = 9, .features = 4, .values = 4},
-                         shapes[0], o, 1)
-                    .kernel,
-                which);
+      EXPECT_EQ(
+          plan_for({.queries = queries, .keys = 9, .features = 4, .values = 4}, shapes[0], o, 1)
+              .kernel,
+          which);
   }
 }
 
 TEST(Plan, OneQueryIsFewAndAThousandAreNot) {
   call_shape s{.queries = 1, .keys = 4096, .features = 64, .values = 64};
-  EXPECT_EQ(plan_for("test", s, shapes[0], {}, 1).kernel, kernel::few_queries);
+  EXPECT_EQ(plan_for(s, shapes[0], {}, 1).kernel, kernel::few_queries);
   s.queries = 1000;
-  EXPECT_EQ(plan_for("test", s, shapes[0], {}, 1).kernel, kernel::tiled);
+  EXPECT_EQ(plan_for(s, shapes[0], {}, 1).kernel, kernel::tiled);
+}
+
+TEST(Plan, SaysWhy) {
+  const call_shape few{.queries = 2, .keys = 9, .features = 4, .values = 4, .query_heads = 2};
+  EXPECT_NE(std::string(plan_for(few, shapes[0], {}, 1).reason).find("at most 4"),
+            std::string::npos);
+  const call_shape many{.queries = 5, .keys = 9, .features = 4, .values = 4};
+  EXPECT_NE(std::string(plan_for(many, shapes[0], {}, 1).reason).find("more than 4"),
+            std::string::npos);
+  options o;
+  o.kernel = kernel::tiled;
+  EXPECT_NE(std::string(plan_for(few, shapes[0], o, 1).reason).find("options.kernel"),
+            std::string::npos);
 }
 
 TEST(Plan, RejectsTilesOutOfRange) {
-  options o;
-  o.tile = tile_shape{.keys = 0, .query_tiles = 1};
-  softlook_test::expect_error<argument_error>([&] { (void)plan_for("test", {}, shapes[0], o, 1); },
-                                              {"test: options.tile.keys is 0"});
-  o.tile = tile_shape{.keys = 8, .query_tiles = 17};
-  softlook_test::expect_error<argument_error>([&] { (void)plan_for("test", {}, shapes[0], o, 1); },
-                                              {"options.tile.query_tiles is 17", "16"});
+  softlook_test::expect_error<argument_error>(
+      [] { check_tile("test", {.keys = 0, .query_tiles = 1}); }, {"test: options.tile.keys is 0"});
+  softlook_test::expect_error<argument_error>(
+      [] { check_tile("test", {.keys = 8, .query_tiles = 17}); },
+      {"options.tile.query_tiles is 17", "16"});
 }
 
 TEST(Plan, RoundsUp) {
