@@ -5,6 +5,7 @@
 #include <concepts>
 #include <limits>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "softlook/core/concepts.hpp"
@@ -124,12 +125,28 @@ template <class M>
   return all;
 }
 
-/// Best first; of equal ones the first found, which is not longer.
-inline void rank(std::vector<hypothesis>& found, index count) {
-  std::stable_sort(found.begin(), found.end(),
-                   [](const hypothesis& a, const hypothesis& b) { return a.score > b.score; });
-  if (index(found.size()) > count) found.resize(std::size_t(count));
-}
+/// The best `count`, best first; of equal ones the first found, which is not longer.
+class ranking {
+ public:
+  explicit ranking(index count) : count_(std::size_t(count)) {}
+
+  void add(hypothesis h) {
+    const auto at =
+        std::upper_bound(best_.begin(), best_.end(), h.score,
+                         [](double score, const hypothesis& other) { return score > other.score; });
+    best_.insert(at, std::move(h));
+    if (best_.size() > count_) best_.pop_back();
+  }
+  /// Whether a sentence of this score, found later, would not be among them.
+  [[nodiscard]] bool beats(double score) const {
+    return best_.size() == count_ && best_.back().score >= score;
+  }
+  [[nodiscard]] std::vector<hypothesis> take() { return std::move(best_); }
+
+ private:
+  std::size_t count_;
+  std::vector<hypothesis> best_;
+};
 
 }  // namespace detail
 
@@ -181,12 +198,12 @@ template <search_state State, class Step>
                                                   const search_options& o) {
   detail::check_search("beam_search", o);
   detail::token_tree tree;
-  std::vector<hypothesis> found;
+  detail::ranking found(o.beam);
   std::vector<index> nodes{-1}, last{o.begin}, parents;
   std::vector<double> so_far{0};
   const auto put_aside = [&](index node, index length, double log_probability, bool ended) {
-    found.push_back({tree.sentence(node), log_probability,
-                     detail::score_of(log_probability, length, o.length_exponent), ended});
+    found.add({tree.sentence(node), log_probability,
+               detail::score_of(log_probability, length, o.length_exponent), ended});
   };
   for (index length = 1; !last.empty() && length <= o.maximum_length; ++length) {
     const auto& logits = step(std::span<const index>(last), state);
@@ -209,14 +226,13 @@ template <search_state State, class Step>
       so_far.push_back(e.log_probability);
       parents.push_back(e.parent);
     }
-    detail::rank(found, o.beam);
     if (last.empty()) break;
     // log p only falls, and the longest sentence divides it by most.
     const double reachable = detail::score_of(so_far.front(), o.maximum_length, o.length_exponent);
-    if (index(found.size()) == o.beam && found.back().score >= reachable) break;
+    if (found.beats(reachable)) break;
     state.select(std::span<const index>(parents));
   }
-  return found;
+  return found.take();
 }
 
 SOFTLOOK_NAMESPACE_END

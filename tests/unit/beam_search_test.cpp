@@ -115,8 +115,8 @@ TEST(BeamSearch, WithABeamForEverySentenceIsExhaustiveSearch) {
           const table_model model(vocabulary, model_number, 0);
           const auto o = options_of(length, power(vocabulary, length), exponent);
           auto all = all_sentences(model, o);
-          std::stable_sort(all.begin(), all.end(),
-                           [](const auto& a, const auto& b) { return a.score > b.score; });
+          std::sort(all.begin(), all.end(),
+                    [](const auto& a, const auto& b) { return a.score > b.score; });
           const auto found = beam_search(table_model::state{}, model, o);
           ASSERT_EQ(found.size(), all.size());
           for (std::size_t k = 0; k < all.size(); ++k) {
@@ -142,6 +142,20 @@ TEST(BeamSearch, BreaksTiesByParentThenByToken) {
   EXPECT_FALSE(found[2].ended);
 }
 
+/// The largest first; of equal ones the first.
+template <class Item, class Key>
+std::vector<Item> best_first(const std::vector<Item>& items, index count, const Key& key) {
+  std::vector<std::size_t> order(items.size());
+  for (std::size_t k = 0; k < order.size(); ++k) order[k] = k;
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return key(items[a]) != key(items[b]) ? key(items[a]) > key(items[b]) : a < b;
+  });
+  std::vector<Item> sorted;
+  for (const std::size_t k : order)
+    if (index(sorted.size()) < count) sorted.push_back(items[k]);
+  return sorted;
+}
+
 /// Beam search as it is described, without trees, batches or an early stop.
 std::vector<hypothesis> plain_beam_search(const table_model& model, const search_options& o) {
   struct live {
@@ -160,10 +174,7 @@ std::vector<hypothesis> plain_beam_search(const table_model& model, const search
         all.back().tokens.push_back(t);
       }
     }
-    std::stable_sort(all.begin(), all.end(), [](const live& a, const live& b) {
-      return a.log_probability > b.log_probability;
-    });
-    if (index(all.size()) > o.beam) all.resize(std::size_t(o.beam));
+    all = best_first(all, o.beam, [](const live& l) { return l.log_probability; });
     kept.clear();
     for (const live& s : all) {
       const bool ended = s.tokens.back() == o.end;
@@ -175,10 +186,7 @@ std::vector<hypothesis> plain_beam_search(const table_model& model, const search
       }
     }
   }
-  std::stable_sort(found.begin(), found.end(),
-                   [](const auto& a, const auto& b) { return a.score > b.score; });
-  if (index(found.size()) > o.beam) found.resize(std::size_t(o.beam));
-  return found;
+  return best_first(found, o.beam, [](const hypothesis& h) { return h.score; });
 }
 
 TEST(BeamSearch, IsWhatItsDescriptionSaysTiesIncluded) {
