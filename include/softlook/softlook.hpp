@@ -4,6 +4,7 @@
 
 #include "softlook/additive.hpp"
 #include "softlook/attention.hpp"
+#include "softlook/beam_search.hpp"
 #include "softlook/decomposable.hpp"
 #include "softlook/exec/sequential.hpp"
 #include "softlook/exec/thread_pool.hpp"
@@ -16,6 +17,8 @@
 #include "softlook/positional.hpp"
 #include "softlook/projection.hpp"
 #include "softlook/random_features.hpp"
+#include "softlook/recurrent_cell.hpp"
+#include "softlook/seq2seq.hpp"
 #include "softlook/state.hpp"
 #include "softlook/transformer.hpp"
 #include "softlook/vision.hpp"
