@@ -126,8 +126,12 @@ class layout_cursor {
   return round_up(std::max<index>(ceil_div(keys, 16), 512), block);
 }
 
-/// Up to so many rows that share the keys of a head are few.
-inline constexpr index most_few_rows = 4;
+/// Up to so many rows that share the keys of a head are few. Measured for m = 16 … 16384, d = 64
+/// and 128: at 8 rows (6 in double) the few-query kernel takes 0.6 to 1.1 times as long as the
+/// tiled one, at 12 1.0 to 1.7 times, on AVX2 and on AVX-512.
+[[nodiscard]] constexpr index most_few_rows(index scalar_bytes) {
+  return scalar_bytes == 4 ? 8 : 6;
+}
 
 struct kernel_choice {
   softlook::kernel kernel;
@@ -138,11 +142,11 @@ struct kernel_choice {
 [[nodiscard]] constexpr kernel_choice kernel_for(const call_shape& s, const options& o) {
   if (o.kernel) return {*o.kernel, "options.kernel asks for it"};
   const index rows = s.queries * (s.query_heads / std::max<index>(s.kv_heads, 1));
-  if (rows <= most_few_rows)
+  if (rows <= most_few_rows(s.scalar_bytes))
     return {kernel::few_queries,
-            "at most 4 rows share the keys of a head: reading keys and values once is the bound"};
+            "few rows share the keys of a head: reading keys and values once is the bound"};
   return {kernel::tiled,
-          "more than 4 rows share the keys of a head: a tile of keys serves them all"};
+          "many rows share the keys of a head: a packed tile of keys serves them all"};
 }
 
 inline void check_tile(const char* where, const tile_shape& t) {
