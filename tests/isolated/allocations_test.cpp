@@ -9,8 +9,9 @@
 
 #include "softlook/exec/thread_pool.hpp"
 #include "softlook/projection.hpp"
-#include "softlook/transformer_encoder.hpp"
-#include "tests/support/layers.hpp"
+#include "softlook/recurrent_cell.hpp"
+#include "softlook/transformer.hpp"
+#include "tests/support/decoders.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/ways.hpp"
 
@@ -238,6 +239,66 @@ TYPED_TEST(Allocations, AreNoneInAWarmTransformer) {
           "transformer_encoder");
     }
   }
+}
+
+TYPED_TEST(Allocations, AreNoneInAWarmDecoderNorInItsSteps) {
+  using T = TypeParam;
+  auto random = seed(416);
+  const transformer_layer_options form{.heads = {.query = 4}};
+  const std::vector<transformer_decoder_layer<T>> layers(
+      2, transformer_decoder_layer<T>(random_decoder_layer<T>({}, random), form));
+  const transformer_decoder<T> decoder(
+      layers, layer_norm<T>(row_vector<T>::Ones(24), row_vector<T>::Zero(24)));
+  const transformer<T> whole(transformer_encoder<T>({transformer_encoder_layer<T>(
+                                 random_encoder_layer<T>(4, 6, 50, random), form)}),
+                             decoder);
+  const auto memory = random_matrix<row_major<T>>(40, 24, random);
+  const auto causal = for_target(masks::causal_top_left{});
+  const auto padded = for_memory(masks::padding{.length = 30});
+  auto cache = decoder.start(memory);
+  cache.reserve(200);
+  for (const index rows : {1, 3, 130}) {
+    const auto X = random_matrix<row_major<T>>(rows, 24, random);
+    row_major<T> Y(rows, 24);
+    expect_no_allocations_when_warm(
+        [&](const auto& executor, const options& opts) {
+          layers.front().into(X, memory, Y, executor, opts, causal, padded);
+          decoder.into(X, memory, Y, executor, opts, causal, padded);
+          whole.into(memory, X, Y, executor, opts, causal, padded);
+        },
+        "transformer_decoder");
+    expect_no_allocations_when_warm(
+        [&](const auto& executor, const options& opts) {
+          cache.truncate(0);
+          decoder.step_into(X, cache, Y, executor, opts, padded);
+          decoder.step_into(X.topRows(1), cache, Y.topRows(1), executor, opts, padded);
+        },
+        "transformer_decoder::step_into");
+  }
+}
+
+TYPED_TEST(Allocations, AreNoneInWarmRecurrentCells) {
+  using T = TypeParam;
+  auto random = seed(417);
+  const auto weights = [&]<class Parameters>(Parameters p, index gates) {
+    p.Wx = random_matrix<row_major<T>>(7, gates * 5, random);
+    p.Wh = random_matrix<row_major<T>>(5, gates * 5, random);
+    return p;
+  };
+  gru_parameters<T> before = weights(gru_parameters<T>{}, 3);
+  before.reset = gru_reset::before_product;
+  const gru_cell<T> plain(weights(gru_parameters<T>{}, 3)), of_the_paper(before);
+  const lstm_cell<T> lstm(weights(lstm_parameters<T>{}, 4));
+  const auto X = random_matrix<row_major<T>>(9, 7, random);
+  row_major<T> h = random_matrix<row_major<T>>(9, 5, random);
+  lstm_state<row_major<T>> s{h, h};
+  expect_no_allocations_when_warm(
+      [&](const auto& executor, const options& opts) {
+        plain.advance(X, h, executor, opts);
+        of_the_paper.advance(X, h, executor, opts);
+        lstm.advance(X, s, executor, opts);
+      },
+      "recurrent cells");
 }
 
 TYPED_TEST(Allocations, DoNotGrowWithTheNumberOfQueriesOrKeys) {
