@@ -19,5 +19,10 @@ template const product_kernels<double>& products_of<double>(instruction_set);
 template const layer_kernels<float>& layers_of<float>(instruction_set);
 template const layer_kernels<double>& layers_of<double>(instruction_set);
 
+template void run_linear<float>(const linear_call<float>&);
+template void run_linear<double>(const linear_call<double>&);
+template const recurrent_kernels<float>& recurrents_of<float>(instruction_set);
+template const recurrent_kernels<double>& recurrents_of<double>(instruction_set);
+
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "softlook/attention.hpp"
+#include "softlook/detail/linear_forward.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
@@ -24,6 +25,11 @@ extern template const product_kernels<float>& products_of<float>(instruction_set
 extern template const product_kernels<double>& products_of<double>(instruction_set);
 extern template const layer_kernels<float>& layers_of<float>(instruction_set);
 extern template const layer_kernels<double>& layers_of<double>(instruction_set);
+
+extern template void run_linear<float>(const linear_call<float>&);
+extern template void run_linear<double>(const linear_call<double>&);
+extern template const recurrent_kernels<float>& recurrents_of<float>(instruction_set);
+extern template const recurrent_kernels<double>& recurrents_of<double>(instruction_set);
 
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END

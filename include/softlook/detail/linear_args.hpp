@@ -79,8 +79,10 @@ struct recurrent_layout {
 /// One head of keys and values and the query heads that share it, for the rows of the views.
 template <class T>
 struct recurrent_args {
-  matrix_view<T> Q;          // n×(group·d); no data: only absorb
-  matrix_view<T> K;          // n×d; no data: only read
+  bool absorbs = true;       // K and V join the state
+  bool reads = true;         // Q makes O
+  matrix_view<T> Q;          // n×(group·d)
+  matrix_view<T> K;          // n×d
   matrix_view<T> V;          // n×e
   mutable_matrix_view<T> O;  // n×(group·e)
   index group = 1;

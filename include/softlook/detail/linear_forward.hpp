@@ -201,6 +201,7 @@ class linear_run {
     const index group = c_.group(), inputs = c_.inputs(), values = c_.values();
     recurrent_args<T> a = args(state);
     a.group = group;
+    a.reads = outputs;
     a.K = c_.K.columns(head * inputs, inputs);
     a.V = c_.V.columns(head * values, values);
     if (outputs) {
@@ -234,6 +235,7 @@ class linear_run {
   void read(index head, range rows, const T* state, T* scratch) const {
     const index inputs = c_.inputs(), values = c_.values();
     recurrent_args<T> a = args(const_cast<T*>(state));  // only read: there are no keys
+    a.absorbs = false;
     a.Q = c_.Q.columns(head * inputs, inputs).rows_from(rows.begin, rows.count());
     a.O = {c_.O.data, rows.count(), values, c_.O.row_stride, c_.O.col_stride};
     if (values > 0) a.O.data += rows.begin * c_.O.row_stride + head * values * c_.O.col_stride;
@@ -243,7 +245,7 @@ class linear_run {
 
   /// The loop itself; where features come from outside, a block of tokens at a time.
   void blocks(recurrent_args<T>& a, T* scratch, void (*loop)(const recurrent_args<T>&, T*)) const {
-    const index n = a.K.data ? a.K.rows : a.Q.rows;
+    const index n = a.absorbs ? a.K.rows : a.Q.rows;
     if (!c_.map.apply) {
       loop(a, scratch);
       return;
@@ -252,13 +254,13 @@ class linear_run {
     const recurrent_args<T> whole = a;
     for (index first = 0; first < n; first += feature_block) {
       const index count = std::min(feature_block, n - first);
-      const auto part = [&](const auto& X) { return X.data ? X.rows_from(first, count) : X; };
+      const auto part = [&](const auto& X) { return X.rows > 0 ? X.rows_from(first, count) : X; };
       a.V = part(whole.V);
       a.O = part(whole.O);
       a.gate = part(whole.gate);
       a.strength = part(whole.strength);
-      if (whole.K.data) a.K = mapped(part(whole.K), 1, true, keys);
-      if (whole.Q.data) a.Q = mapped(part(whole.Q), whole.group, false, keys + mapped_);
+      if (a.absorbs) a.K = mapped(part(whole.K), 1, true, keys);
+      if (a.reads) a.Q = mapped(part(whole.Q), whole.group, false, keys + mapped_);
       loop(a, scratch);
     }
   }

@@ -60,6 +60,7 @@ void random_features(const random_feature_rows<T>& a) {
 
 template <class T>
 inline void copy_rows(const matrix_view<T>& X, index first, index count, T* out, index stride) {
+  if (X.cols == 0) return;
   const T* from = X.data + first * X.row_stride;
   if (X.col_stride != 1 && X.row_stride == 1)
     for (index c = 0; c < X.cols; ++c)
@@ -95,7 +96,7 @@ SOFTLOOK_ALWAYS_INLINE void prefetch_row(const T* row, index count) {
 template <class T, feature_kind Kind>
 inline void map_rows(const matrix_view<T>& X, index first, index count, T scale, T* rows,
                      index stride, index features, index padded) {
-  const T* from = X.data + first * X.row_stride;
+  const T* from = X.cols > 0 ? X.data + first * X.row_stride : X.data;
   index step = X.row_stride;
   if (X.col_stride != 1) {
     copy_rows(X, first, count, rows, stride);
@@ -103,7 +104,7 @@ inline void map_rows(const matrix_view<T>& X, index first, index count, T scale,
     step = stride;
   }
   for (index r = 0; r < count; ++r) {
-    if (X.col_stride == 1 && first + r + recurrent_chunk < X.rows)
+    if (X.col_stride == 1 && X.cols > 0 && first + r + recurrent_chunk < X.rows)
       prefetch_row(from + (r + recurrent_chunk) * step, X.cols);
     map_row<T, Kind>(from + r * step, scale, rows + r * stride, features, padded);
   }
@@ -229,7 +230,7 @@ inline void token_columns(const recurrent_args<T>& a, index t, const token_rows<
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) u[v] = beta * (u[v] - sum[v]);
   }
-  if (!a.Q.data) {
+  if (!a.reads) {
     update_columns<T, Vectors, Gated>(S, stride, features, x.decay, x.key, u);
     return;
   }
@@ -298,7 +299,7 @@ inline void write_token(const recurrent_args<T>& a, index t, index head, const t
   for (index c = 0; c < a.shape.stride(); c += lanes<T>)
     store(x.value + c, load(x.value + c) * spread(f));
   const index values = a.shape.values;
-  copy_line(x.value, index(1), &a.O(t, head * values), a.O.col_stride, values);
+  if (values > 0) copy_line(x.value, index(1), &a.O(t, head * values), a.O.col_stride, values);
 }
 
 template <class T>
@@ -317,14 +318,14 @@ void recurrent_tokens(const recurrent_args<T>& a, T* scratch) {
     copy_rows(a.V, t, index(1), x.value, index(0));
     for (index c = values; c < a.shape.stride(); ++c) x.value[c] = 0;
     for (index head = 0; head < a.group || head == 0; ++head) {
-      if (a.Q.data)
+      if (a.reads)
         load_rows(a, a.Q.columns(head * features, features), t, index(1), a.scale, x.query,
                   index(0));
       if (a.gate.data)
         update_token<T, true>(a, t, x, head > 0);
       else
         update_token<T, false>(a, t, x, head > 0);
-      if (!a.Q.data) break;
+      if (!a.reads) break;
       write_token(a, t, head, x);
     }
   }

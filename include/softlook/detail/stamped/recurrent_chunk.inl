@@ -252,7 +252,7 @@ struct output_phase {
     constexpr int width = Vectors * lanes<T>;
     alignas(64) T tile[tile_rows * width];
     const recurrent_args<T>& a = k.a;
-    const bool absorbs = a.K.data != nullptr;
+    const bool absorbs = a.absorbs;
     const bool poisoned = absorbs && k.at(a.layout.poisoned)[column] != T(0);
     const T* factors = k.at(a.layout.factors);
     const index values = a.shape.values;
@@ -317,7 +317,7 @@ inline void load_chunk(const chunk_view<T>& k) {
   T* keys = k.at(a.layout.keys);
   load_chunk_rows(k, a.K, T(1), keys, k.depth());
   if (k.gated()) load_decays(k);
-  if (a.Q.data || a.strength.data)
+  if (a.reads || a.strength.data)
     pack_panel(keys, k.count, k.depth(), k.depth(), index(1), recurrent_chunk, T(1),
                k.at(a.layout.transposed));
   if (a.strength.data) {
@@ -335,7 +335,7 @@ template <class T>
 inline void load_factors(const chunk_view<T>& k, const T* rows) {
   const recurrent_args<T>& a = k.a;
   T* factors = k.at(a.layout.factors);
-  const bool absorbs = a.K.data != nullptr;
+  const bool absorbs = a.absorbs;
   if (a.divisor != divisor_kind::one) {
     T* sums = k.at(a.layout.sums);
     __builtin_memcpy(sums, a.state + a.shape.key_sum(), std::size_t(k.depth()) * sizeof(T));
@@ -356,7 +356,7 @@ inline void chunk_outputs(const chunk_view<T>& k, index head) {
   const index features = a.Q.cols / a.group;
   T* rows = k.at(a.layout.rows);
   load_chunk_rows(k, a.Q.columns(head * features, features), a.scale, rows, k.line());
-  if (a.K.data) {
+  if (a.absorbs) {
     chunk_scores(k, rows, false);
     if (k.gated()) scale_rows(rows, k.line(), k.count, k.depth(), k.at(a.layout.since));
   }
@@ -385,14 +385,14 @@ inline void absorb_chunk(const chunk_view<T>& k) {
 
 template <class T>
 void recurrent_chunks(const recurrent_args<T>& a, T* scratch) {
-  const index tokens = a.K.data ? a.K.rows : a.Q.rows;
+  const index tokens = a.absorbs ? a.K.rows : a.Q.rows;
   for (index t = 0; t < recurrent_chunk; ++t) scratch[a.layout.positions + t] = T(t);
   for (index first = 0; first < tokens; first += recurrent_chunk) {
     const index left = tokens - first;
     const chunk_view<T> k{a, scratch, first, left < recurrent_chunk ? left : recurrent_chunk};
-    if (a.K.data) load_chunk(k);
-    for (index head = 0; a.Q.data && head < a.group; ++head) chunk_outputs(k, head);
-    if (a.K.data) absorb_chunk(k);
+    if (a.absorbs) load_chunk(k);
+    for (index head = 0; a.reads && head < a.group; ++head) chunk_outputs(k, head);
+    if (a.absorbs) absorb_chunk(k);
   }
 }
 
