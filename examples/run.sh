@@ -65,7 +65,8 @@ run() {
   case $1 in
     minilm)
       sh "$root/examples/check.sh" minilm/minilm "$root/examples/minilm/main.cpp" \
-        --model "$root/build/model" "The animal didn't cross the street because it was too tired."
+        --model "$root/build/model" --html minilm.html \
+        "The animal didn't cross the street because it was too tired."
       ;;
     vision)
       sh "$root/examples/check.sh" vision/vision "$root/examples/vision/main.cpp" \
@@ -92,7 +93,7 @@ for name in "$@"; do
 done
 
 echo
-for drawing in *.svg *.png; do
+for drawing in *.svg *.html *.png; do
   if [ -f "$drawing" ]; then say "drawn: $build/examples/$drawing"; fi
 done
 if [ -n "$failed" ]; then

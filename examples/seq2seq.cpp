@@ -8,7 +8,7 @@
 // Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate", 2015,
 // appendix A.2; the picture: figure 3.
 //
-// Run: seq2seq [FOLDER]   writes FOLDER/seq2seq.svg
+// Run: seq2seq [FOLDER]   writes FOLDER/seq2seq.svg, and seq2seq.html to explore in a browser
 //
 // expect: ^mat the on sat cat the <end>
 // expect: mat .* 0\.9
@@ -68,5 +68,7 @@ int main(int argc, char** argv) {
   std::cout << "\nlog-probability " << best.log_probability << "\n\n";
   const inspect::heat_map map(alignment(model, source, best.tokens, 0), written, read, "alignment");
   std::cout << inspect::to_text(map, {.paint = inspect::terminal_paint()});
-  inspect::write_svg((argc > 1 ? argv[1] : std::string(".")) + "/seq2seq.svg", map);
+  const std::string folder = argc > 1 ? argv[1] : ".";
+  inspect::write_svg(folder + "/seq2seq.svg", map);
+  inspect::write_html(folder + "/seq2seq.html", inspect::report(map));
 }

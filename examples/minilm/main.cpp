@@ -11,6 +11,7 @@
 //   --head H          0 to 11 (1)
 //   --svg FILE        the picture of all heads (minilm.svg)
 //   --head-svg FILE   a picture of the chosen head alone
+//   --html FILE       a page to explore all layers and heads in a browser
 //
 // In layer 3 head 1 looks for a noun: "it" finds the animal, "cross" the street, and a token that
 // has nothing to find rests on [CLS]. Say "wide" instead of "tired", and "it" is no longer sure.
@@ -19,6 +20,7 @@
 // expect: ^it -> animal 0\.6[0-9]
 // expect: ^street -> \[CLS\] 0\.[89]
 // expect: written: .*minilm\.svg
+// expect: written: .*minilm\.html
 
 #include <algorithm>
 #include <charconv>
@@ -31,6 +33,7 @@
 #include <vector>
 
 #include <softlook/inspect.hpp>
+#include <softlook/inspect_report.hpp>
 
 #include "encoder.hpp"
 
@@ -41,13 +44,13 @@ using minilm::sentence_encoder;
 using threads = softlook::exec::thread_pool;
 
 constexpr const char* usage =
-    "usage: minilm [--model FOLDER] [--layer L] [--head H] [--svg FILE] [--head-svg FILE] "
-    "SENTENCE...\n"
+    "usage: minilm [--model FOLDER] [--layer L] [--head H] [--svg FILE] [--head-svg FILE]\n"
+    "              [--html FILE] SENTENCE...\n"
     "       minilm [--model FOLDER] --file TEXT QUESTION\n";
 
 struct arguments {
   std::string model = "build/model";
-  std::string svg = "minilm.svg", head_svg;
+  std::string svg = "minilm.svg", head_svg, html;
   std::string file;
   std::string layer = "3", head = "1";
   std::vector<std::string> sentences;
@@ -60,6 +63,7 @@ bool parse(int argc, char** argv, arguments& a) {
     std::string* value = word == "--model"      ? &a.model
                          : word == "--svg"      ? &a.svg
                          : word == "--head-svg" ? &a.head_svg
+                         : word == "--html"     ? &a.html
                          : word == "--file"     ? &a.file
                          : word == "--layer"    ? &a.layer
                          : word == "--head"     ? &a.head
@@ -84,6 +88,16 @@ Eigen::Index number(const std::string& text, const char* what, Eigen::Index coun
   return value;
 }
 
+/// Every layer and head of the sentence.
+void write_report(const sentence_encoder& model, const std::vector<int>& ids, const arguments& a,
+                  const softlook::inspect::report_style& how, const threads& pool) {
+  std::vector<decltype(model.attention(ids, 0, pool))> layers;
+  for (Eigen::Index l = 0; l < model.layers(); ++l) layers.push_back(model.attention(ids, l, pool));
+  const std::vector<std::string> tokens = model.tokenizer().tokens(ids);
+  softlook::inspect::write_html(a.html, softlook::inspect::report(layers, tokens, tokens, how));
+  std::cout << "written: " << a.html << " (all layers and heads)\n";
+}
+
 void show_attention(const sentence_encoder& model, const arguments& a, const threads& pool) {
   using softlook::inspect::heat_map;
   const Eigen::Index layer = number(a.layer, "layer", model.layers());
@@ -105,6 +119,8 @@ void show_attention(const sentence_encoder& model, const arguments& a, const thr
   softlook::inspect::write_svg(a.svg, maps, {.decimals = -1});
   if (!a.head_svg.empty()) softlook::inspect::write_svg(a.head_svg, chosen, {.decimals = -1});
   std::cout << "\nwritten: " << a.svg << " (all heads of layer " << a.layer << ")\n";
+  if (!a.html.empty())
+    write_report(model, ids, a, {.title = a.sentences[0], .layer = layer, .head = head}, pool);
 }
 
 void show_similarities(const sentence_encoder& model, const arguments& a, const threads& pool) {

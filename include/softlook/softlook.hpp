@@ -10,6 +10,7 @@
 #include "softlook/exec/thread_pool.hpp"
 #include "softlook/hard.hpp"
 #include "softlook/inspect.hpp"
+#include "softlook/inspect_report.hpp"
 #include "softlook/layer_norm.hpp"
 #include "softlook/linear.hpp"
 #include "softlook/multi_head.hpp"
