@@ -205,7 +205,7 @@ class report {
   static labels named(const char* what, const char* of_what, index count, const char* before,
                       labels names) {
     if (names.empty())
-      for (index k = 0; k < count; ++k) names.push_back(before + std::to_string(k));
+      for (index k = 0; k < count; ++k) names.push_back(detail::joined(before, std::to_string(k)));
     softlook::detail::check_sizes(where, what, index(names.size()), of_what, count,
                                   "every one has a name, or none has");
     return names;
@@ -263,7 +263,7 @@ namespace detail {
       for (int shift = 0; shift < code.bits; shift += 8)
         bytes.push_back(static_cast<std::uint8_t>(c >> shift));
     }
-  return '"' + base64(bytes) + '"';
+  return joined('"', base64(bytes), '"');
 }
 
 /// What the script of the page reads.
@@ -292,7 +292,7 @@ namespace detail {
   add("precision", json_number(r.precision()));
   add("ramp", json_list(10, colour_list));
   add("weights", json_list(r.maps().size(), [&](std::size_t k) {
-        return (k % r.style().heads.size() == 0 ? "\n" : "") + encoded(r.maps()[k], r.code());
+        return joined(k % r.style().heads.size() == 0 ? "\n" : "", encoded(r.maps()[k], r.code()));
       }));
   return out + "}";
 }

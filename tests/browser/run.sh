@@ -21,7 +21,8 @@ find_browser() {
 }
 
 if ! find_browser; then
-  if command -v apt-get > /dev/null 2>&1 &&
+  # Ubuntu's package only starts to fetch a snap, which waits for long where there are none.
+  if command -v apt-get > /dev/null 2>&1 && ! grep -q '^ID=ubuntu' /etc/os-release &&
     { [ "$(id -u)" -eq 0 ] || sudo -n true > /dev/null 2>&1; }; then
     # shellcheck disable=SC2086  # several packages
     apt_install $missing || say "apt-get could not install: $missing"
