@@ -155,32 +155,32 @@ namespace stamped_lowest = stamped_baseline;
    : (isa) == instruction_set::avx2 ? &stamped_avx2::__VA_ARGS__   \
                                     : &stamped_lowest::__VA_ARGS__)
 #else
-#define SOFTLOOK_STAMPED(isa, ...) (static_cast<void>(isa), &stamped_lowest::__VA_ARGS__)
+#define SOFTLOOK_STAMPED(isa, ...) (&stamped_lowest::__VA_ARGS__)  // there is one set
 #endif
 
 template <class T, bool Additive>
-[[nodiscard]] const kernel_table<T, Additive>& kernels_of(instruction_set isa) {
+[[nodiscard]] const kernel_table<T, Additive>& kernels_of([[maybe_unused]] instruction_set isa) {
   return *SOFTLOOK_STAMPED(isa, kernels<T, Additive>);
 }
 
 template <class T>
-[[nodiscard]] const product_kernels<T>& products_of(instruction_set isa) {
+[[nodiscard]] const product_kernels<T>& products_of([[maybe_unused]] instruction_set isa) {
   return *SOFTLOOK_STAMPED(isa, products<T>);
 }
 
 template <class T>
-[[nodiscard]] const layer_kernels<T>& layers_of(instruction_set isa) {
+[[nodiscard]] const layer_kernels<T>& layers_of([[maybe_unused]] instruction_set isa) {
   return *SOFTLOOK_STAMPED(isa, layers<T>);
 }
 
 template <class T>
-[[nodiscard]] const recurrent_kernels<T>& recurrents_of(instruction_set isa) {
+[[nodiscard]] const recurrent_kernels<T>& recurrents_of([[maybe_unused]] instruction_set isa) {
   return *SOFTLOOK_STAMPED(isa, recurrents<T>);
 }
 
 /// The edits of a pair of policies, compiled for a set.
 template <class T, class Policies>
-void set_edits(policy_calls<T>& calls, instruction_set isa) {
+void set_edits(policy_calls<T>& calls, [[maybe_unused]] instruction_set isa) {
   calls.edit_queries = SOFTLOOK_STAMPED(isa, edit<T, Policies, true>);
   calls.edit_keys = SOFTLOOK_STAMPED(isa, edit<T, Policies, false>);
 }
