@@ -67,23 +67,37 @@ class decoder_memory {
   decoder_memory& operator=(decoder_memory&&) = default;
   ~decoder_memory() = default;
 
-  template <class Score, class... Ps>
-  [[nodiscard]] decoder_step<T> attend(const char* where, const matrix& queries, const Score& score,
-                                       const Ps&... policies) const {
-    static_cast<void>(check_policies<T, Score, Ps...>());
+  void check_ready(const char* where) const {
     if (!ready_)
       raise<argument_error>(std::string(where) +
                             ": there is no memory (call set_memory before the first step)");
+  }
+  /// A row for each key that is attended to.
+  [[nodiscard]] const matrix& projected_keys() const { return keys_; }
+
+  template <class Score, class... Ps>
+  [[nodiscard]] decoder_step<T> attend(const char* where, const matrix& queries, const Score& score,
+                                       const Ps&... policies) const {
+    check_ready(where);
+    return attend_to(where, queries, keys_, score, policies...);
+  }
+
+  /// The same for keys that stand for the projected ones.
+  template <class Score, class... Ps>
+  [[nodiscard]] decoder_step<T> attend_to(const char* where, const matrix& queries,
+                                          const matrix& keys, const Score& score,
+                                          const Ps&... policies) const {
+    static_cast<void>(check_policies<T, Score, Ps...>());
     decoder_step<T> out{matrix(queries.rows(), values_.cols()), matrix(queries.rows(), rows_)};
     forward_call<T> given;
     given.where = where;
     given.Q = view_of(queries);
-    given.K = view_of(keys_);
+    given.K = view_of(keys);
     given.V = view_of(values_);
     given.O = writable_view(out.context);
     sorted_call<T, Score, Ps...> sorted(given, score, policies...);
-    out.weights.leftCols(keys_.rows()) = run_weights(sorted.call, sorted.exec()).front();
-    out.weights.rightCols(rows_ - keys_.rows()).setZero();
+    out.weights.leftCols(keys.rows()) = run_weights(sorted.call, sorted.exec()).front();
+    out.weights.rightCols(rows_ - keys.rows()).setZero();
     return out;
   }
 
