@@ -30,9 +30,14 @@ template <class T>
 inline constexpr int lanes = vector_bytes / int(sizeof(T));
 
 // The register tile of the micro-kernel: rows × vectors accumulators, `vectors` vectors of the wide
-// operand and a broadcast must fit the register file (32 registers with AVX-512, else 16).
+// operand and a broadcast must fit the register file (32 registers with AVX-512 and on AArch64,
+// else 16).
 inline constexpr int tile_vectors = 3;
+#if defined(__aarch64__)
+inline constexpr int tile_rows = 8;
+#else
 inline constexpr int tile_rows = vector_bytes == 64 ? 8 : 4;
+#endif
 
 template <class T>
 SOFTLOOK_ALWAYS_INLINE vec<T> load(const T* p) {
@@ -124,6 +129,10 @@ SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
 
 #else
 
+#if defined(__aarch64__)
+SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return (float_vector)vdupq_n_f32(x); }
+SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return (double_vector)vdupq_n_f64(x); }
+#else
 template <class V, class T>
 SOFTLOOK_ALWAYS_INLINE V spread_lanes(T x) {
   V v = {};
@@ -133,6 +142,7 @@ SOFTLOOK_ALWAYS_INLINE V spread_lanes(T x) {
 }
 SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return spread_lanes<float_vector>(x); }
 SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return spread_lanes<double_vector>(x); }
+#endif
 #if defined(__aarch64__)
 SOFTLOOK_ALWAYS_INLINE float_vector fused(float_vector a, float_vector b, float_vector c) {
   return (float_vector)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
@@ -173,12 +183,14 @@ SOFTLOOK_ALWAYS_INLINE bool any_greater(V a, V b) {
 
 #endif
 
-/// What follows waits for x. With 16 registers a 4×3 tile needs every one of them; clang loads the
-/// next broadcast before the last use of this one, is a register short, and copies the accumulators
-/// around in the loop, which halves its speed.
+/// What follows waits for x. A register tile needs nearly every register; clang (4×3 of 16) and gcc
+/// for AArch64 (8×3 of 32) load the broadcasts ahead of their use, are registers short, and copy
+/// the accumulators around in the loop, which halves its speed.
 template <class V>
 SOFTLOOK_ALWAYS_INLINE void keep_order([[maybe_unused]] V& x) {
-#if defined(__clang__) && SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES <= 32
+#if defined(__aarch64__)
+  __asm__ volatile("" : "+w"(x) : : "memory");
+#elif defined(__clang__) && SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES <= 32
   __asm__ volatile("" : "+x"(x) : : "memory");
 #endif
 }
