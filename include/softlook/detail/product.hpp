@@ -25,8 +25,8 @@ template <class T>
   constexpr index width = packed_panel_width<T>, row_step = 8;
   const index fit = index{512 * 1024} / (std::max<index>(inputs, 1) * index(sizeof(T)));
   product_cut cut{std::max(fit / row_step * row_step, 4 * row_step), round_up(outputs, width)};
-  const index blocks = ceil_div(rows, cut.rows), panels = cut.columns / width;
-  cut.rows = round_up(ceil_div(rows, std::max<index>(blocks, 1)), row_step);
+  const index blocks = std::max<index>(ceil_div(rows, cut.rows), 1), panels = cut.columns / width;
+  cut.rows = round_up(ceil_div(rows, blocks), row_step);
   if (workers > 1 && blocks < 4 * workers) {
     const index groups = std::clamp<index>(ceil_div(4 * workers, blocks), 1, panels);
     cut.columns = ceil_div(panels, groups) * width;

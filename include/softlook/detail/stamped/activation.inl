@@ -1,9 +1,9 @@
 // Activations of vectors.
 
-/// x·Φ(x). With t = |x|/√2 and h = e^{−t²}·(e^{t²} erfc t)/2:  x·h for x < 0, x·(1 − h) otherwise, so
-/// that the tails keep their relative accuracy, which e^{−t²} as one power of two limits to 1 + x²
-/// times the rounding. Relative error below 4e-7·(1 + x²) for x < 0, 3e-7 otherwise (float); 1e-15
-/// and 6e-16 (double). −∞ gives 0.
+/// x·Φ(x). With t = |x|/√2 and h = e^{−t²}·(e^{t²} erfc t)/2:  x·h for x < 0, x·(1 − h) otherwise,
+/// so that the tails keep their relative accuracy, which e^{−t²} as one power of two limits to 1 +
+/// x² times the rounding. Relative error below 4e-7·(1 + x²) for x < 0, 3e-7 otherwise (float);
+/// 1e-15 and 6e-16 (double). −∞ gives 0.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE vec<T> gelu_of(vec<T> x) {
   using c = scaled_erfc<T>;
