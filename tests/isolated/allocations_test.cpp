@@ -8,6 +8,7 @@
 #include <new>
 
 #include "softlook/exec/thread_pool.hpp"
+#include "softlook/linear.hpp"
 #include "softlook/projection.hpp"
 #include "softlook/recurrent_cell.hpp"
 #include "softlook/transformer.hpp"
@@ -299,6 +300,24 @@ TYPED_TEST(Allocations, AreNoneInWarmRecurrentCells) {
         lstm.advance(X, s, executor, opts);
       },
       "recurrent cells");
+}
+
+TYPED_TEST(Allocations, AreNoneInLinearAttentionNorInItsSteps) {
+  using T = TypeParam;
+  const auto p = this->inputs(100, 100);
+  row_major<T> O(100, 64);
+  linear_state<T> state(64, 64);
+  const usage steps = used_by([&] {
+    for (index t = 0; t < 3; ++t)
+      causal_linear_attention_into(p.Q.row(t), p.K.row(t), p.V.row(t), O.row(t), state);
+  });
+  EXPECT_EQ(steps.count, 0u);
+  expect_no_allocations_when_warm(
+      [&](const auto& executor, const options& opts) {
+        linear_attention_into(p.Q, p.K, p.V, O, executor, opts);
+        causal_linear_attention_into(p.Q, p.K, p.V, O, state, executor, opts);
+      },
+      "linear attention");
 }
 
 TYPED_TEST(Allocations, DoNotGrowWithTheNumberOfQueriesOrKeys) {
