@@ -51,8 +51,10 @@ class sorted_windows {
       return std::isnan(p) ? double(keys) : std::max(0.0, std::ceil(p - double(half_width)));
     };
     if (sorted)
-      std::stable_sort(order_.begin(), order_.end(),
-                       [&](std::int32_t a, std::int32_t b) { return first_key(a) < first_key(b); });
+      std::sort(order_.begin(), order_.end(), [&](std::int32_t a, std::int32_t b) {
+        const double first = first_key(a), second = first_key(b);
+        return first < second || (first == second && a < b);
+      });
     for (const std::int32_t i : order_) {
       const double p = positions[std::size_t(i)], begin = first_key(i);
       const double end =
