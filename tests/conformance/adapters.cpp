@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -13,15 +14,9 @@ using text_pair = std::pair<const char*, const char*>;
 
 // By prefix; the first that fits counts.
 constexpr text_pair reasons[] = {
-    {"tfa.BahdanauMonotonic", "monotonic attention is not in the library yet"},
-    {"tfa.LuongMonotonic", "monotonic attention is not in the library yet"},
-    {"tfa.AttentionStep.BahdanauMonotonic", "monotonic attention is not in the library yet"},
-    {"tfa.AttentionStep.LuongMonotonic", "monotonic attention is not in the library yet"},
-    {"tfa.monotonic", "monotonic attention is not in the library yet"},
     {"allennlp.Linear", "linear scores of joined features are not in the library"},
     {"entmax.", "sparse softmax is not in the library yet"},
     {"onnx.TensorScatter", "the key-value cache is not in the library yet"},
-    {"luong.", "local attention is not in the library yet"},
 };
 
 constexpr text_pair conventions[] = {
@@ -34,6 +29,9 @@ constexpr text_pair conventions[] = {
      "a row without keys is zero on every path; Keras' fused path averages all values"},
     {"allennlp_masked_softmax_memeff",
      "a row without keys has zero weights; memory_efficient makes them uniform"},
+    {"tfa_suite_luong_monotonic_",
+     "weights are exact; TensorFlow Addons' parallel form clips a product at 1e-10 and loses the "
+     "weight of keys behind one that is hardly ever passed"},
     {"mha_fullymasked_row", "a row without keys is zero; PyTorch's need_weights path gives NaN"},
 };
 
@@ -48,6 +46,7 @@ adapter_table all_adapters(const std::filesystem::path& model) {
   add_onnx_adapters(table);
   add_keras_adapters(table);
   add_seq2seq_adapters(table);
+  add_local_adapters(table);
   add_other_adapters(table);
   add_positional_adapters(table);
   add_linear_adapters(table);
@@ -63,6 +62,12 @@ std::string missing_reason(const std::string& op) {
   for (const auto& [prefix, reason] : reasons)
     if (starts_with(op, prefix)) return reason;
   return "no adapter for " + op;
+}
+
+bool has_convention(const case_file& c) {
+  return c.implementation_defined() ||
+         std::any_of(std::begin(conventions), std::end(conventions),
+                     [&](const text_pair& known) { return starts_with(c.name, known.first); });
 }
 
 std::string convention_of(const case_file& c) {

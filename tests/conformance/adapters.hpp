@@ -39,6 +39,7 @@ void add_flex_adapters(adapter_table& table);
 void add_onnx_adapters(adapter_table& table);
 void add_keras_adapters(adapter_table& table);
 void add_seq2seq_adapters(adapter_table& table);
+void add_local_adapters(adapter_table& table);
 void add_other_adapters(adapter_table& table);
 void add_positional_adapters(adapter_table& table);
 void add_linear_adapters(adapter_table& table);
@@ -54,7 +55,11 @@ adapter_table all_adapters(const std::filesystem::path& model = {});
 /// Why there is no adapter for an operation.
 std::string missing_reason(const std::string& op);
 
-/// The convention in which the library and the origin of an implementation-defined case differ.
+/// Whether the library may differ from the origin of a case: it is implementation-defined, or the
+/// origin departs from its own formula.
+bool has_convention(const case_file& c);
+
+/// The convention in which the library and the origin of such a case differ.
 std::string convention_of(const case_file& c);
 
 inline produced heads_first(const grid& g, double bound) {

@@ -65,7 +65,7 @@ void judge(const case_file& c, const adapter_table& table, const std::vector<mod
   const auto found = table.find(c.op);
   if (uses_half(c)) throw unsupported("half precision is not in the library yet");
   if (found == table.end()) throw unsupported(missing_reason(c.op));
-  if (c.implementation_defined())
+  if (has_convention(c))
     check_own_convention(c, found->second, modes, v);
   else
     check_case(c, found->second, modes, v);

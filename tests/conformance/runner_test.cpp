@@ -57,6 +57,21 @@ TEST_F(Runner, FailsACaseThatNoModeComputed) {
   EXPECT_EQ(v.reason, "it was computed in no mode");
 }
 
+TEST_F(Runner, LetsACaseDifferByAConventionWithAName) {
+  const std::filesystem::path usual = path_;
+  path_ = usual.parent_path() / "tfa_suite_luong_monotonic_test.case";
+  std::ofstream(path_) << "# origin: none | LITERAL | licence none\ncase " << path_.stem().string()
+                       << "\nop test.op\ntol 0 0\noutput y float64 1\n2\nend\n";
+  const verdict other = run([](const mode&) { return 3.0; });
+  EXPECT_EQ(other.outcome, status::differs);
+  EXPECT_NE(other.reason.find("clips"), std::string::npos) << other.reason;
+  EXPECT_EQ(run([](const mode&) { return 2.0; }).outcome, status::skipped);
+  const auto split = [](const mode& m) { return m.how == mode::path::naive ? 3.0 : 4.0; };
+  EXPECT_EQ(run(split).outcome, status::failed);
+  std::filesystem::remove(path_);
+  path_ = usual;
+}
+
 TEST_F(Runner, SkipsTheSentenceEncoderWithoutItsModel) {
   const auto table = conformance::all_adapters();
   EXPECT_THROW(table.at("minilm.encode")(case_file(), mode()), conformance::unsupported);
