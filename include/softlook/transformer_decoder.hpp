@@ -114,9 +114,10 @@ class transformer_decoder {
       const detail::layer_call call(name_, policies...);
       cache.memory_rows_ = memory.rows();
       for (const layer& l : layers()) {
-        cache.layers_.push_back({detail::key_store<T>(l.self_), detail::key_store<T>(l.cross_)});
+        cache.layers_.push_back(
+            {detail::key_store<T>(l.self_.block), detail::key_store<T>(l.cross_.block)});
         cache.layers_.back().memory.reserve(memory.rows());
-        l.cross_.project(call, seen.view(), cache.layers_.back().memory.keys(0));
+        l.cross_.block.project(call, seen.view(), cache.layers_.back().memory.keys(0));
       }
     }
     return cache;
@@ -171,8 +172,8 @@ class transformer_decoder {
                         "layers().size()", index(layers().size()),
                         "a cache serves the decoder that made it");
     for (std::size_t k = 0; k < layers().size(); ++k)
-      if (!cache.layers_[k].target.fits(layers()[k].self_) ||
-          !cache.layers_[k].memory.fits(layers()[k].cross_))
+      if (!cache.layers_[k].target.fits(layers()[k].self_.block) ||
+          !cache.layers_[k].memory.fits(layers()[k].cross_.block))
         detail::raise<shape_error>(std::string(name_) +
                                    ": the cache has keys of other sizes than the layers (a cache "
                                    "serves the decoder that made it)");

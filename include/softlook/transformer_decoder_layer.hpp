@@ -29,12 +29,10 @@ struct transformer_decoder_weights {
   std::vector<Matrix> memory;
 };
 
-/// One layer of a Transformer decoder, with post-norm
-///   x = norm1(x + attend(x));  x = norm2(x + attend(x, memory));  y = norm3(x + f(x·W1 + b1)·W2 +
-///   b2)
-/// or pre-norm
-///   x = x + attend(norm1(x));  x = x + attend(norm2(x), memory);  y = x + f(norm3(x)·W1 + b1)·W2 +
-///   b2
+/// One layer of a Transformer decoder, with  feed(x) = f(x·W1 + b1)·W2 + b2:
+///   post-norm  x = norm1(x + attend(x));  x = norm2(x + attend(x, memory));  y = norm3(x +
+///   feed(x)) pre-norm   x = x + attend(norm1(x));  x = x + attend(norm2(x), memory);  y = x +
+///   feed(norm3(x))
 ///
 /// \see Vaswani et al., 2017, section 3.1; Xiong et al., 2020 (pre-norm). Computes what
 /// torch.nn.TransformerDecoderLayer does, without dropout.
@@ -48,9 +46,9 @@ class transformer_decoder_layer {
   /// \throws shape_error, argument_error  unless everything fits.
   transformer_decoder_layer(const transformer_decoder_layer_parameters<T>& p,
                             const transformer_layer_options& o)
-      : self_(name_, p.self_attention, o.heads.query, o.heads.kv.value_or(o.heads.query)),
-        cross_(name_, p.cross_attention, o.heads.query, o.heads.kv.value_or(o.heads.query)) {
-    const index features = self_.features();
+      : self_{{name_, p.self_attention, o.heads.query, o.heads.kv.value_or(o.heads.query)}, {}},
+        cross_{{name_, p.cross_attention, o.heads.query, o.heads.kv.value_or(o.heads.query)}, {}} {
+    const index features = self_.block.features();
     detail::check_features_of(name_, p.self_attention, features);
     const auto cross = [&](const char* what, index size, const char* of, index wanted) {
       detail::check_sizes(name_, what, size, of, wanted, detail::one_size_of_layer);
@@ -63,13 +61,13 @@ class transformer_decoder_layer {
     detail::check_epsilon(name_, o.epsilon);
     feed_forward_ = {name_, p, features, o.activation};
     using norm = detail::norm_parameters<typename transformer_decoder_layer_parameters<T>::row>;
-    first_ = {name_, norm{"gain1.size()", p.gain1, "bias1.size()", p.bias1}, features, o};
-    second_ = {name_, norm{"gain2.size()", p.gain2, "bias2.size()", p.bias2}, features, o};
-    third_ = {name_, norm{"gain3.size()", p.gain3, "bias3.size()", p.bias3}, features, o};
+    self_.around = {name_, norm{"gain1.size()", p.gain1, "bias1.size()", p.bias1}, features, o};
+    cross_.around = {name_, norm{"gain2.size()", p.gain2, "bias2.size()", p.bias2}, features, o};
+    last_ = {name_, norm{"gain3.size()", p.gain3, "bias3.size()", p.bias3}, features, o};
   }
 
-  [[nodiscard]] index features() const { return self_.features(); }
-  [[nodiscard]] index memory_features() const { return cross_.key_inputs(); }
+  [[nodiscard]] index features() const { return self_.block.features(); }
+  [[nodiscard]] index memory_features() const { return cross_.block.key_inputs(); }
 
   /// Y in X's storage order.
   /// \param policies  for_target(mask, transforms), for_memory(…), an executor, options.
@@ -111,12 +109,13 @@ class transformer_decoder_layer {
       T* const start = scratch.template take<T>(this->memory(x.rows(), memory.rows(), call.exec));
       const frame f(*this, start, scratch.inner(), x.rows(), call);
       const auto placed = detail::decoder_policies_of(policies...);
-      const matrix_view<T> normed = first_.input(call, rows.X, f.scratch.x, f.scratch.norm_rows);
-      take_weights(self_, {name_, normed, normed, normed}, f, placed.target, weights.target);
-      attend(first_, self_, rows.X, nullptr, nullptr, f, placed.target);
-      const matrix_view<T> asked =
-          second_.input(call, detail::as_input(f.scratch.x), f.scratch.spare, f.scratch.norm_rows);
-      take_weights(cross_, {name_, asked, rows.memory, rows.memory}, f, placed.memory,
+      const matrix_view<T> normed =
+          self_.around.input(call, rows.X, f.scratch.x, f.scratch.norm_rows);
+      take_weights(self_.block, {name_, normed, normed, normed}, f, placed.target, weights.target);
+      attend(self_, rows.X, {}, f, placed.target);
+      const matrix_view<T> asked = cross_.around.input(call, detail::as_input(f.scratch.x),
+                                                       f.scratch.spare, f.scratch.norm_rows);
+      take_weights(cross_.block, {name_, asked, rows.memory, rows.memory}, f, placed.memory,
                    weights.memory);
     }
     return weights;
@@ -130,8 +129,8 @@ class transformer_decoder_layer {
   /// Scalars of scratch for this many rows that are not kept.
   [[nodiscard]] index memory(index rows, index memory_rows,
                              const detail::executor_ref& exec) const {
-    return detail::layer_scratch<T>::size(rows, first_.norm(), exec) +
-           std::max({self_.memory(rows, rows), cross_.memory(rows, memory_rows),
+    return detail::layer_scratch<T>::size(rows, last_.norm(), exec) +
+           std::max({self_.block.memory(rows, rows), cross_.block.memory(rows, memory_rows),
                      feed_forward_.memory(rows)});
   }
 
@@ -142,25 +141,34 @@ class transformer_decoder_layer {
     softlook::workspace* inner;
     frame(const transformer_decoder_layer& of, T* memory, softlook::workspace* inner_memory,
           index rows, const detail::layer_call& c)
-        : call(c), scratch(memory, rows, of.first_.norm(), c.exec), inner(inner_memory) {}
+        : call(c), scratch(memory, rows, of.last_.norm(), c.exec), inner(inner_memory) {}
   };
 
-  /// x = an attention of X with its norm and residual; without a memory it looks at its queries.
+  struct attention_part {
+    detail::attention_block<T> block;
+    detail::residual_part<T> around;
+  };
+  /// Where an attention finds its keys: in its own queries, or in a memory.
+  struct looked_at {
+    const matrix_view<T>* memory = nullptr;
+    const detail::kept_keys<T>* kept = nullptr;
+  };
+
+  /// x = an attention of X with its norm and residual.
   template <class Policies>
-  void attend(const detail::residual_part<T>& part, const detail::attention_block<T>& block,
-              const matrix_view<T>& X, const matrix_view<T>* memory,
-              const detail::kept_keys<T>* kept, const frame& f, const Policies& policies) const {
-    part.run(f.call, X, f.scratch.x, f.scratch,
-             [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
-                 const matrix_view<T>& residual) {
-               const matrix_view<T>& keys = memory ? *memory : from;
-               std::apply(
-                   [&](const auto&... ps) {
-                     block.run({name_, from, keys, keys, kept}, to, residual,
-                               {f.scratch.rest, f.inner}, ps...);
-                   },
-                   policies);
-             });
+  void attend(const attention_part& part, const matrix_view<T>& X, const looked_at& where,
+              const frame& f, const Policies& policies) const {
+    part.around.run(f.call, X, f.scratch.x, f.scratch,
+                    [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
+                        const matrix_view<T>& residual) {
+                      const matrix_view<T>& keys = where.memory ? *where.memory : from;
+                      std::apply(
+                          [&](const auto&... ps) {
+                            part.block.run({name_, from, keys, keys, where.kept}, to, residual,
+                                           {f.scratch.rest, f.inner}, ps...);
+                          },
+                          policies);
+                    });
   }
   template <class Policies, class Matrix>
   static void take_weights(const detail::attention_block<T>& block,
@@ -179,21 +187,19 @@ class transformer_decoder_layer {
            const Policies& policies) const {
     const frame f(*this, memory.start, memory.inner, in.X.rows, call);
     const matrix_view<T> x = detail::as_input(f.scratch.x);
-    attend(first_, self_, in.X, nullptr, in.kept_target, f, policies.target);
-    attend(second_, cross_, x, &in.memory, in.kept_memory, f, policies.memory);
-    third_.run(call, x, Y, f.scratch,
-               [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
-                   const matrix_view<T>& residual) {
-                 feed_forward_.run(call, from, to, residual, f.scratch.rest);
-               });
+    attend(self_, in.X, {nullptr, in.kept_target}, f, policies.target);
+    attend(cross_, x, {&in.memory, in.kept_memory}, f, policies.memory);
+    last_.run(call, x, Y, f.scratch,
+              [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
+                  const matrix_view<T>& residual) {
+                feed_forward_.run(call, from, to, residual, f.scratch.rest);
+              });
   }
 
-  detail::attention_block<T> self_;
-  detail::attention_block<T> cross_;
+  attention_part self_;
+  attention_part cross_;
   detail::feed_forward_block<T> feed_forward_;
-  detail::residual_part<T> first_;   // around the self-attention
-  detail::residual_part<T> second_;  // around the attention to the memory
-  detail::residual_part<T> third_;   // around the feed-forward
+  detail::residual_part<T> last_;  // around the feed-forward
 };
 
 SOFTLOOK_NAMESPACE_END
