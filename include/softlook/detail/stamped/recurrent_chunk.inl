@@ -91,10 +91,10 @@ inline void load_decays(const chunk_view<T>& k) {
   }
 }
 
-/// Scores of a block of rows with the vectors of keys from `lane`, decayed; keys that a row does
-/// not see (s ≥ t + 1, or s ≥ t) are chosen away, not multiplied by 0: they may be NaN.
+/// Scores of a block of rows with the vectors of keys from `lane`, decayed; later keys are chosen
+/// away, not multiplied by 0: they may be NaN.
 template <class T, int Vectors>
-inline void score_block(const chunk_view<T>& k, T* rows, index t0, index lane, bool strict) {
+inline void score_block(const chunk_view<T>& k, T* rows, index t0, index lane) {
   constexpr int width = Vectors * lanes<T>;
   alignas(64) T tile[tile_rows * width];
   T* row = rows + t0 * k.line();
@@ -104,7 +104,7 @@ inline void score_block(const chunk_view<T>& k, T* rows, index t0, index lane, b
   const T* positions = k.at(k.a.layout.positions) + lane;
   row += k.depth() + lane;
   for (index r = 0; r < tile_rows; ++r, row += k.line()) {
-    const vec<T> end = spread(T(t0 + r + (strict ? 0 : 1)));
+    const vec<T> end = spread(T(t0 + r + 1));
 #pragma GCC unroll 4
     for (int v = 0; v < width; v += lanes<T>) {
       vec<T> p = load(tile + r * width + v);
@@ -115,17 +115,17 @@ inline void score_block(const chunk_view<T>& k, T* rows, index t0, index lane, b
 }
 
 template <class T>
-inline void chunk_scores(const chunk_view<T>& k, T* rows, bool strict) {
+inline void chunk_scores(const chunk_view<T>& k, T* rows) {
   for (index t0 = 0; t0 < k.count; t0 += tile_rows) {
     const index seen = round_up(t0 + tile_rows, lanes<T>);
     for (index lane = 0; lane < seen;) {
       const int vectors = next_vectors<T>(seen - lane);
       if (vectors == 3)
-        score_block<T, 3>(k, rows, t0, lane, strict);
+        score_block<T, 3>(k, rows, t0, lane);
       else if (vectors == 2)
-        score_block<T, 2>(k, rows, t0, lane, strict);
+        score_block<T, 2>(k, rows, t0, lane);
       else
-        score_block<T, 1>(k, rows, t0, lane, strict);
+        score_block<T, 1>(k, rows, t0, lane);
       lane += vectors * lanes<T>;
     }
     for (index r = t0; r < t0 + tile_rows; ++r)
@@ -324,7 +324,7 @@ inline void load_chunk(const chunk_view<T>& k) {
     T* rows = k.at(a.layout.solve_rows);
     copy_rows(a.strength, k.first, k.count, k.at(a.layout.strengths), index(1));
     load_chunk_rows(k, a.K, T(1), rows, k.line());
-    chunk_scores(k, rows, true);
+    chunk_scores(k, rows);
     if (k.gated()) scale_rows(rows, k.line(), k.count, k.depth(), k.at(a.layout.since));
   }
   over_panels<T>(a.shape.values, values_phase<T>{k});
@@ -357,7 +357,7 @@ inline void chunk_outputs(const chunk_view<T>& k, index head) {
   T* rows = k.at(a.layout.rows);
   load_chunk_rows(k, a.Q.columns(head * features, features), a.scale, rows, k.line());
   if (a.absorbs) {
-    chunk_scores(k, rows, false);
+    chunk_scores(k, rows);
     if (k.gated()) scale_rows(rows, k.line(), k.count, k.depth(), k.at(a.layout.since));
   }
   load_factors(k, rows);
