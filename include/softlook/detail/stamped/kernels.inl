@@ -14,6 +14,7 @@
 #include "softlook/detail/stamped/activation.inl"
 #include "softlook/detail/stamped/layer_norm.inl"
 #include "softlook/detail/stamped/recurrent.inl"
+#include "softlook/detail/stamped/recurrent_panels.inl"
 #include "softlook/detail/stamped/recurrent_chunk.inl"
 // clang-format on
 
