@@ -201,8 +201,9 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
 /// \see Luong et al., 2015, section 3.2, Eq. (9) and (10).
 /// Shapes, policies and empty rows as with local-m. A query whose position is NaN gets NaN.
 /// \throws argument_error  unless D ≥ 1; shape_error unless W and v fit.
-/// Cost: O(n·(d·a + D·(2d + e)) + m·d): queries are sorted by position, so that the keys that a
-/// tile of queries looks at overlap. The scores are computed twice.
+/// Cost: O(n·(d·a + D·(2d + e)) + m·(2d + e)), where the second part is at most a register tile of
+/// queries (16 to 48) meeting every key: queries are sorted by position, so that those of one tile
+/// look at nearly the same keys. The scores are computed twice.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto local_attention(const Q& q, const K& k, const V& v,
                                    const alignments::predictive<detail::scalar_of<Q>>& alignment,

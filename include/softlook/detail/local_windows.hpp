@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "softlook/core/math.hpp"
@@ -20,17 +20,21 @@ struct position_predictor {
   matrix_view<T> W;
   matrix_view<T> v;
   index keys;
+  static constexpr index block = 16;
 
   [[nodiscard]] std::vector<double> operator()(const matrix_view<T>& Q, instruction_set isa,
                                                const executor_ref& exec) const {
     std::vector<T> packed(std::size_t(packed_size<T>(W.rows, W.cols) + packed_panel_width<T>));
-    std::vector<T> hidden(std::size_t(Q.rows * W.cols));
-    const matrix_view<T> H =
-        project(products_of<T>(isa), exec, Q, 1, W, {}, packed.data(), hidden.data());
+    std::vector<T> hidden(std::size_t(round_up(Q.rows * W.cols, block)));
+    project(products_of<T>(isa), exec, Q, 1, W, {}, packed.data(), hidden.data());
+    // In blocks of a fixed length: compilers vectorise such loops at -O2.
+    for (auto h = hidden.data(); h < hidden.data() + hidden.size(); h += block)
+      for (index l = 0; l < block; ++l) h[l] = math::tanh(h[l]);
     std::vector<double> positions(std::size_t(Q.rows));
     for (index i = 0; i < Q.rows; ++i) {
+      const T* const h = hidden.data() + i * W.cols;
       double sum = 0;
-      for (index a = 0; a < W.cols; ++a) sum += double(math::tanh(H(i, a))) * double(v(0, a));
+      for (index a = 0; a < W.cols; ++a) sum += double(h[a]) * double(v(0, a));
       positions[std::size_t(i)] = double(keys) * math::sigmoid(sum);
     }
     return positions;
@@ -42,28 +46,24 @@ struct position_predictor {
 template <class T>
 class sorted_windows {
  public:
-  sorted_windows(const std::vector<double>& positions, index half_width, index keys, bool sorted)
-      : order_(positions.size()) {
-    std::iota(order_.begin(), order_.end(), 0);
-    const auto first_key = [&](std::int32_t i) {
-      const double p = positions[std::size_t(i)];
+  sorted_windows(const std::vector<double>& positions, index half_width, index keys, bool sorted) {
+    const auto most = static_cast<double>(keys), reach = static_cast<double>(half_width);
+    std::vector<std::pair<std::int32_t, std::int32_t>> starts;  // first key, row
+    for (const double p : positions) {
       // NaN reaches no key; its row is set to NaN afterwards.
-      return std::isnan(p) ? double(keys) : std::max(0.0, std::ceil(p - double(half_width)));
-    };
-    if (sorted)
-      std::sort(order_.begin(), order_.end(), [&](std::int32_t a, std::int32_t b) {
-        const double first = first_key(a), second = first_key(b);
-        return first < second || (first == second && a < b);
-      });
-    for (const std::int32_t i : order_) {
-      const double p = positions[std::size_t(i)], begin = first_key(i);
-      const double end =
-          std::isnan(p) ? begin : std::min(double(keys), std::floor(p + double(half_width)) + 1);
-      begin_.push_back(std::int32_t(begin));
-      end_.push_back(std::int32_t(std::max(begin, end)));
-      const double centre = std::isnan(p) ? 0 : std::round(p);
+      const double first =
+          std::isnan(p) ? most : std::min(most, std::max(0.0, std::ceil(p - reach)));
+      starts.emplace_back(std::int32_t(first), std::int32_t(starts.size()));
+    }
+    if (sorted) std::sort(starts.begin(), starts.end());
+    for (const auto& [first, row] : starts) {
+      const double given = positions[std::size_t(row)], p = std::isnan(given) ? 0 : given;
+      const double end = std::min(most, std::floor(p + reach) + 1), centre = std::round(p);
+      order_.push_back(row);
+      begin_.push_back(first);
+      end_.push_back(std::max(first, std::int32_t(end)));
       centre_.push_back(std::int32_t(centre));
-      offset_.push_back(T(std::isnan(p) ? 0 : p - centre));
+      offset_.push_back(T(p - centre));
     }
   }
 
