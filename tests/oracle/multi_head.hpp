@@ -21,6 +21,15 @@ inline real largest_finite(const matrix& X) {
   return largest;
 }
 
+/// Entry by entry: a block of a matrix without rows would step from a null pointer.
+template <class Plain, class Matrix>
+Plain columns_of(const Matrix& X, index first, index count) {
+  Plain part(X.rows(), count);
+  for (index i = 0; i < X.rows(); ++i)
+    for (index c = 0; c < count; ++c) part(i, c) = X(i, first + c);
+  return part;
+}
+
 template <class QExpr, class KExpr, class VExpr, class... Policies>
 multi_head_result multi_head_attention(const QExpr& Q, const KExpr& K, const VExpr& V,
                                        index query_heads, index kv_heads,
@@ -34,12 +43,14 @@ multi_head_result multi_head_attention(const QExpr& Q, const KExpr& K, const VEx
                       matrix::Zero(1, query_heads)};
   for (index h = 0; h < query_heads; ++h) {
     const index shared = h / (query_heads / kv_heads);
-    const plain q = Q.middleCols(h * d, d), k = K.middleCols(shared * dk, dk);
-    const plain v = V.middleCols(shared * e, e);
+    const plain q = columns_of<plain>(Q, h * d, d), k = columns_of<plain>(K, shared * dk, dk);
+    const plain v = columns_of<plain>(V, shared * e, e);
     const result one =
         oracle::attention(q, k, v, for_head{static_cast<std::int32_t>(h)}, policies...);
-    r.output.middleCols(h * e, e) = one.output;
-    r.log_sum_exp.col(h) = one.log_sum_exp;
+    for (index i = 0; i < Q.rows(); ++i) {
+      for (index c = 0; c < e; ++c) r.output(i, h * e + c) = one.output(i, c);
+      r.log_sum_exp(i, h) = one.log_sum_exp(i);
+    }
     r.weights.push_back(one.weights);
     r.scores(0, h) = std::max(largest_finite(one.raw), largest_finite(one.scores));
   }

@@ -60,7 +60,7 @@ void expect_tiles_agree_with_pairs(const Mask& mask, answers required = answers:
                                    std::int32_t largest = 7) {
   for (std::int32_t n = 1; n <= largest; ++n) {
     for (std::int32_t m = 1; m <= largest; ++m) {
-      const softlook::problem size{.queries = n, .keys = m, .head = 1};
+      const softlook::problem size{.queries = n, .keys = m};
       for (std::int32_t q = 0; q < n; ++q) {
         for (std::int32_t q_end = q + 1; q_end <= n; ++q_end) {
           expect_range_holds_every_allowed_key(mask, {q, q_end}, size);

@@ -58,7 +58,7 @@ SOFTLOOK_ALWAYS_INLINE void dot_keys(const T* q, const T* keys, index key_stride
 template <class T>
 inline row_block<T> contiguous_few(const matrix_view<T>& X, index first, index count, index padded,
                                    index wanted, T* buffer) {
-  const T* source = X.data + first * X.row_stride;
+  const T* source = row_of(X, first);
   if (X.col_stride == 1 && X.cols == padded && count == wanted) return {source, X.row_stride};
   for (index r = 0; r < wanted; ++r)
     for (index c = 0; c < padded; ++c)

@@ -99,6 +99,12 @@ inline bool all_finite(T* data, index count) {
   return sum == 0;
 }
 
+/// Where a row begins. A matrix without columns may have no memory, and then none of its rows has.
+template <class Element>
+SOFTLOOK_ALWAYS_INLINE Element* row_of(const strided_view<Element>& X, index row) {
+  return X.cols > 0 ? X.data + row * X.row_stride : X.data;
+}
+
 /// Rows of a matrix with contiguous columns: where they lie, or copied.
 template <class T>
 struct row_block {
@@ -110,7 +116,7 @@ struct row_block {
 /// buffer, zeros behind the columns of X. `padded` is a multiple of 4.
 template <class T>
 inline row_block<T> contiguous_rows(const matrix_view<T>& X, range rows, index padded, T* buffer) {
-  const T* source = X.data + rows.begin * X.row_stride;
+  const T* source = row_of(X, rows.begin);
   if (X.col_stride == 1 && X.cols == padded) return {source, X.row_stride};
   pack_panel(source, X.cols, rows.count(), X.col_stride, X.row_stride, padded, T(1), buffer);
   return {buffer, padded};
@@ -119,6 +125,7 @@ inline row_block<T> contiguous_rows(const matrix_view<T>& X, range rows, index p
 /// Whether all numbers of a block of rows are finite: x − x is NaN for anything else.
 template <class T>
 inline bool all_finite(const row_block<T>& rows, index count, index cols) {
+  if (cols == 0) return true;
   const index whole = cols / lanes<T> * lanes<T>;
   vec<T> zero[2] = {};
   T rest = 0;
@@ -138,7 +145,7 @@ inline bool all_finite(const row_block<T>& rows, index count, index cols) {
 /// Asks for the first of the given rows ahead of time, where its columns are contiguous.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE void expect_row(const matrix_view<T>& X, range& rows) {
-  if (rows.begin >= rows.end || X.col_stride != 1) return;
+  if (rows.begin >= rows.end || X.col_stride != 1 || X.cols == 0) return;
   const T* row = X.data + rows.begin++ * X.row_stride;
   for (index c = 0; c < X.cols; c += 64 / index(sizeof(T))) __builtin_prefetch(row + c, 0, 2);
 }

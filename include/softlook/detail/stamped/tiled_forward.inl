@@ -47,8 +47,8 @@ template <class T, bool Additive>
 inline void pack_queries(const forward_args<T, Additive>& a, query_tile<T>& q) {
   const index width = q.vectors * lanes<T>;
   const T scale = Additive ? T(1) : a.query_scale;
-  pack_panel(a.Q.data + q.first * a.Q.row_stride, q.used, a.Q.cols, a.Q.row_stride, a.Q.col_stride,
-             width, scale, q.packed);
+  pack_panel(row_of(a.Q, q.first), q.used, a.Q.cols, a.Q.row_stride, a.Q.col_stride, width, scale,
+             q.packed);
   if constexpr (Additive) begin_panel(q.additive, a.Q.cols, width, q.used);
   for (index l = 0; l < width; ++l) {
     q.positions[l] = std::int32_t(q.first + (l < q.used ? l : 0));
@@ -61,8 +61,8 @@ template <class T, bool Additive>
 inline void pack_keys(const forward_args<T, Additive>& a, key_tile<T, Additive>& k, T* value_rows) {
   const index count = k.keys.count(), features = a.K.cols;
   k.packed = true;
-  pack_panels(a.K.data + k.keys.begin * a.K.row_stride, count, features, a.K.row_stride,
-              a.K.col_stride, tile_rows, k.keys_packed);
+  pack_panels(row_of(a.K, k.keys.begin), count, features, a.K.row_stride, a.K.col_stride, tile_rows,
+              k.keys_packed);
   k.values = contiguous_rows(a.V, k.keys, a.layout.values, value_rows);
   k.finite = all_finite(k.values, count, a.V.cols);
   for (index r = 0; Additive && r < count; r += tile_rows)
@@ -189,8 +189,8 @@ inline void write_output(const forward_args<T, Additive>& a, query_tile<T>& q) {
       T* at = q.output + c * width + x;
       store(at, q.started ? load(at) * load(q.sum + x) : vec<T>{});
     }
-  unpack_panel(q.output, width, a.O.data + q.first * a.O.row_stride, q.used, a.O.cols,
-               a.O.row_stride, a.O.col_stride);
+  unpack_panel(q.output, width, row_of(a.O, q.first), q.used, a.O.cols, a.O.row_stride,
+               a.O.col_stride);
 }
 
 /// Cuts the queries of a task into register tiles; a remainder of 4 vectors is 2 + 2, not 3 + 1.
