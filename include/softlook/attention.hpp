@@ -13,6 +13,7 @@
 #include "softlook/score/additive.hpp"
 #include "softlook/score/general.hpp"
 #include "softlook/score/transform.hpp"
+#include "softlook/score/trilinear.hpp"
 #include "softlook/state.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN

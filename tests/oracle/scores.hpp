@@ -12,8 +12,10 @@ namespace oracle {
 struct score_definition {
   bool additive = false;
   bool unit_rows = false;
+  bool joined = false;
   real default_scale = 1;
   matrix Q, K, v;
+  matrix wq, wk, wqk;  // joined
 };
 
 inline matrix unit_rows_of(matrix X) {
@@ -43,11 +45,24 @@ score_definition define(const Score& score, matrix Q, matrix K) {
   result.Q = recipe.unit_rows ? unit_rows_of(std::move(Q)) : std::move(Q);
   result.K = recipe.unit_rows ? unit_rows_of(std::move(K)) : std::move(K);
   result.v = widen(recipe.v);
+  if (recipe.joined) {
+    result.joined = true;
+    result.wq = widen(recipe.joined->q);
+    result.wk = widen(recipe.joined->k);
+    result.wqk = widen(recipe.joined->qk);
+  }
   return result;
 }
 
-/// s(i, j) before scale: q·k, or v·tanh(q + k).
+inline real joined_score(const score_definition& from, index i, index j) {
+  real sum = inner_product(from.Q, i, from.wq, 0) + inner_product(from.K, j, from.wk, 0);
+  for (index f = 0; f < from.wqk.cols(); ++f) sum += from.wqk(0, f) * from.Q(i, f) * from.K(j, f);
+  return sum;
+}
+
+/// s(i, j) before scale: q·k, v·tanh(q + k), or w·[q; k; q∘k].
 inline real score_of(const score_definition& from, index i, index j) {
+  if (from.joined) return joined_score(from, i, j);
   if (!from.additive) return inner_product(from.Q, i, from.K, j);
   real sum = 0;
   for (index a = 0; a < from.Q.cols(); ++a) {

@@ -7,6 +7,14 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
+/// w_q·q + w_k·k + w_qk·(q ∘ k), each weight 1×d; without w_qk if that has no data.
+template <class T>
+struct joined_weights {
+  matrix_view<T> q;
+  matrix_view<T> k;
+  matrix_view<T> qk;
+};
+
 /// What a score policy asks of the kernels. Two kernels exist, dot and additive; everything else is
 /// a projection of the inputs before the loop.
 template <class T>
@@ -17,6 +25,7 @@ struct score_recipe {
   std::optional<matrix_view<T>> project_queries{};  ///< Q·W first
   std::optional<matrix_view<T>> project_keys{};     ///< K·W first
   std::optional<matrix_view<T>> query_bias{};       ///< a row added to every projected query
+  std::optional<joined_weights<T>> joined{};        ///< a dot product of d + 1 features
   matrix_view<T> v{};                               ///< additive: 1×a
 };
 

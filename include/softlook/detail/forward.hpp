@@ -8,6 +8,7 @@
 #include "softlook/core/score_recipe.hpp"
 #include "softlook/core/workspace.hpp"
 #include "softlook/detail/dispatch.hpp"
+#include "softlook/detail/joined.hpp"
 #include "softlook/detail/materialised.hpp"
 #include "softlook/detail/plan.hpp"
 #include "softlook/detail/product.hpp"
@@ -89,12 +90,16 @@ template <class T>
     s.weights = packed(*c.score.project_queries);
   } else if (c.score.unit_rows) {
     s.queries = room(c.Q.rows * c.Q.cols);
+  } else if (c.score.joined) {
+    s.queries = room(c.Q.rows * (c.Q.cols + c.query_heads));
   }
   if (c.score.project_keys) {
     s.keys = room(c.K.rows * c.kv_heads * c.score.project_keys->cols);
     s.weights = std::max(s.weights, packed(*c.score.project_keys));
   } else if (c.score.unit_rows) {
     s.keys = room(c.K.rows * c.K.cols);
+  } else if (c.score.joined) {
+    s.keys = room(c.K.rows * (c.K.cols + c.kv_heads));
   }
   s.weights = room(s.weights);
   s.v = room(c.score.v.cols);
@@ -164,6 +169,10 @@ void apply_projections(forward_call<T>& c, const product_kernels<T>& kernels,
     c.Q = unit_rows(c.Q, c.query_heads, queries);
     c.K = unit_rows(c.K, c.kv_heads, keys);
   }
+  if (c.score.joined) {
+    c.Q = joined_queries(c.Q, c.query_heads, *c.score.joined, queries);
+    c.K = joined_keys(c.K, c.kv_heads, keys);
+  }
   T* const packed = keys + sizes.keys;
   if (c.score.project_queries)
     c.Q = project(kernels, exec, c.Q, c.query_heads, *c.score.project_queries, c.score.query_bias,
@@ -224,6 +233,7 @@ template <class T>
                                    index concurrency) {
   call_shape shape = shape_of(c);
   if (c.score.project_queries) shape.features = c.score.project_queries->cols;
+  if (c.score.joined) ++shape.features;
   planned_run run;
   run.chosen = plan_for(shape, registers, c.opts, concurrency);
   const plan& p = run.chosen;
