@@ -5,6 +5,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup additive
+/// \{
+
 /// g · v / |v|: the weight vector of normalised additive attention (weight normalisation).
 /// \see Salimans and Kingma, 2016, Eq. (2). A zero v stays zero.
 template <dense_expression V>
@@ -78,5 +81,7 @@ class bahdanau_attention final : public detail::decoder_memory<T> {
   vector v_;
   vector b_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -18,6 +18,16 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup attention Softmax attention
+/// Every query takes the mean of the values, weighted by the softmax of its scores; stored, in
+/// tiles, or for few queries. Scores, transforms, masks and executors are policies of the same
+/// call.
+/// \cases tests/conformance/data/torch/sdpa, tests/conformance/data/onnx_attention/attention,
+///        tests/conformance/data/other/flash_attention, tests/conformance/data/other/hf_attention,
+///        tests/conformance/data/other/jax_attention
+/// \program examples/causal_self_attention.cpp
+/// \{
+
 namespace detail {
 
 template <class T>
@@ -312,5 +322,7 @@ template <dense_expression Q, dense_expression K, class... Ps>
     return detail::with_scores("attention_scores", q, k, scores, policies...);
   }
 }
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -13,6 +13,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup seq2seq
+/// \{
+
 struct search_options {
   index begin = 0;             ///< the token that is fed first
   index end = 1;               ///< the token that ends a sentence
@@ -234,5 +237,7 @@ template <search_state State, class Step>
   }
   return found.take();
 }
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

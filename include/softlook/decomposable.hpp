@@ -10,6 +10,11 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup decomposable Decomposable attention
+/// Two sentences aligned with each other, compared token by token.
+/// \cases tests/conformance/data/luong_bahdanau
+/// \{
+
 /// How many rows of two sentences are tokens; the rows behind them are padding. Unset: all.
 struct sentence_lengths {
   std::optional<index> a{};
@@ -183,5 +188,7 @@ class decomposable_attention {
   G compare_;
   H aggregate_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -11,6 +11,11 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup hard Hard attention
+/// One key is chosen instead of a mixture.
+/// \cases tests/conformance/data/luong_bahdanau
+/// \{
+
 /// How hard attention chooses one key of a row of scores.
 namespace selections {
 
@@ -204,5 +209,7 @@ template <dense_expression Q, dense_expression K, dense_expression V, class Sele
     return result;
   }
 }
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -20,12 +20,13 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
-/// Looking at weights: heat maps for the terminal and as SVG, entropy, the strongest keys. Works on
-/// any matrix with a row for each query and a column for each key, scores as well as weights.
-///
-///     const inspect::heat_map map(attention_weights(Q, K), {"je", "t'", "aime"}, {"I", "love",
-///     "you"}); std::cout << inspect::to_text(map, {.paint = inspect::terminal_paint()});
-///     inspect::write_svg("alignment.svg", map);
+/// \defgroup inspect Looking at weights
+/// Heat maps for the terminal and as SVG, a page to explore in a browser, entropy, the strongest
+/// keys. Of any matrix with a row for each query and a column for each key, scores as well.
+/// \cases tests/unit/inspect_test.cpp
+/// \program examples/alignment.cpp
+/// \{
+
 namespace inspect {
 
 using labels = std::vector<std::string>;
@@ -392,5 +393,7 @@ inline void write_svg(const std::string& path, const heat_map& map, const style&
 }
 
 }  // namespace inspect
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -26,6 +26,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup inspect
+/// \{
+
 namespace inspect {
 
 /// What a report is called, how exact it is, and what it shows first.
@@ -322,5 +325,7 @@ inline void write_html(const std::string& path, const report& r) {
 }
 
 }  // namespace inspect
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

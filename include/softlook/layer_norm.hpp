@@ -4,6 +4,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup layers
+/// \{
+
 /// Layer normalisation of every row:  y = gain ∘ (x − mean x)/√(var x + ε) + bias, with the biased
 /// variance, taken around the mean in a second pass.
 ///
@@ -74,5 +77,7 @@ class layer_norm {
 
   detail::row_norm<T> norm_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

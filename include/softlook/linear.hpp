@@ -8,6 +8,14 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup linear Linear attention and fast weights
+/// Keys and values are written into a state of fixed size, which queries read: time linear in the
+/// number of tokens.
+/// \cases tests/conformance/data/other/linear_attention,
+///        tests/conformance/data/onnx_attention/linear_attention
+/// \program examples/fast_weights.cpp
+/// \{
+
 /// φ of linear attention: what queries and keys become before they meet.
 namespace features {
 
@@ -318,5 +326,7 @@ void fast_weights_into(const Q& q, const K& k, const V& v, O&& o,
                        linear_state<detail::scalar_of<Q>>& state, const Ps&... policies) {
   detail::linear_into({"fast_weights_into", true, true}, q, k, v, o, &state, policies...);
 }
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -10,6 +10,11 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup local Local attention
+/// A window of keys that moves with the query, or where the query predicts it.
+/// \cases tests/unit/local_test.cpp
+/// \{
+
 /// Where local attention looks.
 namespace alignments {
 
@@ -262,5 +267,7 @@ template <dense_expression Q, dense_expression K, class... Ps>
     return P;
   }
 }
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

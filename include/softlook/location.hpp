@@ -8,6 +8,11 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup location Location-based attention and coverage
+/// Scores that see positions, or what earlier steps looked at.
+/// \cases tests/unit/location_test.cpp
+/// \{
+
 namespace detail {
 
 template <class M>
@@ -254,5 +259,7 @@ template <dense_expression W>
   }
   return loss;
 }
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

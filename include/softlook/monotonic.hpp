@@ -11,6 +11,11 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup monotonic Monotonic attention
+/// Alignments that only move forward: in expectation, or one key after another.
+/// \cases tests/conformance/data/luong_bahdanau
+/// \{
+
 /// How monotonic attention is computed.
 ///   recursive  the expectation by its recurrence over the keys
 ///   parallel   the same in logarithms, blocks of keys at once: for long memories and gradients
@@ -252,5 +257,7 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
     return result;
   }
 }
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -9,6 +9,14 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup multi_head Multi-head attention
+/// Several attentions beside each other, each with its columns of the features; keys and values may
+/// be shared by groups of them (grouped-query, multi-query).
+/// \cases tests/conformance/data/torch/mha, tests/conformance/data/other/keras_mha,
+///        tests/conformance/data/onnx_attention/attention
+/// \program examples/multi_head.cpp
+/// \{
+
 /// Columns of one head in a packed n×(heads·d) matrix; no copy.
 template <dense_expression X>
 [[nodiscard]] auto head_columns(X&& x, index head, index count) {
@@ -301,5 +309,7 @@ class multi_head {
 
   detail::attention_block<T> block_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

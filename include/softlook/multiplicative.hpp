@@ -8,6 +8,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup multiplicative
+/// \{
+
 /// Luong's attention as a decoder uses it: the memory projected once, then a step for each query.
 ///   dot      e_j = q · k_j
 ///   general  e_j = q W k_jᵀ,            W: d_q×d_k
@@ -98,5 +101,7 @@ class luong_attention final : public detail::decoder_memory<T> {
   vector v_;
   index key_features_ = 0;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

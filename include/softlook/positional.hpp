@@ -17,6 +17,12 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup positional Positional encodings
+/// Where a token stands, added to it or turned into it.
+/// \cases tests/conformance/data/other/positional,
+///        tests/conformance/data/onnx_attention/rotary_embedding
+/// \{
+
 /// Where sines and cosines go: side by side (Vaswani), or all sines before all cosines
 /// (tensor2tensor).
 enum class sinusoidal_layout { interleaved, concatenated };
@@ -379,5 +385,7 @@ class rotary_embedding {
   matrix cos_, sin_;  // of positions 0, 1, …, as far as they are kept
   bool given_ = false;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -3,6 +3,12 @@
 #include "softlook/detail/layer.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
+
+/// \defgroup layers Linear maps and layer normalisation
+/// What layers are made of besides attention.
+/// \cases tests/conformance/data/torch/transformer
+/// \{
+
 /// A linear map with a bias and an activation, its weights packed once:  Y = f(X·W + b).
 ///
 /// X: n×inputs, W: inputs×outputs, b: outputs -> Y: n×outputs. A torch.nn.Linear stores Wᵀ: give
@@ -72,5 +78,7 @@ class projection {
 
   detail::packed_linear<T> packed_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

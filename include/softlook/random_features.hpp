@@ -8,6 +8,11 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup performer Performer (FAVOR+)
+/// Softmax attention estimated by linear attention on random features.
+/// \cases tests/unit/random_features_test.cpp
+/// \{
+
 struct random_feature_options {
   index features = 256;
   std::uint64_t seed = 0;
@@ -113,5 +118,7 @@ class random_features {
 
   detail::random_projection<T> projection_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

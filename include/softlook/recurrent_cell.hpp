@@ -5,6 +5,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup seq2seq
+/// \{
+
 /// Where a GRU's reset gate acts: on the product of the state (torch, cuDNN), or on the state
 /// before the product (Cho et al., 2014; Bahdanau et al., 2015, appendix A).
 enum class gru_reset { after_product, before_product };
@@ -284,5 +287,7 @@ class lstm_cell {
 
   detail::cell_products<T> products_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

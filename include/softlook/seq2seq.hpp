@@ -13,6 +13,12 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup seq2seq Sequence to sequence
+/// Recurrent encoder-decoders with attention, their cells, and the search for a sentence.
+/// \cases tests/unit/seq2seq_test.cpp
+/// \program examples/seq2seq.cpp
+/// \{
+
 /// What a step of a model gives for each sentence: a row of logits over the vocabulary, and the
 /// weights of its attention over the source.
 template <class T>
@@ -319,5 +325,7 @@ template <class Model, class... Ps>
       },
       o);
 }
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

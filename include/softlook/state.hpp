@@ -8,6 +8,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup attention
+/// \{
+
 /// Attention over a part of the keys: the normalised output and the natural log-sum-exp of the
 /// scores of each row. Together they are all that later keys need to know.
 template <class Matrix>
@@ -63,5 +66,7 @@ template <class Matrix>
   }
   return both;
 }
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -5,6 +5,12 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup transformer The Transformer
+/// Encoder and decoder layers, their stacks, and decoding row by row on a cache.
+/// \cases tests/conformance/data/torch/transformer
+/// \program examples/minilm/encoder.cpp
+/// \{
+
 /// An encoder and a decoder that looks at what it made:
 ///   memory = encoder(source);  y = decoder(target, memory)
 ///
@@ -81,5 +87,7 @@ class transformer {
   transformer_encoder<T> encoder_;
   transformer_decoder<T> decoder_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

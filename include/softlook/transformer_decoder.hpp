@@ -13,6 +13,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup transformer
+/// \{
+
 /// What a decoder keeps of the rows it has seen: the projected keys and values of every layer, of
 /// the target and of the memory. Made by transformer_decoder::start(); a copy is a second sentence
 /// that begins like the first.
@@ -212,5 +215,7 @@ class transformer_decoder {
 
   detail::layer_stack<layer> stack_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -8,6 +8,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup transformer
+/// \{
+
 /// The weights of a decoder layer; matrices are inputs × outputs.
 template <class T>
 struct transformer_decoder_layer_parameters {
@@ -201,5 +204,7 @@ class transformer_decoder_layer {
   detail::feed_forward_block<T> feed_forward_;
   detail::residual_part<T> last_;  // around the feed-forward
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -9,6 +9,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup transformer
+/// \{
+
 /// The weights of an encoder layer; matrices are inputs × outputs.
 template <class T>
 struct transformer_encoder_layer_parameters {
@@ -204,5 +207,7 @@ class transformer_encoder {
 
   detail::layer_stack<layer> stack_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -7,6 +7,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup transformer
+/// \{
+
 /// The form of a Transformer's layer, encoder or decoder.
 struct transformer_layer_options {
   softlook::heads heads{};
@@ -158,4 +161,6 @@ template <class... Ps>
 }
 
 }  // namespace detail
+/// \}
+
 SOFTLOOK_NAMESPACE_END

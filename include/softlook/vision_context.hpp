@@ -15,6 +15,11 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup vision_context Gather-excite and global context
+/// Channels weighed, or added to, by what lies around a pixel or in the whole map.
+/// \cases tests/conformance/data/other/channel_spatial
+/// \{
+
 namespace detail {
 
 /// The gates of one channel, a row and a column for each point of the grid.
@@ -209,5 +214,7 @@ class global_context {
   projection<T> second_;
   global_context_options options_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

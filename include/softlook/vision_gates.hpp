@@ -15,6 +15,12 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup vision_gates Channel and spatial attention
+/// Channels and pixels of a feature map weighed by what they hold: squeeze-and-excitation, ECA,
+/// CBAM.
+/// \cases tests/conformance/data/other/channel_spatial
+/// \{
+
 namespace detail {
 
 /// Y = X ∘ gates(call, X), which are a row with an entry for each channel or each pixel.
@@ -347,5 +353,7 @@ class cbam {
   channel_attention<T> channel_;
   spatial_attention<T> spatial_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -11,6 +11,11 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup vision_non_local Non-local blocks and dual attention
+/// Pixels, or channels, that attend to each other.
+/// \cases tests/unit/vision_test.cpp
+/// \{
+
 /// The weights of non_local_block, inputs × outputs: of a 1×1 convolution (out, in, 1, 1) the
 /// transpose. In Wang et al. they are called θ, φ, g and W_z, in Fu et al. B, C, D.
 template <class T>
@@ -232,5 +237,7 @@ class dual_attention {
   non_local_block<T> position_;
   T channel_gain_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -14,6 +14,12 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup vision_tokens Patches and attention pooling
+/// A picture as tokens, as in a vision transformer; the pixels of a map pooled by attention.
+/// \cases tests/unit/vision_test.cpp
+/// \program examples/vision/main.cpp
+/// \{
+
 /// Pixels pooled by what each query looks for:  O = softmax(queries·X)·Xᵀ, not scaled.
 ///
 /// \see Ilse, Tomczak, Welling, "Attention-based Deep Multiple Instance Learning", 2018, Eq. (7),
@@ -217,5 +223,7 @@ class patch_embedding {
   Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> positions_;
   map_size patch_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

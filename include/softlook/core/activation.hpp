@@ -4,6 +4,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup layers
+/// \{
+
 /// What a layer applies to every number of its product.
 ///   relu       max(0, x)
 ///   gelu       x·Φ(x) = x·(1 + erf(x/√2))/2, exact (Hendrycks and Gimpel, 2016)
@@ -54,4 +57,6 @@ struct scaled_erfc<double> {
 };
 
 }  // namespace detail
+/// \}
+
 SOFTLOOK_NAMESPACE_END

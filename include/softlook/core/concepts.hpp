@@ -9,6 +9,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup core
+/// \{
+
 /// What a policy says it is: `using policy_kind = mask_kind;`
 struct score_kind {};
 struct transform_kind {};
@@ -102,5 +105,7 @@ template <class X>
 using plain_matrix_like =
     Eigen::Matrix<typename std::remove_cvref_t<X>::Scalar, Eigen::Dynamic, Eigen::Dynamic,
                   detail::is_row_major<X> ? int(Eigen::RowMajor) : int(Eigen::ColMajor)>;
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -45,7 +45,9 @@ class divisibility {
 
   [[nodiscard]] constexpr bool divides(std::int32_t x) const {
     const std::uint32_t size = static_cast<std::uint32_t>(x < 0 ? -x : x);
-    return std::rotr(size * inverse_, twos_) <= limit_;
+    const std::uint32_t image = size * inverse_;
+    // std::rotr asks for the sign of its count, and then the loop does not vectorise.
+    return ((image >> twos_) | (image << (-twos_ & 31))) <= limit_;
   }
 
  private:

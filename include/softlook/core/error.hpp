@@ -9,6 +9,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup core
+/// \{
+
 /// Two matrices, or a matrix and a parameter, whose sizes do not fit together.
 struct shape_error : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
@@ -67,5 +70,7 @@ inline void check_broadcast(const char* where, const char* rows_name, long long 
 }
 
 }  // namespace detail
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

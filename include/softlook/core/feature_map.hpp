@@ -4,6 +4,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup vision_gates
+/// \{
+
 /// The shape of a picture or of a layer's feature map, which is a matrix channels × (height·width):
 /// pixel (y, x) is column y·width + x. Pictures of one batch are separate matrices.
 struct map_size {
@@ -23,5 +26,7 @@ enum class pooled { mean, mean_and_max, middle };
 ///   sigmoid        1/(1 + e^−x)
 ///   hard_sigmoid   min(max(x + 3, 0), 6)/6
 enum class gate_function { sigmoid, hard_sigmoid };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

@@ -11,6 +11,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup core
+/// \{
+
 /// Branch-free scalar functions for users' score functors. A loop over them vectorises at -O2 where
 /// one over std::tanh or over an `if` does not. Types other than float and double fall back to std.
 namespace math {
@@ -128,5 +131,7 @@ template <class T>
 }
 
 }  // namespace math
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

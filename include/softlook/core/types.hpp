@@ -9,6 +9,10 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \defgroup core Options, errors and scratch
+/// What calls of all kinds share.
+/// \{
+
 using index = Eigen::Index;
 
 /// Half-open interval [begin, end) of query or key positions.
@@ -121,5 +125,7 @@ template <class T>
 using matrix_view = strided_view<const T>;
 template <class T>
 using mutable_matrix_view = strided_view<T>;
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

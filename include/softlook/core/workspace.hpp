@@ -8,6 +8,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup core
+/// \{
+
 /// Scratch memory that lives as long as the caller wants: pass options{.workspace = &w} and
 /// repeated calls allocate nothing once it has grown. It serves one call at a time.
 class workspace {
@@ -40,5 +43,7 @@ class workspace {
   std::size_t bytes_ = 0;
   std::unique_ptr<workspace> inner_;
 };
+
+/// \}
 
 SOFTLOOK_NAMESPACE_END

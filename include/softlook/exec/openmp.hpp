@@ -13,6 +13,9 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace exec {
 
+/// \addtogroup executors
+/// \{
+
 /// Runs tasks on OpenMP's threads, for programs that have them anyway. Inside a parallel region of
 /// the caller it runs on the calling thread alone, unless nested parallelism is on. The number of
 /// threads is the caller's choice: nothing is read from the environment.
@@ -42,6 +45,8 @@ class openmp {
   static constexpr index most_threads = 65536;
   int threads_;
 };
+
+/// \}
 
 }  // namespace exec
 SOFTLOOK_NAMESPACE_END

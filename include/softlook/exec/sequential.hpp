@@ -5,6 +5,11 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace exec {
 
+/// \defgroup executors Executors
+/// Who runs the tasks of a call. No result depends on it.
+/// \cases tests/unit/exec/thread_pool_test.cpp
+/// \{
+
 /// Runs every task on the calling thread. The default.
 struct sequential {
   [[nodiscard]] index concurrency() const { return 1; }
@@ -13,6 +18,8 @@ struct sequential {
     for (index task = 0; task < count; ++task) f(task, index{0});
   }
 };
+
+/// \}
 
 }  // namespace exec
 SOFTLOOK_NAMESPACE_END

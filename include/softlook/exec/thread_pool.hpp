@@ -14,6 +14,9 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace exec {
 
+/// \addtogroup executors
+/// \{
+
 /// A fixed set of threads owned by the caller; `threads` counts the calling thread, so
 /// thread_pool(1) starts none. bulk() may be called from several threads at once and from inside a
 /// task: the caller always works on its own tasks, so a nested call cannot wait for itself.
@@ -119,6 +122,8 @@ class thread_pool {
   bool stopping_ = false;
   std::vector<std::thread> helpers_;
 };
+
+/// \}
 
 }  // namespace exec
 SOFTLOOK_NAMESPACE_END

@@ -6,6 +6,13 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
+/// \defgroup masks Masks
+/// Which pairs of a query and a key interact. Tiles that a mask forbids are never computed.
+/// \cases tests/conformance/data/torch/sdpa, tests/conformance/data/other/flash_attention,
+///        tests/conformance/data/other/masked_softmax
+/// \program examples/custom_score_and_mask.cpp
+/// \{
+
 /// Keys j ≤ i + offset (ONNX). A negative offset leaves the leading rows without a key: zero rows.
 struct causal {
   using policy_kind = mask_kind;
@@ -56,6 +63,8 @@ struct causal_bottom_right {
     return softlook::detail::band{.high = p.keys - p.queries}.coverage_of(q, k, p);
   }
 };
+
+/// \}
 
 }  // namespace masks
 SOFTLOOK_NAMESPACE_END

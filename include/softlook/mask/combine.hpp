@@ -6,6 +6,9 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
+/// \addtogroup masks
+/// \{
+
 namespace detail {
 template <mask_policy M>
 void check(const M& mask, const char* where, problem p) {
@@ -105,6 +108,8 @@ template <mask_policy A>
 [[nodiscard]] constexpr complement<A> operator!(const A& a) {
   return {a};
 }
+
+/// \}
 
 }  // namespace masks
 SOFTLOOK_NAMESPACE_END

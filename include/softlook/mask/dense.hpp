@@ -6,6 +6,9 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
+/// \addtogroup masks
+/// \{
+
 /// A matrix of bool, n×m: true = attend (`ignored = false`), or true = ignore. A view; keep the
 /// matrix alive. One row or one column is repeated; heads·n rows are a mask for each query head.
 struct dense {
@@ -44,6 +47,8 @@ template <dense_expression M>
 [[nodiscard]] dense dense_ignoring(M&& ignored) {
   return dense(std::forward<M>(ignored), true);
 }
+
+/// \}
 
 }  // namespace masks
 SOFTLOOK_NAMESPACE_END

@@ -5,6 +5,9 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
+/// \addtogroup masks
+/// \{
+
 /// Every query sees every key.
 struct none {
   using policy_kind = mask_kind;
@@ -14,6 +17,8 @@ struct none {
     return coverage::full;
   }
 };
+
+/// \}
 
 }  // namespace masks
 SOFTLOOK_NAMESPACE_END

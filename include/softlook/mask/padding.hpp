@@ -6,6 +6,9 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
+/// \addtogroup masks
+/// \{
+
 /// Only the first `length` keys are real; the rest is padding.
 struct padding {
   using policy_kind = mask_kind;
@@ -27,6 +30,8 @@ struct padding {
           "it must lie between 0 and the number of keys, " + std::to_string(p.keys));
   }
 };
+
+/// \}
 
 }  // namespace masks
 SOFTLOOK_NAMESPACE_END

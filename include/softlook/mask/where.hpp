@@ -8,6 +8,9 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
+/// \addtogroup masks
+/// \{
+
 /// The pairs for which a user's predicate f(i, j) or f(i, j, head) holds. Positions are
 /// std::int32_t. Called for every pair, so key ranges and whole tiles are never skipped: combine it
 /// with a mask that knows its shape (`where(f) & causal_top_left{}`) where one exists.
@@ -34,6 +37,8 @@ struct where {
 
 template <class F>
 where(F) -> where<F>;
+
+/// \}
 
 }  // namespace masks
 SOFTLOOK_NAMESPACE_END

@@ -9,6 +9,9 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
+/// \addtogroup masks
+/// \{
+
 /// The keys around a query, both ends inclusive:  i + offset − left ≤ j ≤ i + offset + right.
 ///
 /// The convention of FlashAttention and ONNX (opset 25): left = 2, right = 0 are three keys. An
@@ -58,6 +61,8 @@ struct window {
                                      "the window holds the query itself, so at least 1");
   return {.left = count - 1, .right = 0, .offset = 0};
 }
+
+/// \}
 
 }  // namespace masks
 SOFTLOOK_NAMESPACE_END

@@ -9,6 +9,12 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace scores {
 
+/// \defgroup additive Additive attention (Bahdanau)
+/// A small network scores a query and a key: what their sum says, not how well they agree.
+/// \cases tests/conformance/data/luong_bahdanau
+/// \program examples/additive_vs_multiplicative.cpp
+/// \{
+
 namespace detail {
 
 template <class T, class X>
@@ -154,6 +160,8 @@ struct concat {
 
 template <class M, class V>
 concat(M&&, V&&) -> concat<softlook::detail::scalar_of<M>>;
+
+/// \}
 
 }  // namespace scores
 SOFTLOOK_NAMESPACE_END

@@ -6,6 +6,12 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace scores {
 
+/// \defgroup multiplicative Multiplicative attention (Luong)
+/// A query and a key are scored by their product: dot, scaled, through a matrix, or as a cosine.
+/// \cases tests/conformance/data/luong_bahdanau
+/// \program examples/alignment.cpp
+/// \{
+
 /// s = q·k / √d (options::scale replaces 1/√d).
 /// \see Vaswani et al., "Attention Is All You Need", 2017, Eq. (1).
 struct scaled_dot {
@@ -37,6 +43,8 @@ struct cosine {
     return {.unit_rows = true};
   }
 };
+
+/// \}
 
 }  // namespace scores
 SOFTLOOK_NAMESPACE_END

@@ -7,6 +7,9 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace scores {
 
+/// \addtogroup multiplicative
+/// \{
+
 /// s = q W kᵀ,  W: d_q×d_k.  A view of W; keep it alive.
 /// \see Luong et al., 2015, Eq. (8), general.
 template <class T>
@@ -41,6 +44,8 @@ struct general {
 
 template <class M>
 general(M&&) -> general<softlook::detail::scalar_of<M>>;
+
+/// \}
 
 }  // namespace scores
 SOFTLOOK_NAMESPACE_END

@@ -13,6 +13,9 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 
+/// \addtogroup transforms
+/// \{
+
 /// How T5 sorts relative positions into buckets: near distances one by one, far ones on a
 /// logarithmic scale, everything from `max_distance` on in the last bucket.
 struct t5_buckets {
@@ -204,4 +207,6 @@ template <class T>
 t5_bias(const t5_relative_bias<T>&, std::optional<index>) -> t5_bias<T>;
 
 }  // namespace transforms
+/// \}
+
 SOFTLOOK_NAMESPACE_END

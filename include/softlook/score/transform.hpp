@@ -11,6 +11,13 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace transforms {
 
+/// \defgroup transforms Transforms of scores
+/// What happens to a score between the product and the softmax: soft caps, ALiBi, biases, a
+/// function of your own.
+/// \cases tests/conformance/data/torch/flex, tests/conformance/data/other/hf_attention
+/// \program examples/custom_score_and_mask.cpp
+/// \{
+
 /// c · tanh(s / c): scores stay within ±c.
 /// \see Gemma Team, "Gemma 2", 2024, section 2 (logit soft-capping).
 struct soft_cap {
@@ -144,6 +151,8 @@ struct map {
 
 template <class F>
 map(F) -> map<F>;
+
+/// \}
 
 }  // namespace transforms
 SOFTLOOK_NAMESPACE_END

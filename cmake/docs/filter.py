@@ -1,0 +1,179 @@
+"""Doxygen's input filter (filter.py FILE).
+
+The headers are written to be read: formulas are plain text, indented by three spaces; sections are
+words. This gives Doxygen the same as markup, line by line, so that its warnings name true lines."""
+
+import os
+import re
+import sys
+from html import escape
+
+from formula import typeset
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+COMMENT = re.compile(r"^(\s*)///(?!/)(<?)(.*)$")
+CALLED = re.compile(r"^([A-Za-z_][\w'’ -]*?)\s{2,}(\S.*)$")  # "name  what it is"
+SHAPES = re.compile(r"^[\w', ()]+: [\w()+·' ]*×")
+SECTION = re.compile(r"^\\(see|throws|param|tparam|return|warning)\b")
+NOTHING = " <!-- -->"  # keeps a line without ending the paragraph
+
+
+def unbalanced(text):
+    return sum(text.count(c) for c in "([{") > sum(text.count(c) for c in ")]}")
+
+
+def pieces(text):
+    """A line cut where two spaces stand outside of brackets."""
+    out = [""]
+    for part in re.split(r"(\s{2,})", text):
+        if part.isspace() and not unbalanced(out[-1]):
+            out.append("")
+        else:
+            out[-1] += part
+    return out
+
+
+def joined(block):
+    """The lines of a block as (text, lines): a deeper line, or one inside a bracket, goes on."""
+    items = []
+    for line in block:
+        if items and (line.startswith("    ") or unbalanced(items[-1][0])):
+            items[-1] = (items[-1][0] + " " + line.strip(), items[-1][1] + 1)
+        else:
+            items.append((line.strip(), 1))
+    return items
+
+
+def formulas(block):
+    """A block that is indented by three spaces: names and what they are, or formulas."""
+    out = []
+    items = joined(block)
+    named = all(CALLED.match(text) for text, _ in items)
+    for text, count in items:
+        if named:
+            name, what = CALLED.match(text).groups()
+            cells = "".join(f"<span>{typeset(c)}</span>" for c in pieces(what))
+            html = f'<span class="named"><code>{name}</code>{cells}</span>'
+        else:
+            html = '<span class="formula">' + " ".join(map(typeset, pieces(text))) + "</span>"
+        # Doxygen ends a first sentence with a stop of its own, but not behind a wide character.
+        out.append(f" \\htmlonly{html}\\endhtmlonly\u200b")
+        out += [NOTHING] * (count - 1)
+    return out
+
+
+def is_formula(line):
+    return re.match(r"^ {3}\S", line)
+
+
+def paths(text):
+    return re.sub(r"[\w./]+/[\w./]+", lambda m: f"<code>{m[0]}</code>", text)
+
+
+def program(command):
+    """The text of an example, to be unfolded; on one line."""
+    name = command.split()[1]
+    with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+        text = escape(file.read().strip()).replace("\n", "&#10;")
+    return (f" \\htmlonly[block]<details><summary>Example: <code>{name}</code></summary>"
+            f'<pre class="fragment">{text}</pre></details>\\endhtmlonly')
+
+
+def prose(line):
+    line = re.sub(r"\\see (?=[A-Z])", lambda _: "\\titled{Source}", line)  # papers, by their authors
+    line = line.replace(" -> ", " → ")
+    line = re.sub(r"(?<!\\)\bCost( [a-z ]*)?:(?= |$)", lambda m: f"\\titled{{Cost{m[1] or ''}}}", line)
+    if SHAPES.match(line.strip()):
+        line = " \\titled{Shapes}" + line
+    return line
+
+
+def documented(lines, path):
+    """The contents of one comment, without the slashes."""
+    out, at, section = [], 0, ""
+    while at < len(lines):
+        line = lines[at]
+        if is_formula(line) and not section:
+            end = at
+            while end < len(lines) and lines[end].startswith("   "):
+                end += 1
+            out += formulas(lines[at:end])
+            at = end
+            continue
+        if line.startswith("     ") and not section and out and not out[-1].strip():
+            end = at
+            while end < len(lines) and (lines[end].startswith("     ") or not lines[end].strip()):
+                end += 1
+            while not lines[end - 1].strip():
+                end -= 1
+            out[-1] = " \\code{.cpp}"
+            out += lines[at:end]
+            out[-1] += " \\endcode"
+            at = end
+            continue
+        text = line.strip()
+        command = SECTION.match(text)
+        if text == r"\{" and path:
+            line = f" \\header{{{path}}} \\{{"
+        elif text.startswith("\\cases"):
+            section = "cases"
+            line = f" \\header{{{path}}} \\titled{{Cases and tests}}" + paths(line[7:])
+            path = ""
+        elif text.startswith("\\program"):
+            section = ""
+            line = program(text)
+        elif section == "cases" and line.startswith("  "):
+            line = paths(line)
+        elif command:
+            again = section == "throws" and command[1] == "throws"
+            line = line.replace("\\throws", "<br/>" if again else "\\titled{Throws}")
+            section = command[1]
+        elif not text:
+            section = ""
+        elif section and not line.startswith("  "):
+            section = ""
+            out.append((" " if SHAPES.match(text) else " \\then ") + prose(line).strip())
+            at += 1
+            continue
+        out.append(prose(line))
+        at += 1
+    return out
+
+
+def filtered(path):
+    name = re.sub(r"^.*include/", "", path)
+    with open(path, encoding="utf-8") as file:
+        source = file.read().split("\n")
+    out, at, group, inside = [], 0, "", False
+    while at < len(source):
+        # Doxygen's groups end at namespaces: what is inside of one joins by itself.
+        if re.match(r"namespace \w+ {", source[at]):
+            inside = bool(group)
+        elif source[at].startswith("}  // namespace"):
+            inside = False
+        comment = COMMENT.match(source[at])
+        if not comment or comment[2]:
+            out.append(source[at])
+            at += 1
+            continue
+        end = at
+        while end < len(source) and COMMENT.match(source[end]) and not COMMENT.match(source[end])[2]:
+            end += 1
+        lines = documented([COMMENT.match(s)[3] for s in source[at:end]], name)
+        named = re.search(r"\\(?:defgroup|addtogroup) (\w+)", source[at])
+        if named:  # a name that no prose can be taken for
+            group = "page_" + named[1]
+            lines[0] = lines[0].replace(named[1], group, 1)
+        elif inside and not comment[1]:
+            lines[-1] += f" \\ingroup {group}"
+        out += [comment[1] + "///" + line for line in lines]
+        at = end
+    return "\n".join(out)
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(encoding="utf-8")
+    try:
+        print(filtered(sys.argv[1]), end="")
+    except ValueError as error:
+        sys.exit(f"{sys.argv[1]}: {error}")
