@@ -6,6 +6,7 @@
 #include "softlook/attention.hpp"
 #include "softlook/beam_search.hpp"
 #include "softlook/decomposable.hpp"
+#include "softlook/entmax.hpp"
 #include "softlook/exec/sequential.hpp"
 #include "softlook/exec/thread_pool.hpp"
 #include "softlook/hard.hpp"
