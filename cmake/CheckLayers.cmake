@@ -35,7 +35,7 @@ set(layers
   "3.10 (decomposable|entmax|hard|local|location|monotonic)"
   "3.90 detail/layer_stack"
   "4.00 (multi_head|seq2seq|inspect)"
-  "4.10 (inspect_report|vision_[a-z_]+)"
+  "4.10 (inspect_report|positional_attention|vision_[a-z_]+)"
   "4.20 vision"
   "4.90 transformer_layer"
   "5.00 transformer_(encoder|decoder_layer)"

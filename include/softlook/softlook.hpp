@@ -20,6 +20,7 @@
 #include "softlook/multi_head.hpp"
 #include "softlook/multiplicative.hpp"
 #include "softlook/positional.hpp"
+#include "softlook/positional_attention.hpp"
 #include "softlook/projection.hpp"
 #include "softlook/random_features.hpp"
 #include "softlook/recurrent_cell.hpp"
