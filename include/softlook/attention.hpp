@@ -176,7 +176,7 @@ template <class T, class... Ps>
   attention_plan out;
   out.isa = c.isa;
   out.projected_bytes = std::size_t(sizes_of_projections(c).total()) * sizeof(T);
-  const planned_run run = plan_run(c, products_of<T>(c.isa).shape, concurrency);
+  const planned_run run = plan_run(c, registers_of<T>(c.isa), concurrency);
   out.kernel = run.chosen.kernel;
   out.reason = run.chosen.reason;
   if (out.kernel == kernel::naive) {  // S and P of each head that is in progress

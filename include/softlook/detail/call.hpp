@@ -163,6 +163,15 @@ void check_output(const forward_call<T>& c) {
   check_overlap(where, "V", c.O, c.V);
 }
 
+/// False for a score that promises to leave Q and K as they are.
+template <class Score>
+[[nodiscard]] constexpr bool may_project() {
+  if constexpr (requires { Score::projects; })
+    return Score::projects;
+  else
+    return true;
+}
+
 /// The policies of a call, sorted, and the call they belong to.
 template <class T, class... Ps>
 class sorted_call {
@@ -173,6 +182,7 @@ class sorted_call {
     call.isa = chosen_instruction_set(call.where, call.opts);
     call.score = policy_or<score_kind>(scores::scaled_dot{}, ps...)
                      .template recipe<T>(call.where, call.query_features(), call.key_features());
+    if constexpr (may_project<score_type>()) call.project = &apply_projections<T>;
     call.policy = calls_of<T>(edits_, call.isa);
     check_shapes(call);
     for (index head = 0; head < call.query_heads; ++head)
@@ -181,7 +191,12 @@ class sorted_call {
   sorted_call(const sorted_call&) = delete;
   sorted_call& operator=(const sorted_call&) = delete;
 
-  void run() { run_forward<score_type::is_additive>(call, exec_); }
+  void run() {
+    // Only options ask for the naive kernel, so a call without them does not compile it.
+    if constexpr ((is_options<Ps> || ...))
+      if (call.opts.kernel == kernel::naive) return run_naive(call, exec_);
+    run_forward<score_type::is_additive>(call, exec_);
+  }
   [[nodiscard]] const executor_ref& exec() const { return exec_; }
 
   forward_call<T> call;

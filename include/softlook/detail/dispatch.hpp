@@ -163,6 +163,12 @@ template <class T, bool Additive>
   return *SOFTLOOK_STAMPED(isa, kernels<T, Additive>);
 }
 
+/// For who plans and runs nothing: no kernel is compiled for it.
+template <class T>
+[[nodiscard]] const register_shape& registers_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, registers<T>);
+}
+
 template <class T>
 [[nodiscard]] const product_kernels<T>& products_of([[maybe_unused]] instruction_set isa) {
   return *SOFTLOOK_STAMPED(isa, products<T>);

@@ -34,6 +34,9 @@ struct forward_call {
   index query_heads = 1;
   index kv_heads = 1;
   score_recipe<T> score;
+  /// apply_projections(), or none where the score's type says that it projects nothing: such a call
+  /// does not compile the product.
+  void (*project)(forward_call&, const executor_ref&, T* memory) = nullptr;
   policy_calls<T> policy;
   options opts;
   instruction_set isa = instruction_set::baseline;
@@ -160,8 +163,8 @@ matrix_view<T> unit_rows(const matrix_view<T>& X, index heads, T* out) {
 
 /// Replaces Q and K by what the score asks for; afterwards every score is dot or additive.
 template <class T>
-void apply_projections(forward_call<T>& c, const product_kernels<T>& kernels,
-                       const executor_ref& exec, T* memory) {
+void apply_projections(forward_call<T>& c, const executor_ref& exec, T* memory) {
+  const product_kernels<T>& kernels = products_of<T>(c.isa);
   const projection_sizes sizes = sizes_of_projections(c);
   T* queries = memory;
   T* keys = memory + sizes.queries;
@@ -331,7 +334,7 @@ auto with_projections(forward_call<T> c, const executor_ref& exec, const F& f) {
   const double scale = c.scale();
   call_memory memory(c.opts.workspace);
   T* const start = memory.take<T>(sizes_of_projections(c).total());
-  apply_projections(c, products_of<T>(c.isa), exec, start);
+  if (c.project) c.project(c, exec, start);
   return f(c, scale);
 }
 
@@ -357,16 +360,16 @@ template <class T>
 
 template <class T>
 void run_naive(const forward_call<T>& c, const executor_ref& exec) {
+  if (c.Q.rows == 0) return;
   with_projections(c, exec, [&](const forward_call<T>& projected, double scale) {
     run_tasks(exec, c.query_heads, [&](index head, index) { naive_head(projected, scale, head); });
   });
 }
 
-/// Runs a checked call.
+/// Runs a checked call that does not ask for the naive kernel.
 template <bool Additive, class T>
 void run_forward(forward_call<T> c, const executor_ref& exec) {
   if (c.Q.rows == 0) return;
-  if (c.opts.kernel == kernel::naive) return run_naive(c, exec);
   const kernel_table<T, Additive>& kernels = kernels_of<T, Additive>(c.isa);
   const double scale = c.scale();
   const projection_sizes projected = sizes_of_projections(c);
@@ -374,7 +377,7 @@ void run_forward(forward_call<T> c, const executor_ref& exec) {
 
   call_memory memory(c.opts.workspace);
   T* const start = memory.take<T>(projected.total() + run.workers * run.each + run.partials);
-  apply_projections(c, products_of<T>(c.isa), exec, start);
+  if (c.project) c.project(c, exec, start);
   T* const v = start + projected.total() - projected.v;
   const T v_scale = T(c.policy.transforms ? scale : scale * log2_e);
   for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * v_scale;

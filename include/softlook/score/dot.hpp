@@ -17,6 +17,7 @@ namespace scores {
 struct scaled_dot {
   using policy_kind = score_kind;
   static constexpr bool is_additive = false;
+  static constexpr bool projects = false;
   template <real_scalar T>
   [[nodiscard]] softlook::detail::score_recipe<T> recipe(const char*, index, index) const {
     return {.scale_by_root = true};
@@ -27,6 +28,7 @@ struct scaled_dot {
 struct dot {
   using policy_kind = score_kind;
   static constexpr bool is_additive = false;
+  static constexpr bool projects = false;
   template <real_scalar T>
   [[nodiscard]] softlook::detail::score_recipe<T> recipe(const char*, index, index) const {
     return {};

@@ -18,15 +18,16 @@
 #include "softlook/detail/stamped/recurrent_chunk.inl"
 // clang-format on
 
+template <class T>
+inline constexpr register_shape registers{lanes<T>, tile_vectors, tile_rows};
+
 template <class T, bool Additive>
-inline constexpr kernel_table<T, Additive> kernels{{lanes<T>, tile_vectors, tile_rows},
-                                                   &tiled_forward<T, Additive>,
+inline constexpr kernel_table<T, Additive> kernels{registers<T>, &tiled_forward<T, Additive>,
                                                    &few_queries<T, Additive>,
                                                    &merge_chunks<T, Additive>};
 
 template <class T>
-inline constexpr product_kernels<T> products{
-    {lanes<T>, tile_vectors, tile_rows}, &pack_weights<T>, &linear<T>};
+inline constexpr product_kernels<T> products{registers<T>, &pack_weights<T>, &linear<T>};
 
 template <class T>
 inline constexpr layer_kernels<T> layers{&activate<T, activation::relu>,
