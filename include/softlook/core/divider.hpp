@@ -35,24 +35,28 @@ class divider {
 class divisibility {
  public:
   /// 1 ≤ d < 2³¹.
-  constexpr explicit divisibility(std::int32_t d)
-      : twos_(std::countr_zero(static_cast<std::uint32_t>(d))),
-        limit_(~std::uint32_t{0} / static_cast<std::uint32_t>(d)) {
-    const std::uint32_t odd = static_cast<std::uint32_t>(d) >> twos_;
+  constexpr explicit divisibility(std::int32_t d) {
+    const int twos = std::countr_zero(static_cast<std::uint32_t>(d));
+    const std::uint32_t odd = static_cast<std::uint32_t>(d) >> twos;
+    below_ = (std::uint32_t{1} << twos) - 1;
+    limit_ = ordered(~std::uint32_t{0} / odd);
     inverse_ = odd;  // right in its lowest 3 bits; each step doubles them
     for (int step = 0; step < 4; ++step) inverse_ *= 2 - odd * inverse_;
   }
 
   [[nodiscard]] constexpr bool divides(std::int32_t x) const {
     const std::uint32_t size = static_cast<std::uint32_t>(x < 0 ? -x : x);
-    const std::uint32_t image = size * inverse_;
-    // std::rotr asks for the sign of its count, and then the loop does not vectorise.
-    return ((image >> twos_) | (image << (-twos_ & 31))) <= limit_;
+    return ((size & below_) == 0) & (ordered(size * inverse_) <= limit_);
   }
 
  private:
-  int twos_;
-  std::uint32_t limit_;
+  /// The order of unsigned numbers in signed ones: gcc 12 does not vectorise a mix of comparisons.
+  [[nodiscard]] static constexpr std::int32_t ordered(std::uint32_t x) {
+    return static_cast<std::int32_t>(x ^ 0x80000000u);
+  }
+
+  std::uint32_t below_ = 0;
+  std::int32_t limit_ = 0;
   std::uint32_t inverse_ = 1;
 };
 
