@@ -3,6 +3,7 @@
 The headers are written to be read: formulas are plain text, indented by three spaces; sections are
 words. This gives Doxygen the same as markup, line by line, so that its warnings name true lines."""
 
+import glob
 import os
 import re
 import sys
@@ -15,6 +16,8 @@ COMMENT = re.compile(r"^(\s*)///(?!/)(<?)(.*)$")
 CALLED = re.compile(r"^([A-Za-z_][\w'’ -]*?)\s{2,}(\S.*)$")  # "name  what it is"
 SHAPES = re.compile(r"^[\w', ()]+: [\w()+·' ]*×")
 SECTION = re.compile(r"^\\(see|throws|param|tparam|return|warning)\b")
+# What masks say to the loops, which is for the authors of masks: the map tells of it.
+PROTOCOL = re.compile(r"  (?! )(\[\[nodiscard\]\] )?.*\b(allows|key_range|coverage_of|prepared)\(")
 NOTHING = " <!-- -->"  # keeps a line without ending the paragraph
 
 
@@ -26,7 +29,9 @@ def pieces(text):
     """A line cut where two spaces stand outside of brackets."""
     out = [""]
     for part in re.split(r"(\s{2,})", text):
-        if part.isspace() and not unbalanced(out[-1]):
+        if part.startswith("="):  # a column of equal signs is for the eye
+            out[-2:] = ["".join(out[-2:]) + part]
+        elif part.isspace() and not unbalanced(out[-1]):
             out.append("")
         else:
             out[-1] += part
@@ -38,7 +43,8 @@ def joined(block):
     items = []
     for line in block:
         if items and (line.startswith("    ") or unbalanced(items[-1][0])):
-            items[-1] = (items[-1][0] + " " + line.strip(), items[-1][1] + 1)
+            gap = "  " if items[-1][0].endswith(",") and not unbalanced(items[-1][0]) else " "
+            items[-1] = (items[-1][0] + gap + line.strip(), items[-1][1] + 1)
         else:
             items.append((line.strip(), 1))
     return items
@@ -52,13 +58,14 @@ def formulas(block):
     for text, count in items:
         if named:
             name, what = CALLED.match(text).groups()
-            cells = "".join(f"<span>{typeset(c)}</span>" for c in pieces(what))
-            html = f'<span class="named"><code>{name}</code>{cells}</span>'
+            cells = " ".join(map(typeset, pieces(what)))
+            html = f'<span class="named"><code>{name}</code><span>{cells}</span></span>'
         else:
             html = '<span class="formula">' + " ".join(map(typeset, pieces(text))) + "</span>"
-        # Doxygen ends a first sentence with a stop of its own, but not behind a wide character.
-        out.append(f" \\htmlonly{html}\\endhtmlonly\u200b")
+        out.append(f" \\htmlonly{html}\\endhtmlonly")
         out += [NOTHING] * (count - 1)
+    # Doxygen ends a first sentence with a stop of its own, but not behind a wide character.
+    out[-count] += "\u200b"
     return out
 
 
@@ -68,6 +75,17 @@ def is_formula(line):
 
 def paths(text):
     return re.sub(r"[\w./]+/[\w./]+", lambda m: f"<code>{m[0]}</code>", text)
+
+
+def headers_of(group, first):
+    """What a page is about: the header that defines it, and those that join."""
+    top = os.path.join(ROOT, "include")
+    found = [first]
+    for path in sorted(glob.glob(os.path.join(top, "softlook", "**", "*.hpp"), recursive=True)):
+        with open(path, encoding="utf-8") as file:
+            if re.search(rf"^/// \\addtogroup {group}$", file.read(), re.M):
+                found.append(os.path.relpath(path, top))
+    return "\\titled{Header}" + "<br/>".join(f"<code>\\#include &lt;{p}&gt;</code>" for p in found)
 
 
 def program(command):
@@ -90,7 +108,7 @@ def prose(line):
 
 def documented(lines, path):
     """The contents of one comment, without the slashes."""
-    out, at, section = [], 0, ""
+    out, at, section, includes = [], 0, "", ""
     while at < len(lines):
         line = lines[at]
         if is_formula(line) and not section:
@@ -113,12 +131,14 @@ def documented(lines, path):
             continue
         text = line.strip()
         command = SECTION.match(text)
-        if text == r"\{" and path:
-            line = f" \\header{{{path}}} \\{{"
+        if text.startswith("\\defgroup"):
+            includes = headers_of(text.split()[1], path)
+        if text == r"\{":
+            line = f" {includes} \\{{"
         elif text.startswith("\\cases"):
             section = "cases"
-            line = f" \\header{{{path}}} \\titled{{Cases and tests}}" + paths(line[7:])
-            path = ""
+            line = f" {includes} \\titled{{Cases and tests}}" + paths(line[7:])
+            includes = ""
         elif text.startswith("\\program"):
             section = ""
             line = program(text)
@@ -153,7 +173,13 @@ def filtered(path):
             inside = False
         comment = COMMENT.match(source[at])
         if not comment or comment[2]:
-            out.append(source[at])
+            if PROTOCOL.match(source[at]) and not COMMENT.match(source[at - 1]):
+                while not source[at].endswith("}") or source[at].startswith("   "):
+                    out.append("")
+                    at += 1
+                out.append("")
+            else:
+                out.append(source[at])
             at += 1
             continue
         end = at

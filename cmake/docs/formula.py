@@ -19,20 +19,21 @@ import re
 from html import escape
 
 RAISED = dict(zip("ᵀ⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "T0123456789+−"))
-LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉ᵢⱼₖₙₘ", "0123456789ijknm"))
+LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉ᵢⱼₖₙₘ₊", "0123456789ijknm+"))
 OPENING, CLOSING = "([{⌊⌈", ")]}⌋⌉"
 
 TOKEN = re.compile(r"""
     (?P<space>\s+)
   | (?P<name>[A-Za-z]{2,}(?:_[A-Za-z]{3,})+ | [A-Za-z]+(?:-[A-Za-z]+)+)
   | (?P<weights>[Wb][qkvoxhcs](?![A-Za-z]))
-  | (?P<word>[A-Za-z]{2,})
+  | (?P<word>[A-Za-z]{2,}(?:'s\b)?)
   | (?P<letter>[A-Za-zα-ωΓΔΘΛΞΦΨΩ∞…]\u0303?)
   | (?P<number>\d+(?:\.\d+)?)
   | (?P<big>[ΣΠ∑∏])
   | (?P<operator>.)
 """, re.VERBOSE)
 PRIME = '<mo lspace="0" rspace="0">′</mo>'
+WIDE = '<mspace width="0.33em"/>'
 SUBSCRIPT = re.compile(r"[A-Za-z0-9α-ω]+'?")
 
 
@@ -123,11 +124,19 @@ class Formula:
             return f"<{tags[1]}>{base}{above}</{tags[1]}>"
         return base
 
-    def operator(self, c):
+    def operator(self, c, first):
         if c == "√":
             return f"<msqrt>{self.argument_of_root()}</msqrt>"
         if c == "|":
-            return '<mo stretchy="false" lspace="0" rspace="0">|</mo>'
+            return self.scripts('<mo stretchy="false" lspace="0" rspace="0">|</mo>')
+        if c in "→←" and self.peek().isalpha():  # a vector's arrow, or a direction of reading
+            letter = self.peek()
+            self.at += 1
+            return self.scripts(f"<mover><mi>{letter}</mi><mo>{c}</mo></mover>")
+        if c in "−-+" and first:
+            return f'<mo form="prefix">{c}</mo>'
+        if c == "~":
+            return "<mo>∼</mo>"
         if c in OPENING + CLOSING:
             return f'<mo stretchy="false">{c}</mo>'
         return f"<mo>{escape(c)}</mo>"
@@ -159,7 +168,7 @@ class Formula:
         return self.scripts(f"<mi>{text}</mi>")  # word, name
 
     def sequence(self, closing=""):
-        nodes, before = [], ""
+        nodes, before, first = [], "", True
         while self.at < len(self.text) and self.peek() != closing:
             token = TOKEN.match(self.text, self.at)
             kind, text = token.lastgroup, token.group()
@@ -168,24 +177,27 @@ class Formula:
                 before = before and before + " "
                 continue
             if kind == "operator" and text in OPENING:
-                nodes.append(self.operator(text))
+                if before == "word ":
+                    nodes.append(WIDE)
+                nodes.append(self.operator(text, first))
                 inner = CLOSING[OPENING.index(text)]
                 nodes += self.group(inner)
-                nodes.append(self.scripts(self.operator(inner)))
-                before = "bracket"
+                nodes.append(self.scripts(self.operator(inner, False)))
+                before, first = "bracket", False
                 continue
             if kind == "operator" and text in CLOSING:
                 raise ValueError("brackets do not match in: " + self.text)
             if kind == "operator":
-                nodes.append(self.operator(text))
-                before = "root" if text == "√" else ""
+                nodes.append(self.operator(text, first))
+                before = {"√": "letter", "|": "letter", ",": ","}.get(text, "")
+                first = text in "=(,←≤<>·" or text == "≥"
                 continue
             if before.endswith(" "):  # words keep their distance, factors a smaller one
-                words = {"word", "name"}
-                wide = kind in words or before.strip() in words
-                nodes.append(f'<mspace width="{0.33 if wide else 0.17}em"/>')
+                wide = "word" in (kind, before.strip()) or "name" in (kind, before.strip())
+                if wide or before != ", ":
+                    nodes.append(WIDE if wide else '<mspace width="0.17em"/>')
             nodes.append(self.atom(kind, text))
-            before = "" if kind == "big" else kind
+            before, first = "" if kind == "big" else kind, False
         return nodes
 
 
@@ -194,7 +206,7 @@ def to_mathml(text):
     return "<math>" + "".join(formula.sequence()) + "</math>"
 
 
-MATHS = re.compile(r"[=·√ΣΠ^∘∗←≤≥]|\b\w_\w\b|^\w+\([^()]*\)$|^\|")
+MATHS = re.compile(r"\b [<>] \b|[=·√ΣΠ^∘∗←≤≥]|\b\w_\w\b|^\w+\([^()]*\)$|^\|")
 
 
 def typeset(cell):

@@ -83,15 +83,15 @@ template <class Q, class K, class F, class... Ps>
 
 }  // namespace detail
 
-/// Scaled dot-product attention, or any other score:  O = softmax(scale · Q Kᵀ restricted to mask)
-/// V.
+/// Scaled dot-product attention, or any other score,
+///   O = softmax(scale · Q Kᵀ) V,
+/// where the mask restricts each softmax to the keys that its query may attend to.
 ///
 /// \see Vaswani et al., "Attention Is All You Need", 2017, Eq. (1).
 /// Q: n×d, K: m×d, V: m×e -> O: n×e, a dynamic matrix in Q's storage order.
 /// A query that may attend to no key, or whose scores are all −∞, gets a row of zeros.
 /// \param policies  a score (default scaled_dot), transforms (applied as written), a mask, an
-/// executor,
-///                  options: in any order, at most one of a kind but transforms.
+///                  executor, options: in any order, at most one of a kind but transforms.
 /// \throws shape_error  unless K.cols() == Q.cols() (or the score's matrices fit) and
 ///         V.rows() == K.rows(); argument_error for a parameter out of range.
 /// Cost: O(n·m·(d + e)) time; scratch per worker independent of n and m. Never stores n×m.
@@ -250,7 +250,8 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
   }
 }
 
-/// softmax(scale · Q Kᵀ restricted to mask): the n×m weights, without values.
+/// The n×m weights of attention(), without values:
+///   P = softmax(scale · Q Kᵀ), restricted to the mask.
 /// A query that may attend to no key gets a row of zeros.
 template <dense_expression Q, dense_expression K, class... Ps>
 [[nodiscard]] auto attention_weights(const Q& q, const K& k, const Ps&... policies) {

@@ -187,8 +187,8 @@ template <search_state State, class Step>
 /// A sentence that reaches the maximal length counts as it is.
 ///
 /// \see Graves, "Sequence Transduction with Recurrent Neural Networks", 2012, Algorithm 1;
-/// Sutskever et al., 2014, section 3.2; the normalisation is that of Wu et al., 2016, section 7,
-/// with the length itself in its numerator.
+///      Sutskever et al., 2014, section 3.2; the normalisation is that of Wu et al., 2016, section
+///      7, with the length itself in its numerator.
 /// The step is the one of greedy_search(), for up to `beam` sentences at once; before each step the
 /// state's select() keeps, reorders and repeats the rows of the sentences that went on. The search
 /// stops early only when nothing that is left can become one of the results. Ties go to the

@@ -91,8 +91,9 @@ class heat_map {
   std::string title_;
 };
 
-/// H(i) = −Σ_j w(i, j) · ln w(i, j) with 0 · ln 0 = 0: 0 for one key, ln m for m equal weights, so
-/// that e^H is the number of keys that a query effectively looks at. An empty row has entropy 0.
+/// The entropy of each row, with 0 · ln 0 = 0,
+///   H_i = −Σ_j w_ij · ln w_ij:
+/// e^H is the number of keys that a query effectively looks at. An empty row has entropy 0.
 template <dense_expression W>
 [[nodiscard]] Eigen::VectorXd row_entropy(const W& weights) {
   Eigen::MatrixXd terms = weights.template cast<double>();

@@ -7,8 +7,9 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// \addtogroup layers
 /// \{
 
-/// Layer normalisation of every row:  y = gain ∘ (x − mean x)/√(var x + ε) + bias, with the biased
-/// variance, taken around the mean in a second pass.
+/// Layer normalisation of every row,
+///   y = gain ∘ (x − mean x)/√(var x + ε) + bias,
+/// with the biased variance, taken around the mean in a second pass.
 ///
 /// \see Ba, Kiros, Hinton, "Layer Normalization", 2016, Eq. (3), (4).
 /// X: n×features -> Y: n×features. Cost: O(n·features).

@@ -19,13 +19,15 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// φ of linear attention: what queries and keys become before they meet.
 namespace features {
 
-/// φ(x) = x.
+/// Queries and keys as they are:
+///   φ(x) = x
 struct identity {
   using policy_kind = feature_map_kind;
   static constexpr auto feature_kind = softlook::detail::feature_kind::as_given;
 };
 
-/// φ(x) = elu(x) + 1 = x + 1 for x > 0, else e^x.
+/// The exponential linear unit, made positive:
+///   φ(x) = elu(x) + 1 = x + 1 for x > 0, else e^x
 /// \see Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear
 ///      Attention", 2020, Eq. (7).
 struct elu_plus_one {
@@ -33,7 +35,8 @@ struct elu_plus_one {
   static constexpr auto feature_kind = softlook::detail::feature_kind::elu_plus_one;
 };
 
-/// φ(x) = max(x, 0).
+/// The positive part:
+///   φ(x) = max(x, 0)
 struct relu {
   using policy_kind = feature_map_kind;
   static constexpr auto feature_kind = softlook::detail::feature_kind::relu;
@@ -59,7 +62,9 @@ struct map {
 /// What of the state survives a token.
 namespace gates {
 
-/// S ← γ_h·S with one decay for each key head, 0 ≤ γ ≤ 1. A view of a vector.
+/// One decay for each key head, 0 ≤ γ ≤ 1:
+///   S ← γ_h·S
+/// A view of a vector.
 template <class T>
 struct decay {
   using policy_kind = gate_kind;
@@ -77,8 +82,10 @@ struct decay {
 template <class V>
 decay(V&&) -> decay<softlook::detail::scalar_of<V>>;
 
-/// S ← e^{g}·S with a number for each token and key head (G: n×heads), or diag(e^{g})·S with one
-/// for each feature (G: n×(heads·features)). g = −∞ forgets all. A view of G.
+/// A decay for each token and key head (G: n×heads), or for each of their features
+/// (G: n×(heads·features)):
+///   S ← e^{g}·S  or  S ← diag(e^{g})·S
+/// g = −∞ forgets all. A view of G.
 /// \see Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient Training", 2024.
 template <class T>
 struct log_decay {
@@ -100,14 +107,16 @@ log_decay(M&&) -> log_decay<softlook::detail::scalar_of<M>>;
 /// How a token is written into the state.
 namespace updates {
 
-/// S ← S + φ(k)·vᵀ.
+/// The outer product of key and value is added:
+///   S ← S + φ(k)·vᵀ
 /// \see Schmidhuber, "Learning to Control Fast-Weight Memories", 1992.
 struct sum {
   using policy_kind = update_kind;
 };
 
-/// S ← S + φ(k)·β(v − Sᵀφ(k))ᵀ: what the state says of a key moves towards its value; after the
-/// gate. β: n×heads, or n×1 for all heads; keys of length 1 and 0 ≤ β ≤ 1 keep it stable. A view.
+/// What the state says of a key moves towards its value, after the gate:
+///   S ← S + φ(k)·β(v − Sᵀφ(k))ᵀ
+/// β: n×heads, or n×1 for all heads; keys of length 1 and 0 ≤ β ≤ 1 keep it stable. A view.
 /// \see Schlag, Irie, Schmidhuber, "Linear Transformers Are Secretly Fast Weight Programmers",
 ///      2021, Eq. (23)-(24); Yang et al., "Parallelizing Linear Transformers with the Delta Rule
 ///      over Sequence Length", 2024; Yang et al., "Gated Delta Networks", 2025.
@@ -135,14 +144,17 @@ struct none {
   static constexpr auto divisor = softlook::detail::divisor_kind::one;
 };
 
-/// φ(q)·z + ε, so that weights add up to 1. A row whose divisor is 0 is a row of zeros.
+/// The sum of the weights, which then add up to 1:
+///   φ(q)·z + ε
+/// A row whose divisor is 0 is a row of zeros.
 struct sum {
   using policy_kind = normalization_kind;
   static constexpr auto divisor = softlook::detail::divisor_kind::sum;
   double epsilon = 0;
 };
 
-/// max(|φ(q)·z|, √w), w = Σ of the decays.
+/// RetNet's divisor, with w the sum of the decays:
+///   max(|φ(q)·z|, √w)
 /// \see Sun et al., "Retentive Network: A Successor to Transformer for Large Language Models",
 ///      2023, section 2.1, "Retention Score Normalization" (2 and 3; 1 is options.scale).
 struct retention {
@@ -152,7 +164,8 @@ struct retention {
 
 }  // namespace normalizations
 
-/// RetNet's decays γ_h = 1 − 2^(−5−h).
+/// RetNet's decays of heads 0, 1, …:
+///   γ_h = 1 − 2^(−5−h)
 /// \see Sun et al., 2023, section 2.2, Eq. (8).
 template <class T>
 [[nodiscard]] Eigen::Matrix<T, 1, Eigen::Dynamic> retention_decays(index heads) {

@@ -117,8 +117,9 @@ template <dense_expression Q, dense_expression M, class... Ps>
   }
 }
 
-/// Σ_l F_cl · x_{j + l − ⌊r/2⌋} for every position j and filter c: m×k, zeros beyond the ends. A
-/// cross-correlation, as deep-learning libraries call a convolution.
+/// The response of every filter c at every position j, m×k,
+///   f_jc = Σ_l F_cl · x_{j + l − ⌊r/2⌋},
+/// with zeros beyond the ends: a cross-correlation, as deep-learning libraries call a convolution.
 /// F: k×r, x: m. Cost: O(m·r·k).
 template <dense_expression F, dense_expression X>
 [[nodiscard]] auto location_features(const F& filters, const X& x) {
@@ -241,7 +242,8 @@ class coverage_attention final : public detail::additive_with_features<T> {
   }
 };
 
-/// The coverage loss of each step, Σ_j min(α_ij, c_ij) with c_i = Σ_{i'<i} α_i'.
+/// The coverage loss of each step,
+///   loss_i = Σ_j min(α_ij, c_ij),  c_i = Σ_{i'<i} α_i'.
 /// \see See et al., 2017, Eq. (12). weights: n×m -> n; the first is 0.
 template <dense_expression W>
 [[nodiscard]] auto coverage_loss(const W& weights) {

@@ -171,7 +171,8 @@ void choose_values(const std::vector<monotonic_head>& heads, const V& values,
 
 }  // namespace detail
 
-/// Monotonic alignments from energies:  p_ij = sigmoid(e_ij),
+/// Monotonic alignments from energies:
+///   p_ij = sigmoid(e_ij)
 ///   α_ij = p_ij Σ_{k≤j} α_{i−1,k} Π_{l=k}^{j−1} (1 − p_il)        (recursive and parallel)
 ///   α_ij = 1 for the first j ≥ t_{i−1} with e_ij > 0, t_i = j     (hard)
 /// The expectation is over walks that start where the last query stopped and stop at key j with
@@ -184,8 +185,7 @@ void choose_values(const std::vector<monotonic_head>& heads, const V& values,
 /// E: n×m, previous: m -> n×m in E's storage order. Energies of −∞ are never chosen, of +∞ always.
 /// A NaN reaches the keys from its own on, in its row and the later ones. Computed in double.
 /// \param previous  the weights of the query before, a vector; monotonic_start(m) at first. The
-/// hard
-///                  form starts at its first key that has a weight.
+///                  hard form starts at its first key that has a weight.
 /// \param exec      runs blocks of keys of the parallel form.
 /// \throws shape_error unless previous has m entries; argument_error if one is negative.
 /// Cost: O(n·m); the parallel form takes four logarithms and exponentials more for each pair.
@@ -209,7 +209,8 @@ template <dense_expression E, dense_expression P, executor Executor = exec::sequ
   }
 }
 
-/// Monotonic attention:  O = α V,  α = monotonic_weights(scores + r, previous).
+/// Monotonic attention:
+///   O = α V,  α = monotonic_weights(scores + r, previous)
 ///
 /// The scores are those of attention(): scores::additive with a vector from weight_norm() gives the
 /// energies of Raffel et al., scores::general Luong's, options::scale their factor g. A mask

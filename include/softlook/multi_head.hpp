@@ -96,8 +96,9 @@ void attend_heads(const char* where, const Q& q, const K& k, const V& v, O& o,
 ///   O_h = attention(Q_h, K_g, V_g),  g = h / (query / kv).
 ///
 /// \see Vaswani et al., 2017, section 3.2.2; Shazeer, 2019 (multi-query); Ainslie et al., 2023
-/// (grouped). Q: n×(query·d), K: m×(kv·d), V: m×(kv·e) -> O: n×(query·e). Heads are read in place.
-/// Policies as in attention(); functors and ALiBi slopes are told the query head.
+///      (grouped).
+/// Q: n×(query·d), K: m×(kv·d), V: m×(kv·e) -> O: n×(query·e). Heads are read in place. Policies as
+/// in attention(); functors and ALiBi slopes are told the query head.
 /// \throws shape_error  unless heads divide the columns and kv divides query.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto multi_head_attention(const Q& q, const K& k, const V& v, const heads& h,
@@ -207,8 +208,8 @@ template <class Matrix>
 }
 
 /// A multi-head attention layer with its projections:
-///   O = [head_1 … head_H]·Wo + bo,  head_h = attention(Q·Wq_h + bq_h, K·Wk_g + bk_g, V·Wv_g +
-///   bv_g)
+///   O = [head_1 … head_H]·Wo + bo,
+///   head_h = attention(Q·Wq_h + bq_h, K·Wk_g + bk_g, V·Wv_g + bv_g)
 ///
 /// \see Vaswani et al., 2017, section 3.2.2. What torch.nn.MultiheadAttention computes, without
 /// dropout; its masks, which say what to ignore, are masks::dense_ignoring(M) here.

@@ -87,8 +87,7 @@ void sinusoidal_into(O&& o, const sinusoidal_options& options = {}) {
 /// concatenated. Other timescales t < T: f_k = (1/t)·(T/t)^(−…) for the same exponents.
 ///
 /// \see Vaswani et al., "Attention Is All You Need", 2017, section 3.5; the concatenated form is
-/// that
-///      of the authors' tensor2tensor.
+///      that of the authors' tensor2tensor.
 /// Angles are computed in double, so large positions keep their accuracy: the error of an entry is
 /// about ε_T + |p·f_k|·10·ε_double.
 /// \throws argument_error  unless positions and features are at least 0 and both timescales are
@@ -160,15 +159,17 @@ learned_positions(const M&) -> learned_positions<detail::scalar_of<M>>;
 /// layout), or 2k and 2k + 1 (Su et al., GPT-J). A permutation of the features apart.
 enum class rotary_pairs { half_split, interleaved };
 
-/// Positions divided by a factor. \see Chen et al., "Extending Context Window of Large Language
-/// Models via Positional Interpolation", 2023, Eq. (4).
+/// Positions divided by a factor.
+/// \see Chen et al., "Extending Context Window of Large Language Models via Positional
+///      Interpolation", 2023, Eq. (4).
 struct linear_scaling {
   double factor = 1;
 };
 
-/// A base that grows with the length L of the text: θ·(factor·L/L₀ − factor + 1)^(w/(w−2)) beyond
-/// L₀ trained positions. \see Peng et al., "YaRN", 2023, section 3.3 (dynamic NTK); the exponent of
-/// Hugging Face's rope_type "dynamic".
+/// A base that grows with the length L of the text beyond L₀ trained positions:
+///   θ ← θ·(factor·L/L₀ − factor + 1)^(w/(w−2))
+/// \see Peng et al., "YaRN", 2023, section 3.3 (dynamic NTK); the exponent of Hugging Face's
+///      rope_type "dynamic".
 struct dynamic_ntk_scaling {
   double factor = 1;
   index trained_positions = 2048;
@@ -178,7 +179,7 @@ struct dynamic_ntk_scaling {
 /// Slow frequencies (wavelength > L₀/low) are divided by the factor, fast ones (< L₀/high) are
 /// kept, those between are blended linearly in L₀/wavelength.
 /// \see Grattafiori et al., "The Llama 3 Herd of Models", 2024, and the published code of
-/// Llama 3.1.
+///      Llama 3.1.
 struct llama3_scaling {
   double factor = 8;
   double low_frequency_factor = 1;
@@ -186,7 +187,8 @@ struct llama3_scaling {
   index trained_positions = 8192;
 };
 
-/// RoPE's angles for a step of one position: f_k = θ^(−2k/w), k < w/2, for a rotary width w.
+/// RoPE's angles for a step of one position, for a rotary width w:
+///   f_k = θ^(−2k/w),  k < w/2
 /// \see Su et al., "RoFormer", 2021, Eq. (15).
 /// \throws argument_error  unless w is even and at least 0 and θ is positive and finite.
 [[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta = 10000) {

@@ -9,7 +9,8 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// \cases tests/conformance/data/torch/transformer
 /// \{
 
-/// A linear map with a bias and an activation, its weights packed once:  Y = f(X·W + b).
+/// A linear map with a bias and an activation, its weights packed once:
+///   Y = f(X·W + b)
 ///
 /// X: n×inputs, W: inputs×outputs, b: outputs -> Y: n×outputs. A torch.nn.Linear stores Wᵀ: give
 /// weight.transpose(). The product runs on the register micro-kernel of attention; X is read where

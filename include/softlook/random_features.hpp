@@ -21,8 +21,9 @@ struct random_feature_options {
   double key_shift = 0;           ///< subtracted from the exponents of keys; cancels but for ε
 };
 
-/// φ with E[φ(q)·φ(k)] = e^{scale·q·k}, positive, so that linear attention estimates softmax
-/// attention:  φ(x) = (e^{w_r·x − |x|²/2} + ε)/√features, w_r ~ N(0, 1), orthogonal in blocks.
+/// Positive random features, with which linear attention estimates softmax attention,
+///   φ_r(x) = (e^{w_r·x − |x|²/2} + ε)/√features,  w_r ~ N(0, 1),  E[φ(q)·φ(k)] = e^{scale·q·k},
+/// the w_r orthogonal in blocks.
 ///
 /// \see Choromanski et al., "Rethinking Attention with Performers", 2021, Lemma 1, Eq. (5) and
 ///      section 2.4 (FAVOR+).

@@ -90,11 +90,14 @@ class cell_products {
 /// A gated recurrent unit:
 ///   r = σ(x·Wx_r + bx_r + h·Wh_r + bh_r),  z = σ(x·Wx_z + bx_z + h·Wh_z + bh_z)
 ///   n = tanh(x·Wx_n + bx_n + r ∘ (h·Wh_n + bh_n)),  h' = (1 − z) ∘ n + z ∘ h
-/// or, with gru_reset::before_product,  n = tanh(x·Wx_n + bx_n + (r ∘ h)·Wh_n + bh_n).
+/// or, with gru_reset::before_product,
+///   n = tanh(x·Wx_n + bx_n + (r ∘ h)·Wh_n + bh_n)
 ///
 /// \see Cho et al., "Learning Phrase Representations using RNN Encoder–Decoder", 2014, Eq. (5)–(8),
-/// where z means what 1 − z means in appendix A of Bahdanau et al., 2015. Computes what
-/// torch.nn.GRUCell does. X: n×inputs, state: n×units. Cost: O(n·units·(inputs + units)).
+///      where z means what 1 − z means in appendix A of Bahdanau et al., 2015.
+/// Computes what torch.nn.GRUCell does.
+///
+/// X: n×inputs, state: n×units. Cost: O(n·units·(inputs + units)).
 template <class T>
 class gru_cell {
  public:
@@ -205,8 +208,10 @@ class gru_cell {
 ///   i, f, o = σ(x·Wx + bx + h·Wh + bh) of their gates,  g = tanh(x·Wx_g + bx_g + h·Wh_g + bh_g)
 ///   c' = f ∘ c + i ∘ g,  h' = o ∘ tanh(c')
 ///
-/// \see Hochreiter and Schmidhuber, 1997; Gers et al., 2000 (the forget gate). Computes what
-/// torch.nn.LSTMCell does. X: n×inputs, hidden and cell: n×units.
+/// \see Hochreiter and Schmidhuber, 1997; Gers et al., 2000 (the forget gate).
+/// Computes what torch.nn.LSTMCell does.
+///
+/// X: n×inputs, hidden and cell: n×units.
 template <class T>
 class lstm_cell {
  public:

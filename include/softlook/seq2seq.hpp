@@ -89,7 +89,8 @@ struct bahdanau_parameters {
 ///   logits = maxout([s_{i−1}, E y_{i−1}, c_i]·readout + b)·Wo + bo,  maxout over pairs of columns
 ///
 /// \see Bahdanau, Cho, Bengio, "Neural Machine Translation by Jointly Learning to Align and
-/// Translate", 2015, appendix A.2. With gru_reset::before_product the GRUs are those of the paper.
+///      Translate", 2015, appendix A.2. With gru_reset::before_product the GRUs are those of the
+///      paper.
 /// Decode with translate(), or step by step: read(), start(), step().
 template <class T>
 class bahdanau_model {
@@ -202,7 +203,7 @@ struct luong_parameters {
 ///   h̃_t = tanh([c_t, h_t]·Wc + bc),  logits = h̃_t·Wo + bo,  h̃_0 = 0
 ///
 /// \see Luong, Pham, Manning, "Effective Approaches to Attention-based Neural Machine Translation",
-/// 2015, Eq. (5), (6), section 3.3.
+///      2015, Eq. (5), (6), section 3.3.
 template <class T>
 class luong_model {
  public:

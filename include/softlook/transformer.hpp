@@ -15,8 +15,9 @@ SOFTLOOK_NAMESPACE_BEGIN
 ///   memory = encoder(source);  y = decoder(target, memory)
 ///
 /// \see Vaswani et al., "Attention Is All You Need", 2017, Figure 1, without embeddings and the
-/// projection to a vocabulary. Computes what torch.nn.Transformer does, whose stacks have a norm at
-/// the end. To decode row by row: decoder().start(encoder()(source)), then decoder().step().
+///      projection to a vocabulary.
+/// Computes what torch.nn.Transformer does, whose stacks have a norm at the end. To decode row by
+/// row: decoder().start(encoder()(source)), then decoder().step().
 template <class T>
 class transformer {
  public:

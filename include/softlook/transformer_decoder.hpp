@@ -52,7 +52,8 @@ class transformer_decoder_cache {
 
 /// A stack of decoder layers, with a norm at the end where one is given (pre-norm stacks need it).
 ///
-/// \see Vaswani et al., 2017, section 3.1. Computes what torch.nn.TransformerDecoder does.
+/// \see Vaswani et al., 2017, section 3.1.
+/// Computes what torch.nn.TransformerDecoder does.
 ///
 /// Row by row: start() projects the memory once for all layers, step() computes new rows on top of
 /// those that its cache has seen, one or several at a time. The target is causal then. All steps

@@ -32,13 +32,16 @@ struct transformer_decoder_weights {
   std::vector<Matrix> memory;
 };
 
-/// One layer of a Transformer decoder, with  feed(x) = f(x·W1 + b1)·W2 + b2:
-///   post-norm  x = norm1(x + attend(x));  x = norm2(x + attend(x, memory));  y = norm3(x +
-///   feed(x)) pre-norm   x = x + attend(norm1(x));  x = x + attend(norm2(x), memory);  y = x +
-///   feed(norm3(x))
+/// One layer of a Transformer decoder:
+///   post-norm  x' = norm1(x + attend(x)),  x'' = norm2(x' + attend(x', memory)),
+///              y = norm3(x'' + feed(x''))
+///   pre-norm   x' = x + attend(norm1(x)),  x'' = x' + attend(norm2(x'), memory),
+///              y = x'' + feed(norm3(x''))
+///   both       feed(x) = f(x·W1 + b1)·W2 + b2
 ///
-/// \see Vaswani et al., 2017, section 3.1; Xiong et al., 2020 (pre-norm). Computes what
-/// torch.nn.TransformerDecoderLayer does, without dropout.
+/// \see Vaswani et al., 2017, section 3.1; Xiong et al., 2020 (pre-norm).
+/// Computes what torch.nn.TransformerDecoderLayer does, without dropout.
+///
 /// X: n×features, memory: m×memory features -> n×features. No attention is masked unless
 /// for_target(…) or for_memory(…) says so. With options{.workspace} a call allocates nothing.
 template <class T>

@@ -27,12 +27,14 @@ struct transformer_encoder_layer_parameters {
 using transformer_encoder_layer_options = transformer_layer_options;
 
 /// One layer of a Transformer encoder:
-///   post-norm  x = norm1(x + attend(x));      y = norm2(x + f(x·W1 + b1)·W2 + b2)
-///   pre-norm   x = x + attend(norm1(x));      y = x + f(norm2(x)·W1 + b1)·W2 + b2
+///   post-norm  x' = norm1(x + attend(x)),  y = norm2(x' + feed(x'))
+///   pre-norm   x' = x + attend(norm1(x)),  y = x' + feed(norm2(x'))
+///   both       feed(x) = f(x·W1 + b1)·W2 + b2
 ///
 /// \see Vaswani et al., 2017, section 3.1 (post-norm); Xiong et al., "On Layer Normalization in the
-/// Transformer Architecture", 2020 (pre-norm). Computes what torch.nn.TransformerEncoderLayer does,
-/// without dropout.
+///      Transformer Architecture", 2020 (pre-norm).
+/// Computes what torch.nn.TransformerEncoderLayer does, without dropout.
+///
 /// X: n×features -> n×features. All products run on packed weights; bias, activation and residual
 /// are applied to a tile while it is in cache. With options{.workspace} a call allocates nothing.
 template <class T>
@@ -146,7 +148,8 @@ class transformer_encoder_layer {
 
 /// A stack of encoder layers, with a norm at the end where one is given (pre-norm stacks need it).
 ///
-/// \see Vaswani et al., 2017, section 3.1. Computes what torch.nn.TransformerEncoder does.
+/// \see Vaswani et al., 2017, section 3.1.
+/// Computes what torch.nn.TransformerEncoder does.
 template <class T>
 class transformer_encoder {
  public:

@@ -47,7 +47,8 @@ template <class Place, class... Ps>
 ///   for_memory   the decoder's attention to what the encoder made
 ///
 /// Each takes a mask and transforms; matrices in them are views. Call them where they are used:
-///   decoder(X, memory, for_target(masks::causal_top_left{}), for_memory(masks::padding{7}))
+///
+///     decoder(X, memory, for_target(masks::causal_top_left{}), for_memory(masks::padding{7}))
 template <class... Ps>
 [[nodiscard]] auto for_source(const Ps&... policies) {
   return detail::policies_at<detail::source_attention>(policies...);

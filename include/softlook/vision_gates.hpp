@@ -260,8 +260,7 @@ struct spatial_attention_options {
 /// with zeros around the picture and the kernel as it is written, not mirrored.
 ///
 /// \see Woo et al., "CBAM: Convolutional Block Attention Module", 2018, Eq. (3), k = 7. Light
-/// CBAM's
-///      reads half the mean plus half the maximum (pooled::middle) with one kernel.
+///      CBAM's reads half the mean plus half the maximum (pooled::middle) with one kernel.
 /// X: channels × (height·width) -> Y of that shape. Cost: two passes over X and k² for each pixel.
 template <class T>
 class spatial_attention {
@@ -317,7 +316,8 @@ class spatial_attention {
   spatial_attention_options options_;
 };
 
-/// Channel attention, then spatial attention of what it left:  Y = spatial(channel(X)).
+/// Channel attention, then spatial attention of what it left:
+///   Y = spatial(channel(X))
 ///
 /// \see Woo et al., "CBAM: Convolutional Block Attention Module", 2018, Eq. (1).
 ///

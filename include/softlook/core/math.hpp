@@ -124,7 +124,8 @@ template <class T>
   }
 }
 
-/// 1 / (1 + e^-x) = (1 + tanh(x/2)) / 2
+/// The logistic function:
+///   1 / (1 + e^−x) = (1 + tanh(x/2)) / 2
 template <class T>
 [[nodiscard]] inline T sigmoid(T x) {
   return T(0.5) + T(0.5) * math::tanh(T(0.5) * x);

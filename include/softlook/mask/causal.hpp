@@ -13,7 +13,9 @@ namespace masks {
 /// \program examples/custom_score_and_mask.cpp
 /// \{
 
-/// Keys j ≤ i + offset (ONNX). A negative offset leaves the leading rows without a key: zero rows.
+/// Keys up to a diagonal (ONNX):
+///   j ≤ i + offset
+/// A negative offset leaves the leading rows without a key: zero rows.
 struct causal {
   using policy_kind = mask_kind;
   index offset = 0;
@@ -34,7 +36,8 @@ struct causal {
   }
 };
 
-/// Keys j ≤ i: the first query sees the first key (PyTorch is_causal, JAX, Keras).
+/// The first query sees the first key (PyTorch is_causal, JAX, Keras):
+///   j ≤ i
 struct causal_top_left {
   using policy_kind = mask_kind;
 
@@ -49,7 +52,8 @@ struct causal_top_left {
   }
 };
 
-/// Keys j ≤ i + m − n: the last query sees every key (FlashAttention ≥ 2.1, decoding with a cache).
+/// The last query sees every key (FlashAttention ≥ 2.1, decoding with a cache):
+///   j ≤ i + m − n
 struct causal_bottom_right {
   using policy_kind = mask_kind;
 

@@ -12,7 +12,8 @@ namespace masks {
 /// \addtogroup masks
 /// \{
 
-/// The keys around a query, both ends inclusive:  i + offset − left ≤ j ≤ i + offset + right.
+/// The keys around a query, both ends inclusive:
+///   i + offset − left ≤ j ≤ i + offset + right
 ///
 /// The convention of FlashAttention and ONNX (opset 25): left = 2, right = 0 are three keys. An
 /// unset side is unbounded. offset 0 aligns the first query with the first key, m − n the last with

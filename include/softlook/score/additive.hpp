@@ -34,8 +34,9 @@ constexpr void same_scalar() {
 
 }  // namespace detail
 
-/// Additive scores of inputs that are already projected:  s = v · tanh(q + k),  q, k, v of length
-/// a. Keras' AdditiveAttention, and the inner loop of Bahdanau's. A view of v.
+/// Additive scores of inputs that are already projected, all of length a:
+///   s = v · tanh(q + k)
+/// Keras' AdditiveAttention, and the inner loop of Bahdanau's. A view of v.
 template <class T>
 struct additive_projected {
   using policy_kind = score_kind;
@@ -67,7 +68,8 @@ struct additive_projected {
 template <class V>
 additive_projected(V&&) -> additive_projected<softlook::detail::scalar_of<V>>;
 
-/// Additive (Bahdanau) scores:  s = v · tanh(q W_q + k W_k + b),
+/// Additive (Bahdanau) scores:
+///   s = v · tanh(q W_q + k W_k + b)
 /// W_q: d_q×a, W_k: d_k×a, v, b: a; b may be left out. Views of all of them.
 /// \see Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate",
 ///      2015, appendix A.1.2:  e_ij = v_aᵀ tanh(W_a s_{i−1} + U_a h_j).
@@ -123,7 +125,9 @@ additive(A&&, B&&, V&&) -> additive<softlook::detail::scalar_of<A>>;
 template <class A, class B, class V, class C>
 additive(A&&, B&&, V&&, C&&) -> additive<softlook::detail::scalar_of<A>>;
 
-/// Luong's concat scores:  s = v · tanh([q k] W),  W: (d_q + d_k)×a.  Additive with W cut in two.
+/// Luong's concat scores, which are additive ones with W cut in two:
+///   s = v · tanh([q k] W)
+/// W: (d_q + d_k)×a.
 /// \see Luong et al., 2015, Eq. (8), concat.
 template <class T>
 struct concat {

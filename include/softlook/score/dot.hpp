@@ -12,7 +12,8 @@ namespace scores {
 /// \program examples/alignment.cpp
 /// \{
 
-/// s = q·k / √d (options::scale replaces 1/√d).
+/// Scaled dot product; options::scale replaces 1/√d:
+///   s = q·k / √d
 /// \see Vaswani et al., "Attention Is All You Need", 2017, Eq. (1).
 struct scaled_dot {
   using policy_kind = score_kind;
@@ -24,7 +25,9 @@ struct scaled_dot {
   }
 };
 
-/// s = q·k.  \see Luong et al., "Effective Approaches to Attention-based NMT", 2015, Eq. (8), dot.
+/// Dot product:
+///   s = q·k
+/// \see Luong et al., "Effective Approaches to Attention-based NMT", 2015, Eq. (8), dot.
 struct dot {
   using policy_kind = score_kind;
   static constexpr bool is_additive = false;
@@ -35,7 +38,8 @@ struct dot {
   }
 };
 
-/// s = q·k / (|q| |k|); a zero vector scores 0.
+/// The cosine of the angle between query and key; a zero vector scores 0:
+///   s = q·k / (|q| |k|)
 /// \see Graves et al., "Neural Turing Machines", 2014, Eq. (6); options::scale is their β.
 struct cosine {
   using policy_kind = score_kind;

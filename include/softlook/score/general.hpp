@@ -10,7 +10,9 @@ namespace scores {
 /// \addtogroup multiplicative
 /// \{
 
-/// s = q W kᵀ,  W: d_q×d_k.  A view of W; keep it alive.
+/// Bilinear scores:
+///   s = q W kᵀ
+/// W: d_q×d_k. A view of W; keep it alive.
 /// \see Luong et al., 2015, Eq. (8), general.
 template <class T>
 struct general {

@@ -62,8 +62,7 @@ inline void check_t5_buckets(const char* where, const t5_buckets& b) {
 
 }  // namespace detail
 
-/// T5's bucket of a relative position r = key − query. With c buckets for each direction and e =
-/// c/2:
+/// T5's bucket of a relative position r = key − query. With c buckets for each direction, e = c/2:
 ///   |r| < e:  |r|,   otherwise  min(c − 1, e + ⌊ln(|r|/e) / ln(max_distance/e) · (c − e)⌋),
 /// and c more for r > 0 when bidirectional (c = count/2). Otherwise c = count and r > 0 is bucket
 /// 0.
@@ -77,7 +76,8 @@ inline void check_t5_buckets(const char* where, const t5_buckets& b) {
   return detail::t5_bucket_unchecked(relative, buckets);
 }
 
-/// T5's learned bias of each bucket and head, spread over distances: b(r, h) = table(bucket(r), h).
+/// T5's learned bias of each bucket and head, spread over distances:
+///   b(r, h) = table(bucket(r), h)
 ///
 /// table: buckets × heads, copied. Holds 2·max_distance + 1 numbers for each head.
 /// \see t5_bucket, transforms::t5_bias
@@ -158,7 +158,8 @@ t5_relative_bias(const M&) -> t5_relative_bias<detail::scalar_of<M>>;
 
 namespace transforms {
 
-/// s + b(j − (f + i), head): T5's bias, with a look-up for each score and no n×m matrix.
+/// T5's bias, with a look-up for each score and no n×m matrix:
+///   s ← s + b(j − (f + i), head)
 ///
 /// The first query stands at position f; unset it is m − n, so that the last query is beside the
 /// last key, as in decoding with a cache. A view of the bias, one head for each query head. T5 does

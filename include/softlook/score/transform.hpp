@@ -18,7 +18,8 @@ namespace transforms {
 /// \program examples/custom_score_and_mask.cpp
 /// \{
 
-/// c · tanh(s / c): scores stay within ±c.
+/// Scores stay within ±c:
+///   s ← c · tanh(s / c)
 /// \see Gemma Team, "Gemma 2", 2024, section 2 (logit soft-capping).
 struct soft_cap {
   using policy_kind = transform_kind;
@@ -37,7 +38,8 @@ struct soft_cap {
   }
 };
 
-/// s − slope·|i + m − n − j|: the last query is next to the last key.
+/// Attention with linear biases; the last query is next to the last key:
+///   s ← s − slope·|i + m − n − j|
 /// \see Press et al., "Train Short, Test Long", 2022, section 3.
 struct alibi {
   using policy_kind = transform_kind;
@@ -97,8 +99,10 @@ struct alibi_per_head {
   return slopes;
 }
 
-/// s + B(i, j), B: n×m, or one row or one column that is repeated, or (heads·n)×m with a block for
-/// each query head. −∞ forbids a pair. A view of B.
+/// A number added to each score:
+///   s ← s + B_ij
+/// B: n×m, or one row or one column that is repeated, or (heads·n)×m with a block for each query
+/// head. −∞ forbids a pair. A view of B.
 template <class T>
 struct bias {
   using policy_kind = transform_kind;
