@@ -14,10 +14,11 @@ from formula import typeset
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 COMMENT = re.compile(r"^(\s*)///(?!/)(<?)(.*)$")
 CALLED = re.compile(r"^([A-Za-z_][\w'’ -]*?)\s{2,}(\S.*)$")  # "name  what it is"
-SHAPES = re.compile(r"^[\w', ()]+: [\w()+·' ]*×")
+SHAPES = re.compile(r"^\w+'?(?:(?:, | and )\w+'?)*: [\w()+·' ]*×")
 SECTION = re.compile(r"^\\(see|throws|param|tparam|return|warning)\b")
-# What masks say to the loops, which is for the authors of masks: the map tells of it.
+# What policies say to the loops, which is for authors of policies: the map tells of it.
 PROTOCOL = re.compile(r"  (?! )(\[\[nodiscard\]\] )?.*\b(allows|key_range|coverage_of|prepared)\(")
+KIND = re.compile(r"  using (policy|feature)_kind = .*;$")
 NOTHING = " <!-- -->"  # keeps a line without ending the paragraph
 
 
@@ -179,7 +180,7 @@ def filtered(path):
                     at += 1
                 out.append("")
             else:
-                out.append(source[at])
+                out.append("" if KIND.match(source[at]) else source[at])
             at += 1
             continue
         end = at
