@@ -1,0 +1,300 @@
+#pragma once
+
+#include "softlook/detail/nystrom.hpp"
+#include "softlook/multi_head.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// \defgroup nystromformer Nyströmformer
+/// Softmax attention approximated through a few landmarks: time and memory linear in the number of
+/// tokens.
+/// \cases tests/unit/nystromformer_test.cpp
+/// \{
+
+/// How attention is approximated.
+struct nystrom {
+  index landmarks = 64;     ///< means of segments of queries and of keys
+  index iterations = 6;     ///< of the pseudo-inverse
+  softlook::heads heads{};  ///< that lie side by side, as in multi_head_attention()
+};
+
+namespace detail {
+
+template <class... Ps>
+constexpr bool check_nystrom_policies() {
+  constexpr bool plain = (!(mask_policy<Ps> || transform_policy<Ps> || score_policy<Ps>) && ...);
+  static_assert(plain,
+                "softlook: nystrom_attention takes an executor and options only: its weights are "
+                "three softmaxes of scaled dot products; leave padding out of K and V");
+  return plain;
+}
+
+/// Matrices of a call: L landmarks, everything for query heads side by side.
+template <class T>
+class nystrom_memory {
+ public:
+  nystrom_memory(const forward_call<T>& c, index landmarks, index width, index workers)
+      : landmarks_(landmarks),
+        features_(c.Q.cols),
+        values_(c.O.cols),
+        square_(landmarks * c.query_heads),
+        inverse_(pseudo_inverse<T>(landmarks).scratch() + input_product_scratch<T>(c.values())),
+        worker_(std::max(inverse_, value_convolution<T>(width, c.values()).scratch())),
+        workers_(workers) {}
+
+  [[nodiscard]] index total() const {
+    return 2 * room(features_) + 2 * room(values_) + 2 * room(square_) + workers_ * worker_;
+  }
+  void place(T* memory) {
+    const auto take = [&](index columns) {
+      const mutable_matrix_view<T> X{memory, landmarks_, columns, columns, 1};
+      memory += room(columns);
+      return X;
+    };
+    Q = take(features_);
+    K = take(features_);
+    mixed = take(values_);
+    weighted = take(values_);
+    A = take(square_);
+    identity = take(square_);
+    scratch_ = memory;
+  }
+  [[nodiscard]] T* of_worker(index worker) const { return scratch_ + worker * worker_; }
+
+  mutable_matrix_view<T> Q, K;      ///< landmarks
+  mutable_matrix_view<T> mixed;     ///< softmax(Q~ Kᵀ) V
+  mutable_matrix_view<T> weighted;  ///< A⁺ softmax(Q~ Kᵀ) V
+  mutable_matrix_view<T> A;         ///< softmax(Q~ K~ᵀ)
+  mutable_matrix_view<T> identity;  ///< values that make an attention return its weights
+
+ private:
+  [[nodiscard]] index room(index columns) const { return round_up(landmarks_ * columns, 16); }
+
+  index landmarks_, features_, values_, square_, inverse_, worker_, workers_;
+  T* scratch_ = nullptr;
+};
+
+template <class T>
+[[nodiscard]] matrix_view<T> read_only(const mutable_matrix_view<T>& X) {
+  return {X.data, X.rows, X.cols, X.row_stride, X.col_stride};
+}
+
+/// A checked call, done in six steps.
+template <class T, class... Ps>
+class nystrom_call {
+ public:
+  nystrom_call(const forward_call<T>& checked, const executor_ref& exec, const nystrom& how,
+               const matrix_view<T>& kernel, const Ps&... policies)
+      : whole_(checked),
+        exec_(exec),
+        kernel_(kernel),
+        kernels_(products_of<T>(checked.isa)),
+        landmarks_(std::min({how.landmarks, checked.Q.rows, checked.K.rows})),
+        iterations_(how.iterations),
+        policies_(policies...) {}
+
+  void run() {
+    call_memory memory(whole_.opts.workspace);
+    const index tasks = std::max(whole_.query_heads, convolution_tasks());
+    at_.emplace(whole_, landmarks_, kernel_.cols, std::min(exec_.concurrency, tasks));
+    at_->place(memory.template take<T>(at_->total()));
+    take_landmarks();
+    const index heads = whole_.query_heads;
+    attend(read_only(at_->Q), read_only(at_->K), heads, read_only(at_->identity), at_->A, memory);
+    attend(read_only(at_->Q), whole_.K, whole_.kv_heads, whole_.V, at_->mixed, memory);
+    invert();
+    attend(whole_.Q, read_only(at_->K), heads, read_only(at_->weighted), whole_.O, memory);
+    convolve();
+  }
+
+ private:
+  /// Means of segments; keys are repeated for the query heads that share them.
+  void take_landmarks() {
+    const index d = whole_.query_features(), heads = whole_.query_heads;
+    run_tasks(exec_, landmarks_, [&](index s, index) {
+      const range queries = segment_of(s, landmarks_, whole_.Q.rows);
+      const range keys = segment_of(s, landmarks_, whole_.K.rows);
+      segment_mean(whole_.Q, queries, &at_->Q(s, 0));
+      for (index head = 0; head < heads; ++head)
+        segment_mean(whole_.K.columns(head / whole_.group() * d, d), keys, &at_->K(s, head * d));
+      for (index x = 0; x < heads * landmarks_; ++x)
+        at_->identity(s, x) = x % landmarks_ == s ? T(1) : T(0);
+    });
+  }
+
+  void attend(const matrix_view<T>& Q, const matrix_view<T>& K, index kv_heads,
+              const matrix_view<T>& V, const mutable_matrix_view<T>& O, call_memory& memory) {
+    forward_call<T> given;
+    given.where = whole_.where;
+    given.Q = Q;
+    given.K = K;
+    given.V = V;
+    given.O = O;
+    given.query_heads = whole_.query_heads;
+    given.kv_heads = kv_heads;
+    std::apply(
+        [&](const Ps&... policies) {
+          sorted_call<T, Ps...> sorted(given, policies...);
+          sorted.call.opts.workspace = memory.inner();
+          sorted.run();
+        },
+        policies_);
+  }
+
+  void invert() {
+    const pseudo_inverse<T> inverse(landmarks_);
+    const index e = whole_.values();
+    run_tasks(exec_, whole_.query_heads, [&](index head, index worker) {
+      T* const memory = at_->of_worker(worker);
+      const matrix_view<T> A = read_only(at_->A).columns(head * landmarks_, landmarks_);
+      const matrix_view<T> Z = inverse(kernels_, A, iterations_, memory);
+      small_product(kernels_, Z, read_only(at_->mixed).columns(head * e, e),
+                    at_->weighted.columns(head * e, e), memory + inverse.scratch());
+    });
+  }
+
+  [[nodiscard]] index blocks() const {
+    return kernel_.cols > 0 ? ceil_div(whole_.Q.rows, value_convolution<T>::block) : 0;
+  }
+  [[nodiscard]] index convolution_tasks() const { return blocks() * whole_.query_heads; }
+
+  void convolve() {
+    const index e = whole_.values(), step = value_convolution<T>::block;
+    const value_convolution<T> convolution(kernel_.cols, e);
+    run_tasks(exec_, convolution_tasks(), [&](index task, index worker) {
+      const index head = task / blocks(), first = task % blocks() * step;
+      const range rows{first, std::min(first + step, whole_.Q.rows)};
+      convolution.run(kernels_, kernel_.rows_from(kernel_.rows == 1 ? 0 : head, 1),
+                      whole_.V.columns(head / whole_.group() * e, e), whole_.O.columns(head * e, e),
+                      rows, at_->of_worker(worker));
+    });
+  }
+
+  forward_call<T> whole_;
+  const executor_ref& exec_;
+  matrix_view<T> kernel_;
+  const product_kernels<T>& kernels_;
+  index landmarks_;
+  index iterations_;
+  std::tuple<const Ps&...> policies_;
+  std::optional<nystrom_memory<T>> at_;
+};
+
+template <class T>
+void check_nystrom(const forward_call<T>& c, const nystrom& how, const matrix_view<T>& kernel) {
+  const char* where = c.where;
+  if (how.landmarks < 1)
+    raise_argument(where, "nystrom.landmarks", double(how.landmarks), "there is at least 1");
+  if (how.iterations < 0)
+    raise_argument(where, "nystrom.iterations", double(how.iterations),
+                   "a number of iterations is at least 0");
+  if (kernel.rows == 0 && kernel.cols == 0) return;
+  if (kernel.cols % 2 != 1)
+    raise_argument(where, "C.cols()", double(kernel.cols),
+                   "a convolution is centred on its token, so its width is odd");
+  if (kernel.rows != 1)
+    check_sizes(where, "C.rows()", kernel.rows, "heads.query", c.query_heads,
+                "there is a row of weights for each head, or one for all");
+  check_sizes(where, "V.rows()", c.V.rows, "Q.rows()", c.Q.rows,
+              "a convolution adds values to the token at their place");
+  check_overlap(where, "C", c.O, kernel);
+}
+
+template <class Q, class K, class V, class O, class... Ps>
+void nystrom_attend(const char* where, const Q& q, const K& k, const V& v, O& o, const nystrom& how,
+                    const matrix_view<scalar_of<Q>>& kernel, const Ps&... policies) {
+  using T = scalar_of<Q>;
+  const readable<Q> queries(q);
+  const readable<K> keys(k);
+  const readable<V> values(v);
+  forward_call<T> given = packed_call<Q, K, V>(where, queries, keys, values, how.heads);
+  given.O = writable_view(o);
+  const sorted_call<T, Ps...> sorted(given, policies...);
+  check_output(sorted.call);
+  check_nystrom(sorted.call, how, kernel);
+  if (q.rows() == 0) return;
+  if (k.rows() == 0)
+    o.setZero();
+  else
+    nystrom_call<T, Ps...>(sorted.call, sorted.exec(), how, kernel, policies...).run();
+}
+
+template <class Q, class K, class V, class... Ps>
+constexpr bool check_nystrom_types() {
+  if constexpr (check_types<Q, K, V, Ps...>())
+    return check_nystrom_policies<Ps...>();
+  else
+    return false;
+}
+
+}  // namespace detail
+
+/// Nyström attention, an approximation of softmax attention through L landmarks Q̃, K̃, the means of
+/// L segments of queries and of keys:
+///   O = softmax(s·Q K̃ᵀ) A⁺ (softmax(s·Q̃ Kᵀ) V),  A = softmax(s·Q̃ K̃ᵀ),  s = scale,
+/// where A⁺ is what some iterations make of the pseudo-inverse:
+///   Z ← ¼ Z (13 I − A Z (15 I − A Z (7 I − A Z))),  Z₀ = Aᵀ / (‖A‖₁ ‖A‖∞).
+///
+/// \see Xiong et al., "Nyströmformer: A Nyström-Based Algorithm for Approximating Self-Attention",
+///      2021, section 3, Eq. (11).
+/// Q: n×(query·d), K: m×(kv·d), V: m×(kv·e) -> O: n×(query·e) in Q's storage order; one head unless
+/// `how.heads` says so. Segments differ by at most one row where L does not divide n or m, and
+/// there are no more landmarks than queries or keys. Weights may be negative and rows need not sum
+/// to one. Without keys rows are zeros.
+/// \param policies  an executor and options. Padding is left out by the caller: K.topRows(m).
+/// \throws shape_error  as multi_head_attention(); argument_error for a number out of range.
+/// Cost: O((n + m)·L·(d + e) + L³·iterations) time, O(L·(L + d + e)) scratch for each head. Never
+/// stores n×m.
+template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
+  requires(!dense_expression<Ps> && ...)
+[[nodiscard]] auto nystrom_attention(const Q& q, const K& k, const V& v, const nystrom& how,
+                                     const Ps&... policies) {
+  if constexpr (detail::check_nystrom_types<Q, K, V, Ps...>()) {
+    plain_matrix_like<Q> o(q.rows(), detail::output_columns(v.cols(), how.heads));
+    detail::nystrom_attend("nystrom_attention", q, k, v, o, how, {}, policies...);
+    return o;
+  }
+}
+
+/// nystrom_attention() and a skip connection, a convolution of the values along the sequence:
+///   O_i += Σ_t C_t · V_{i + t − (width − 1)/2},  values outside are zero.
+///
+/// \see Xiong et al., 2021, section 3.3 (width 33 in the authors' code).
+/// C: heads×width (or 1×width for all heads), width odd; n = m.
+/// \throws shape_error, argument_error  unless C fits.
+/// Cost: O(n·(width + 64)·e) besides.
+template <dense_expression Q, dense_expression K, dense_expression V, dense_expression C,
+          class... Ps>
+[[nodiscard]] auto nystrom_attention(const Q& q, const K& k, const V& v, const nystrom& how,
+                                     const C& c, const Ps&... policies) {
+  if constexpr (detail::check_nystrom_types<Q, K, V, Ps...>() && detail::check_scalars<Q, C>()) {
+    plain_matrix_like<Q> o(q.rows(), detail::output_columns(v.cols(), how.heads));
+    const detail::readable<C> kernel(c);
+    detail::nystrom_attend("nystrom_attention", q, k, v, o, how, kernel.view(), policies...);
+    return o;
+  }
+}
+
+/// nystrom_attention() into the caller's matrix, block or map, which is never resized.
+/// \throws argument_error  if O overlaps an input; nothing has been written then.
+template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
+          class... Ps>
+  requires(!dense_expression<Ps> && ...)
+void nystrom_attention_into(const Q& q, const K& k, const V& v, O&& o, const nystrom& how,
+                            const Ps&... policies) {
+  if constexpr (detail::check_nystrom_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O>())
+    detail::nystrom_attend("nystrom_attention_into", q, k, v, o, how, {}, policies...);
+}
+template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
+          dense_expression C, class... Ps>
+void nystrom_attention_into(const Q& q, const K& k, const V& v, O&& o, const nystrom& how,
+                            const C& c, const Ps&... policies) {
+  if constexpr (detail::check_nystrom_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O, C>()) {
+    const detail::readable<C> kernel(c);
+    detail::nystrom_attend("nystrom_attention_into", q, k, v, o, how, kernel.view(), policies...);
+  }
+}
+
+/// \}
+
+SOFTLOOK_NAMESPACE_END
