@@ -43,17 +43,19 @@ class bahdanau_attention final : public detail::decoder_memory<T> {
 
   template <dense_expression A, dense_expression B, dense_expression V, dense_expression C>
   bahdanau_attention(const A& Wq, const B& Wk, const V& v, const C& b)
-      : Wq_(Wq), Wk_(Wk), v_(detail::as_column<T>(v)), b_(detail::as_column<T>(b)) {
+      : v_(detail::as_column<T>(v)) {
     static_assert(detail::check_scalars<A, B, V, C>());
     static_assert(std::is_same_v<detail::scalar_of<A>, T>,
                   "softlook: the parameters must have the scalar type of bahdanau_attention<T>");
     const char* where = "bahdanau_attention";
-    detail::check_sizes(where, "Wk.cols()", Wk_.cols(), "Wq.cols()", Wq_.cols(),
+    detail::check_sizes(where, "Wk.cols()", Wk.cols(), "Wq.cols()", Wq.cols(),
                         "queries and keys are projected to one hidden size");
-    detail::check_sizes(where, "v.size()", v_.size(), "Wq.cols()", Wq_.cols(),
+    detail::check_sizes(where, "v.size()", v.size(), "Wq.cols()", Wq.cols(),
                         "v has an entry for each hidden feature");
-    detail::check_sizes(where, "b.size()", b_.size(), "Wq.cols()", Wq_.cols(),
+    detail::check_sizes(where, "b.size()", b.size(), "Wq.cols()", Wq.cols(),
                         "b has an entry for each hidden feature");
+    Wq_ = detail::packed<T>(Wq, detail::as_column<T>(b));
+    Wk_ = detail::packed<T>(Wk);
   }
 
   /// Context (n×e) and weights (n×m) of one query row, or of several.
@@ -62,24 +64,28 @@ class bahdanau_attention final : public detail::decoder_memory<T> {
   template <dense_expression Q, class... Ps>
   [[nodiscard]] decoder_step<T> step(const Q& query, const Ps&... policies) const {
     static_assert(detail::check_scalars<Q, matrix>());
-    detail::check_sizes("bahdanau_attention::step", "query.cols()", query.cols(), "Wq.rows()",
-                        Wq_.rows(), "Wq maps a query to the hidden features");
-    const matrix projected = (query.matrix() * Wq_).rowwise() + b_.transpose();
-    return this->attend("bahdanau_attention::step", projected, scores::additive_projected{v_},
+    const char* where = "bahdanau_attention::step";
+    this->check_ready(where);
+    detail::check_sizes(where, "query.cols()", query.cols(), "Wq.rows()", Wq_.inputs(),
+                        "Wq maps a query to the hidden features");
+    const auto isa = detail::chosen_instruction_set(where, detail::options_of(policies...));
+    return this->attend(where, detail::projected(Wq_, query, isa), scores::additive_projected{v_},
                         policies...);
   }
 
  private:
   void check_key_features(const char* where, index features) const override {
-    detail::check_sizes(where, "keys.cols()", features, "Wk.rows()", Wk_.rows(),
+    detail::check_sizes(where, "keys.cols()", features, "Wk.rows()", Wk_.inputs(),
                         "Wk maps a key to the hidden features");
   }
-  [[nodiscard]] matrix project(const matrix& keys) override { return keys * Wk_; }
+  [[nodiscard]] matrix project(const matrix& keys) override {
+    return detail::projected(Wk_, keys, detail::best_instruction_set());
+  }
+  [[nodiscard]] bool takes_prepared_keys() const override { return true; }
 
-  matrix Wq_;
-  matrix Wk_;
+  detail::packed_linear<T> Wq_;  // and b
+  detail::packed_linear<T> Wk_;
   vector v_;
-  vector b_;
 };
 
 /// \}

@@ -38,18 +38,20 @@ class additive_with_features : public decoder_memory<T> {
   };
 
   /// `features_name` is what the caller calls the size of U's rows.
-  additive_with_features(const char* where, const char* features_name, parameters p)
-      : p_(std::move(p)) {
-    const index hidden = p_.Wq.cols();
-    if (p_.b.size() == 0) p_.b.setZero(hidden);
-    check_sizes(where, "Wk.cols()", p_.Wk.cols(), "Wq.cols()", hidden,
+  additive_with_features(const char* where, const char* features_name, const parameters& p)
+      : U_(p.U), v_(p.v) {
+    const index hidden = p.Wq.cols();
+    check_sizes(where, "Wk.cols()", p.Wk.cols(), "Wq.cols()", hidden,
                 "queries and keys are projected to one hidden size");
-    check_sizes(where, features_name, p_.U.cols(), "Wq.cols()", hidden,
+    check_sizes(where, features_name, U_.cols(), "Wq.cols()", hidden,
                 "queries and earlier weights are projected to one hidden size");
-    check_sizes(where, "v.size()", p_.v.size(), "Wq.cols()", hidden,
+    check_sizes(where, "v.size()", v_.size(), "Wq.cols()", hidden,
                 "v has an entry for each hidden feature");
-    check_sizes(where, "b.size()", p_.b.size(), "Wq.cols()", hidden,
-                "b has an entry for each hidden feature");
+    if (p.b.size() > 0)
+      check_sizes(where, "b.size()", p.b.size(), "Wq.cols()", hidden,
+                  "b has an entry for each hidden feature");
+    Wq_ = packed<T>(p.Wq, p.b);
+    Wk_ = packed<T>(p.Wk);
   }
   additive_with_features(const additive_with_features&) = default;
   additive_with_features(additive_with_features&&) = default;
@@ -60,7 +62,7 @@ class additive_with_features : public decoder_memory<T> {
   void check_inputs(const char* where, index query_rows, index query_features, const char* name,
                     index entries) const {
     this->check_ready(where);
-    check_sizes(where, "query.cols()", query_features, "Wq.rows()", p_.Wq.rows(),
+    check_sizes(where, "query.cols()", query_features, "Wq.rows()", Wq_.inputs(),
                 "Wq maps a query to the hidden features");
     check_sizes(where, "query.rows()", query_rows, "the number of queries in a step", 1,
                 "each step depends on the weights of the one before");
@@ -71,19 +73,25 @@ class additive_with_features : public decoder_memory<T> {
   template <class Query, class... Ps>
   [[nodiscard]] decoder_step<T> attend_with(const char* where, const Query& query,
                                             const matrix& features, const Ps&... policies) const {
-    const matrix projected = (query.matrix() * p_.Wq).rowwise() + p_.b.transpose();
-    const matrix keys = this->projected_keys() + features * p_.U;
-    return this->attend_to(where, projected, keys, scores::additive_projected{p_.v}, policies...);
+    const auto isa = chosen_instruction_set(where, options_of(policies...));
+    const matrix keys = this->projected_keys() + features * U_;
+    return this->attend_to(where, projected(Wq_, query, isa), keys, nullptr,
+                           scores::additive_projected{v_}, policies...);
   }
 
  private:
   void check_key_features(const char* where, index features) const override {
-    check_sizes(where, "keys.cols()", features, "Wk.rows()", p_.Wk.rows(),
+    check_sizes(where, "keys.cols()", features, "Wk.rows()", Wk_.inputs(),
                 "Wk maps a key to the hidden features");
   }
-  [[nodiscard]] matrix project(const matrix& keys) override { return keys * p_.Wk; }
+  [[nodiscard]] matrix project(const matrix& keys) override {
+    return projected(Wk_, keys, best_instruction_set());
+  }
 
-  parameters p_;
+  packed_linear<T> Wq_;  // and b
+  packed_linear<T> Wk_;
+  matrix U_;
+  vector v_;
 };
 
 }  // namespace detail

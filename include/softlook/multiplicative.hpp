@@ -66,8 +66,9 @@ class luong_attention final : public detail::decoder_memory<T> {
       case kind::concat: {
         detail::check_sizes(where, "query.cols()", q.cols(), "W.rows() - keys.cols()",
                             W_.rows() - key_features_, "W maps a query beside a key");
-        const matrix projected = q * W_.topRows(q.cols());
-        return this->attend(where, projected, scores::additive_projected{v_}, policies...);
+        const auto isa = detail::chosen_instruction_set(where, detail::options_of(policies...));
+        return this->attend(where, detail::projected(Wq_, q, isa), scores::additive_projected{v_},
+                            policies...);
       }
       case kind::scaled_dot:
         return this->attend(where, q, scores::scaled_dot{}, policies...);
@@ -91,13 +92,17 @@ class luong_attention final : public detail::decoder_memory<T> {
   }
   [[nodiscard]] matrix project(const matrix& keys) override {
     key_features_ = keys.cols();
-    if (kind_ == kind::general) return keys * W_.transpose();
-    if (kind_ == kind::concat) return keys * W_.bottomRows(keys.cols());
-    return keys;
+    if (kind_ != kind::general && kind_ != kind::concat) return keys;
+    if (kind_ == kind::concat) Wq_ = detail::packed<T>(matrix(W_.topRows(W_.rows() - keys.cols())));
+    const matrix Wk =
+        kind_ == kind::concat ? matrix(W_.bottomRows(keys.cols())) : matrix(W_.transpose());
+    return detail::projected(detail::packed<T>(Wk), keys, detail::best_instruction_set());
   }
+  [[nodiscard]] bool takes_prepared_keys() const override { return kind_ == kind::concat; }
 
   kind kind_;
   matrix W_;
+  detail::packed_linear<T> Wq_;  // concat: the upper rows of W
   vector v_;
   index key_features_ = 0;
 };

@@ -4,6 +4,7 @@
 
 #include "tests/support/agreement.hpp"
 #include "tests/support/errors.hpp"
+#include "tests/support/executors.hpp"
 #include "tests/support/random.hpp"
 
 namespace softlook {
@@ -148,6 +149,100 @@ TYPED_TEST(BahdanauAttention, AFailedSetMemoryKeepsTheOldOne) {
   const auto before = decoder.step(this->Q);
   EXPECT_THROW(decoder.set_memory(this->Q), shape_error);
   EXPECT_TRUE(bitwise_equal(decoder.step(this->Q).context, before.context));
+}
+
+TYPED_TEST(BahdanauAttention, StepsAgreeWithTheNaiveKernelWhateverTheMagnitudes) {
+  using T = TypeParam;
+  options naive;
+  naive.kernel = kernel::naive;
+  const column<T> small = this->v / T(this->a);
+  for (const double magnitude : {1e-3, 0.1, 1.0, 10.0, 200.0})
+    for (const index keys : {1, 47, 300, 1300}) {
+      const auto memory = random_matrix<row_major<T>>(keys, this->dk, this->random);
+      const auto values = random_matrix<row_major<T>>(keys, this->e, this->random);
+      bahdanau_attention<T> decoder(row_major<T>(this->Wq * T(magnitude)), this->Wk, small,
+                                    this->b);
+      decoder.set_memory(memory, values);
+      const auto step = decoder.step(this->Q), truth = decoder.step(this->Q, naive);
+      const double bound = attention_bound<T>(double(keys), double(this->a), 8, 2);
+      EXPECT_LE(max_error(step.context, truth.context), bound) << magnitude << " " << keys;
+      EXPECT_LE(max_error(step.weights, truth.weights), bound) << magnitude << " " << keys;
+    }
+}
+
+TYPED_TEST(BahdanauAttention, ARowHasTheSameBitsAloneAndAmongOthers) {
+  using T = TypeParam;
+  const auto queries = random_matrix<row_major<T>>(20, this->dq, this->random);
+  const auto memory = random_matrix<row_major<T>>(700, this->dk, this->random);
+  bahdanau_attention<T> decoder(this->Wq, this->Wk, this->v, this->b);
+  decoder.set_memory(memory);
+  const auto all = decoder.step(queries);
+  for (index i = 0; i < queries.rows(); ++i) {
+    const auto one = decoder.step(queries.row(i));
+    EXPECT_TRUE(bitwise_equal(one.context, all.context.row(i)));
+    EXPECT_TRUE(bitwise_equal(one.weights, all.weights.row(i)));
+  }
+}
+
+TYPED_TEST(BahdanauAttention, AnExecutorChangesNoBit) {
+  using T = TypeParam;
+  const auto memory = random_matrix<row_major<T>>(1900, this->dk, this->random);
+  bahdanau_attention<T> decoder(this->Wq, this->Wk, this->v);
+  decoder.set_memory(memory);
+  const auto alone = decoder.step(this->Q);
+  const auto expect_same = [&](const auto& executor) {
+    const auto step = decoder.step(this->Q, executor);
+    EXPECT_TRUE(bitwise_equal(step.context, alone.context));
+    EXPECT_TRUE(bitwise_equal(step.weights, alone.weights));
+  };
+  expect_same(last_task_first{});
+  expect_same(round_robin{});
+  expect_same(thread_per_worker{});
+}
+
+TYPED_TEST(BahdanauAttention, StepsOnEveryInstructionSet) {
+  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  decoder.set_memory(this->K, this->V);
+  const auto truth =
+      oracle::attention(this->Q, this->K, this->V, scores::additive{this->Wq, this->Wk, this->v});
+  for (const instruction_set isa : available_instruction_sets()) {
+    options o;
+    o.isa = isa;
+    const auto step = decoder.step(this->Q, o);
+    EXPECT_LE(max_error(step.context, truth.output), this->tolerance) << name_of(isa);
+    EXPECT_LE(max_error(step.weights, truth.weights), this->tolerance) << name_of(isa);
+  }
+}
+
+TYPED_TEST(BahdanauAttention, AQueryWithoutAKeyHasZerosAndTheOthersTheirWeights) {
+  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  decoder.set_memory(this->K, this->V);
+  const auto odd = masks::where([](std::int32_t i, std::int32_t) { return i % 2 != 0; });
+  const auto step = decoder.step(this->Q, odd), full = decoder.step(this->Q);
+  for (index i = 0; i < this->n; ++i) {
+    const row_major<TypeParam> expected = full.weights.row(i) * TypeParam(i % 2);
+    EXPECT_LE(max_error(step.weights.row(i), expected), this->tolerance);
+    if (i % 2 == 0) {
+      EXPECT_TRUE(step.context.row(i).isZero(0));
+    }
+  }
+}
+
+TYPED_TEST(BahdanauAttention, ANaNQueryReachesItsRowOnly) {
+  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  decoder.set_memory(this->K, this->V);
+  const auto clean = decoder.step(this->Q);
+  this->Q(2, 1) = std::numeric_limits<TypeParam>::quiet_NaN();
+  const auto step = decoder.step(this->Q);
+  for (index i = 0; i < this->n; ++i) {
+    if (i == 2) {
+      EXPECT_TRUE(step.weights.row(i).array().isNaN().all());
+      EXPECT_TRUE(step.context.row(i).array().isNaN().all());
+    } else {
+      EXPECT_TRUE(bitwise_equal(step.weights.row(i), clean.weights.row(i)));
+      EXPECT_TRUE(bitwise_equal(step.context.row(i), clean.context.row(i)));
+    }
+  }
 }
 
 TYPED_TEST(BahdanauAttention, WeightNormSetsTheLengthOfTheVector) {

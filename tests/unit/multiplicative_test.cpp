@@ -79,6 +79,26 @@ TYPED_TEST(LuongAttention, TakesPoliciesInAStep) {
   EXPECT_LE(max_error(decoder.step(this->Q, mask, opts).context, truth.output), this->tolerance);
 }
 
+TYPED_TEST(LuongAttention, StepsAgreeWithTheNaiveKernelInAllForms) {
+  using T = TypeParam;
+  options naive;
+  naive.kernel = kernel::naive;
+  const index many = 650;
+  const auto keys = random_matrix<row_major<T>>(many, this->dk, this->random);
+  const auto W = random_matrix<row_major<T>>(this->d, this->dk, this->random);
+  const auto both = random_matrix<row_major<T>>(this->d + this->dk, this->a, this->random);
+  const auto v = random_matrix<column<T>>(this->a, 1, this->random);
+  for (auto decoder : {luong_attention<T>::general(W), luong_attention<T>::concat(both, v)}) {
+    decoder.set_memory(keys);
+    const auto step = decoder.step(this->Q), truth = decoder.step(this->Q, naive);
+    const double bound = attention_bound<T>(double(many), 2 * double(this->d), 20, 4);
+    EXPECT_LE(max_error(step.context, truth.context), bound);
+    EXPECT_LE(max_error(step.weights, truth.weights), bound);
+    for (index i = 0; i < this->n; ++i)
+      EXPECT_TRUE(bitwise_equal(decoder.step(this->Q.row(i)).weights, step.weights.row(i)));
+  }
+}
+
 TYPED_TEST(LuongAttention, RejectsWhatDoesNotFit) {
   using T = TypeParam;
   const auto W = random_matrix<row_major<T>>(this->d, this->dk, this->random);

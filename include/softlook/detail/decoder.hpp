@@ -1,6 +1,7 @@
 #pragma once
 
 #include "softlook/detail/call.hpp"
+#include "softlook/detail/packed_linear.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -21,6 +22,49 @@ template <class T, class V>
     return v.matrix().transpose();
   else
     return v.matrix();
+}
+
+/// Keys of additive scores as the few-query kernel of one instruction set reads them: packed, with
+/// their exponentials and tangents. Three times the memory of the keys.
+template <class T>
+class prepared_keys {
+ public:
+  prepared_keys() = default;
+  prepared_keys(const matrix_view<T>& K, instruction_set isa)
+      : isa_(isa),
+        at_(prepared_layout_for(K.rows, K.cols, registers_of<T>(isa), index(sizeof(T)))),
+        memory_(std::size_t(at_.total)) {
+    if (at_.total > 0) key_preparation_of<T>(isa)(K, at_, memory_.data());
+  }
+
+  /// Gives them to a call, unless it runs on another instruction set.
+  void lend(forward_call<T>& call) const {
+    if (memory_.empty() || call.isa != isa_) return;
+    call.prepared = memory_.data();
+    call.prepared_at = at_;
+  }
+
+ private:
+  instruction_set isa_ = instruction_set::baseline;
+  prepared_layout at_;
+  aligned_vector<T> memory_;
+};
+
+/// W packed for products with any rows of an input.
+template <class T>
+[[nodiscard]] packed_linear<T> packed(const row_major<T>& W,
+                                      const Eigen::Matrix<T, Eigen::Dynamic, 1>& bias = {}) {
+  return {view_of(W), as_row(view_of(bias)), activation::none};
+}
+
+/// X·W + bias; a row's bits do not depend on the other rows.
+template <class T, dense_expression X>
+[[nodiscard]] row_major<T> projected(const packed_linear<T>& W, const X& x, instruction_set isa) {
+  static constexpr exec::sequential sequential{};
+  row_major<T> out(x.rows(), W.outputs());
+  const readable<X> rows(x);
+  W.run(isa, ref_to(sequential), rows.view(), writable_view(out));
+  return out;
 }
 
 /// The memory of a decoder's attention: keys, projected once, and values.
@@ -46,6 +90,8 @@ class decoder_memory {
           "it must lie between 0 and the number of keys, " + std::to_string(keys.rows()));
     const matrix real = keys.matrix().topRows(used);
     keys_ = project(real);
+    prepared_ = takes_prepared_keys() ? prepared_keys<T>(view_of(keys_), best_instruction_set())
+                                      : prepared_keys<T>();
     values_ = values.matrix().topRows(used);
     rows_ = keys.rows();
     ready_ = true;
@@ -79,14 +125,14 @@ class decoder_memory {
   [[nodiscard]] decoder_step<T> attend(const char* where, const matrix& queries, const Score& score,
                                        const Ps&... policies) const {
     check_ready(where);
-    return attend_to(where, queries, keys_, score, policies...);
+    return attend_to(where, queries, keys_, &prepared_, score, policies...);
   }
 
   /// The same for keys that stand for the projected ones.
   template <class Score, class... Ps>
   [[nodiscard]] decoder_step<T> attend_to(const char* where, const matrix& queries,
-                                          const matrix& keys, const Score& score,
-                                          const Ps&... policies) const {
+                                          const matrix& keys, const prepared_keys<T>* prepared,
+                                          const Score& score, const Ps&... policies) const {
     static_cast<void>(check_policies<T, Score, Ps...>());
     decoder_step<T> out{matrix(queries.rows(), values_.cols()), matrix(queries.rows(), rows_)};
     forward_call<T> given;
@@ -95,8 +141,11 @@ class decoder_memory {
     given.K = view_of(keys);
     given.V = view_of(values_);
     given.O = writable_view(out.context);
+    given.weights = writable_view(out.weights).columns(0, keys.rows());
     sorted_call<T, Score, Ps...> sorted(given, score, policies...);
-    out.weights.leftCols(keys.rows()) = run_weights(sorted.call, sorted.exec()).front();
+    if (sorted.call.opts.kernel != kernel::naive) sorted.call.opts.kernel = kernel::few_queries;
+    if (prepared) prepared->lend(sorted.call);
+    sorted.run();
     out.weights.rightCols(rows_ - keys.rows()).setZero();
     return out;
   }
@@ -104,8 +153,11 @@ class decoder_memory {
  private:
   virtual void check_key_features(const char* where, index features) const = 0;
   [[nodiscard]] virtual matrix project(const matrix& keys) = 0;
+  /// Whether steps have additive scores of the projected keys as they are.
+  [[nodiscard]] virtual bool takes_prepared_keys() const { return false; }
 
   matrix keys_;  // projected
+  prepared_keys<T> prepared_;
   matrix values_;
   index rows_ = 0;
   bool ready_ = false;

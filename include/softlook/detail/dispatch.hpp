@@ -169,6 +169,12 @@ template <class T>
   return *SOFTLOOK_STAMPED(isa, registers<T>);
 }
 
+/// void(const matrix_view<T>& K, const prepared_layout&, T* memory)
+template <class T>
+[[nodiscard]] auto key_preparation_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, prepare_keys<T>);
+}
+
 template <class T>
 [[nodiscard]] const product_kernels<T>& products_of([[maybe_unused]] instruction_set isa) {
   return *SOFTLOOK_STAMPED(isa, products<T>);

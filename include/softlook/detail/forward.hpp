@@ -39,6 +39,9 @@ struct forward_call {
   void (*project)(forward_call&, const executor_ref&, T* memory) = nullptr;
   policy_calls<T> policy;
   options opts;
+  const T* prepared = nullptr;  // keys of an additive score packed for `isa`, or none
+  prepared_layout prepared_at;
+  mutable_matrix_view<T> weights;  // n×m: of one head, by the naive and the few-query kernel
   instruction_set isa = instruction_set::baseline;
 
   [[nodiscard]] index query_features() const { return Q.cols / query_heads; }
@@ -193,7 +196,8 @@ template <class T>
           .query_heads = c.query_heads,
           .kv_heads = c.kv_heads,
           .additive = c.score.additive,
-          .scalar_bytes = index(sizeof(T))};
+          .scalar_bytes = index(sizeof(T)),
+          .prepared = c.prepared != nullptr};
 }
 
 /// The arguments of one query head. log2 e goes into the scale, or behind the transforms, which see
@@ -290,6 +294,10 @@ void run_few_queries(const forward_call<T>& c, const kernel_table<T, Additive>& 
     const index first = group % groups_per_head * p.few.rows;
     f.rows = {first, std::min(first + p.few.rows, rows)};
     f.layout = p.few;
+    f.prepared = c.prepared;
+    f.prepared_at = c.prepared_at;
+    f.weights = c.weights.data;
+    f.weights_stride = c.weights.row_stride;
     return f;
   };
   for (index from = 0; from < groups; from += groups_at_once) {
@@ -362,7 +370,11 @@ template <class T>
 void run_naive(const forward_call<T>& c, const executor_ref& exec) {
   if (c.Q.rows == 0) return;
   with_projections(c, exec, [&](const forward_call<T>& projected, double scale) {
-    run_tasks(exec, c.query_heads, [&](index head, index) { naive_head(projected, scale, head); });
+    run_tasks(exec, c.query_heads, [&](index head, index) {
+      const row_major<T> P = naive_head(projected, scale, head);
+      for (index i = 0; i < c.weights.rows; ++i)
+        for (index j = 0; j < P.cols(); ++j) c.weights(i, j) = P(i, j);
+    });
   });
 }
 

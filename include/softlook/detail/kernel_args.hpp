@@ -89,6 +89,15 @@ struct few_layout {
   index partial = 0;  // of one chunk: maximum, sum and output of each row
 };
 
+/// Keys of additive scores with what depends on them alone, computed once for many calls: panels of
+/// a register tile's width, one block of memory. In scalars from its start.
+struct prepared_layout {
+  index form = 0;     // distance between the keys, their exponentials and their tangents
+  index largest = 0;  // magnitude of each key
+  index bounds = 0;   // least and most of them in each panel
+  index total = 0;
+};
+
 /// A few rows (head, query) that share one head of keys and values: row r is query r % n of query
 /// head r / n.
 template <class T, bool Additive>
@@ -99,6 +108,10 @@ struct few_args {
   index head_stride_log_sum_exp = 0;
   range rows;
   few_layout layout;
+  const T* prepared = nullptr;  // additive: what prepare_keys() wrote, or K is packed as it is read
+  prepared_layout prepared_at;
+  T* weights = nullptr;  // rows × keys, or none are wanted
+  index weights_stride = 0;
 };
 
 /// Columns in a panel of packed weights: three of the widest vectors, which is a whole number of

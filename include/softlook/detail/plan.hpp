@@ -23,6 +23,7 @@ struct call_shape {
   index kv_heads = 1;
   bool additive = false;
   index scalar_bytes = 4;
+  bool prepared = false;  // additive: the keys are packed already
 };
 
 struct plan {
@@ -108,7 +109,7 @@ class layout_cursor {
   at.values = round_up(s.values, r.lanes);
   at.query_form = round_up(padded_rows * at.features + r.lanes, 64);
   at.queries = cursor.take(forms * at.query_form);
-  at.key_form = round_up(r.width() * at.features + r.lanes, 64);
+  at.key_form = s.prepared ? 0 : round_up(r.width() * at.features + r.lanes, 64);
   at.keys = cursor.take(forms * at.key_form);
   at.value_rows = cursor.take(32 * at.values);
   at.scores = cursor.take(rows * at.block);
@@ -118,6 +119,21 @@ class layout_cursor {
   at.tile = cursor.take(s.additive ? r.rows * r.width() : 0);
   at.total = cursor.total();
   at.partial = round_up(2 * round_up(rows, r.lanes) + rows * at.values, 64 / s.scalar_bytes);
+  return at;
+}
+
+[[nodiscard]] constexpr prepared_layout prepared_layout_for(index keys, index features,
+                                                            const register_shape& r,
+                                                            index scalar_bytes) {
+  const index panels = ceil_div(keys, r.width());
+  layout_cursor cursor(64 / scalar_bytes);
+  prepared_layout at;
+  cursor.take(panels * r.width() * features);
+  at.form = cursor.total();
+  cursor.take(2 * at.form);
+  at.largest = cursor.take(panels * r.width());
+  at.bounds = cursor.take(2 * panels);
+  at.total = cursor.total();
   return at;
 }
 

@@ -53,28 +53,13 @@ SOFTLOOK_ALWAYS_INLINE void dot_keys(const T* q, const T* keys, index key_stride
   store(scores, sum_each<T, 1>(sum));
 }
 
-/// `wanted` rows of `padded` numbers each, zeros beyond those of X; in place where nothing is
-/// missing.
-template <class T>
-inline row_block<T> contiguous_few(const matrix_view<T>& X, index first, index count, index padded,
-                                   index wanted, T* buffer) {
-  const T* source = row_of(X, first);
-  if (X.col_stride == 1 && X.cols == padded && count == wanted) return {source, X.row_stride};
-  for (index r = 0; r < wanted; ++r)
-    for (index c = 0; c < padded; ++c)
-      buffer[r * padded + c] =
-          r < count && c < X.cols ? source[r * X.row_stride + c * X.col_stride] : T(0);
-  return {buffer, padded};
-}
-
 template <class T, bool Additive>
 inline void few_dot_scores(const few_args<T, Additive>& f, range keys, T* scratch) {
   constexpr index n = lanes<T>;
   const few_layout& at = f.layout;
   for (index j = keys.begin; j < keys.end; j += n) {
-    const index count = keys.end - j < n ? keys.end - j : n;
-    const row_block<T> block =
-        contiguous_few(f.head.K, j, count, at.features, n, scratch + at.keys);
+    const range group{j, j + n < keys.end ? j + n : keys.end};
+    const row_block<T> block = contiguous_rows(f.head.K, group, at.features, n, scratch + at.keys);
     for (index r = 0; r < f.rows.count(); ++r)
       dot_keys(scratch + at.queries + r * at.features, block.data, block.stride, at.features,
                scratch + at.scores + r * at.block + (j - keys.begin));
@@ -91,6 +76,46 @@ inline additive_panel<T> panel_at(T* raw, index form, T* largest) {
   return p;
 }
 
+/// Packs all keys of additive scores and computes ahead what depends on them alone.
+template <class T>
+void prepare_keys(const matrix_view<T>& K, const prepared_layout& at, T* memory) {
+  constexpr index width = tile_vectors * lanes<T>;
+  for (index j = 0; j < K.rows; j += width) {
+    const index count = K.rows - j < width ? K.rows - j : width;
+    additive_panel<T> panel = panel_at(memory + j * K.cols, at.form, memory + at.largest + j);
+    pack_panel(row_of(K, j), count, K.cols, K.row_stride, K.col_stride, width, T(1), panel.raw);
+    begin_panel(panel, K.cols, width, count);
+    if (panel.least <= moderate_sum<T>) need_exponential(panel);
+    if (panel.least <= small_sum<T>) need_tangent(panel);
+    T* bounds = memory + at.bounds + j / width * 2;
+    bounds[0] = panel.least;
+    bounds[1] = panel.most;
+  }
+}
+
+/// Keys [j, j + count) with their forms: as they were prepared, or packed into the scratch.
+template <class T, bool Additive>
+inline additive_panel<T> few_key_panel(const few_args<T, Additive>& f, index j, index count,
+                                       T* scratch) {
+  constexpr index width = tile_vectors * lanes<T>;
+  const matrix_view<T>& K = f.head.K;
+  if (f.prepared) {
+    T* memory = const_cast<T*>(f.prepared);  // a panel that has all its forms is only read
+    additive_panel<T> panel =
+        panel_at(memory + j * K.cols, f.prepared_at.form, memory + f.prepared_at.largest + j);
+    const T* bounds = memory + f.prepared_at.bounds + j / width * 2;
+    panel.least = bounds[0];
+    panel.most = bounds[1];
+    panel.has_exponential = panel.has_tangent = true;
+    return panel;
+  }
+  const few_layout& at = f.layout;
+  additive_panel<T> panel = panel_at(scratch + at.keys, at.key_form, scratch + at.key_sizes);
+  pack_panel(row_of(K, j), count, K.cols, K.row_stride, K.col_stride, width, T(1), panel.raw);
+  begin_panel(panel, K.cols, width, count);
+  return panel;
+}
+
 template <class T, bool Additive>
 inline void few_additive_scores(const few_args<T, Additive>& f, additive_panel<T>* rows, range keys,
                                 T* scratch) {
@@ -98,12 +123,9 @@ inline void few_additive_scores(const few_args<T, Additive>& f, additive_panel<T
   const few_layout& at = f.layout;
   const index depth = f.head.K.cols;
   T* tile = scratch + at.tile;
-  additive_panel<T> wide = panel_at(scratch + at.keys, at.key_form, scratch + at.key_sizes);
   for (index j = keys.begin; j < keys.end; j += width) {
     const index count = keys.end - j < width ? keys.end - j : width;
-    pack_panel(f.head.K.data + j * f.head.K.row_stride, count, depth, f.head.K.row_stride,
-               f.head.K.col_stride, width, T(1), wide.raw);
-    begin_panel(wide, depth, width, count);
+    additive_panel<T> wide = few_key_panel(f, j, count, scratch);
     for (index r = 0; r < f.rows.count(); r += tile_rows) {
       const index left = f.rows.count() - r, used = left < tile_rows ? left : tile_rows;
       additive_scores<T, tile_vectors>(rows[r / tile_rows], wide, f.head.v.data, depth, used, tile);
@@ -115,10 +137,23 @@ inline void few_additive_scores(const few_args<T, Additive>& f, additive_panel<T
   }
 }
 
+/// The positions of a block of keys, written when first asked for.
+struct few_positions {
+  std::int32_t* data;
+  bool written;
+};
+
+inline const std::int32_t* positions_of(range keys, index whole, few_positions& at) {
+  for (index x = 0; x < whole && !at.written; ++x)
+    at.data[x] = std::int32_t(x < keys.count() ? keys.begin + x : keys.begin);
+  at.written = true;
+  return at.data;
+}
+
 /// Transforms and masks row r of the scores; −∞ where nothing is allowed and past the last key.
 template <class T, bool Additive>
 inline void few_edit(const few_args<T, Additive>& f, index r, range keys, T* S,
-                     const std::int32_t* positions) {
+                     few_positions& positions) {
   const index row = f.rows.begin + r, n = f.head.shape.queries, i = row % n;
   const index whole = round_up(keys.count(), lanes<T>);
   problem p = f.head.shape;
@@ -133,8 +168,8 @@ inline void few_edit(const few_args<T, Additive>& f, index r, range keys, T* S,
   }
   if (policy.transforms || seen == coverage::partial)
     policy.edit_keys(policy.policies, S,
-                     {0, 1, std::int32_t(whole / lanes<T>), std::int32_t(i), positions,
-                      seen == coverage::partial},
+                     {0, 1, std::int32_t(whole / lanes<T>), std::int32_t(i),
+                      positions_of(keys, whole, positions), seen == coverage::partial},
                      p, f.head.factor);
   for (index x = keys.count(); x < whole; ++x) S[x] = -infinity<T>;
 }
@@ -171,24 +206,40 @@ inline T few_absorb(T* S, index count, T& maximum, T& sum) {
   return shrink[0];
 }
 
-/// output += Σ_j p_j · value row j, `Vectors` vectors of columns at a time.
+/// sum += p · a value row, `Vectors` vectors of columns.
+template <class T, int Vectors, bool Careful>
+SOFTLOOK_ALWAYS_INLINE void add_value_row(T p, const T* values, index value_stride, vec<T>* sum) {
+  if constexpr (Careful)
+    if (p == 0 && __builtin_signbit(p)) return;
+  const vec<T> weight = spread(p);
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) {
+    expect(values + v * lanes<T>, 8 * value_stride);
+    sum[v] = fused(weight, load(values + v * lanes<T>), sum[v]);
+  }
+}
+
+/// output += Σ_j p_j · value row j, `Vectors` vectors of columns at a time. A few columns are
+/// summed over even and odd rows apart, and so on: an addition takes longer than a row is to load.
 template <class T, int Vectors, bool Careful>
 SOFTLOOK_ALWAYS_INLINE void add_value_rows(const T* p, const T* values, index value_stride,
                                            index count, T* output) {
-  vec<T> sum[Vectors];
+  constexpr int apart = Vectors >= 4 ? 1 : 4;
+  vec<T> sum[apart * Vectors];
 #pragma GCC unroll 8
-  for (int v = 0; v < Vectors; ++v) sum[v] = load(output + v * lanes<T>);
+  for (int v = 0; v < apart * Vectors; ++v)
+    sum[v] = v < Vectors ? load(output + v * lanes<T>) : vec<T>{};
+  index j = 0;
 #pragma GCC unroll 1
-  for (index j = 0; j < count; ++j, values += value_stride) {
-    if constexpr (Careful)
-      if (p[j] == 0 && __builtin_signbit(p[j])) continue;
-    const vec<T> weight = spread(p[j]);
+  for (; j + apart <= count; j += apart)
+#pragma GCC unroll 4
+    for (int k = 0; k < apart; ++k)
+      add_value_row<T, Vectors, Careful>(p[j + k], values + (j + k) * value_stride, value_stride,
+                                         sum + k * Vectors);
+  for (; j < count; ++j)
+    add_value_row<T, Vectors, Careful>(p[j], values + j * value_stride, value_stride, sum);
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) {
-      expect(values + v * lanes<T>, 8 * value_stride);
-      sum[v] = fused(weight, load(values + v * lanes<T>), sum[v]);
-    }
-  }
+  for (int v = Vectors; v < apart * Vectors; ++v) sum[v % Vectors] = sum[v % Vectors] + sum[v];
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v) store(output + v * lanes<T>, sum[v]);
 }
@@ -201,7 +252,7 @@ inline void few_add_values(const few_args<T, Additive>& f, range keys, const few
   for (index j = keys.begin; j < keys.end; j += step) {
     const index count = keys.end - j < step ? keys.end - j : step;
     const row_block<T> block =
-        contiguous_few(f.head.V, j, count, at.values, count, scratch + at.value_rows);
+        contiguous_rows(f.head.V, {j, j + count}, at.values, count, scratch + at.value_rows);
     for (index r = 0; r < f.rows.count(); ++r) {
       const T* p = scratch + at.scores + r * at.block + (j - keys.begin);
       T* output = state.output + r * at.values;
@@ -210,11 +261,22 @@ inline void few_add_values(const few_args<T, Additive>& f, range keys, const few
         add_value_rows<T, 8, Careful>(p, block.data + c, block.stride, count, output + c);
       for (; c + 4 * n <= at.values; c += 4 * n)
         add_value_rows<T, 4, Careful>(p, block.data + c, block.stride, count, output + c);
+      for (; c + 2 * n <= at.values; c += 2 * n)
+        add_value_rows<T, 2, Careful>(p, block.data + c, block.stride, count, output + c);
       for (; c < at.values; c += n)
         add_value_rows<T, 1, Careful>(p, block.data + c, block.stride, count, output + c);
     }
   }
 }
+
+/// Row i of a head whose columns begin `head` scalars behind those of X.
+template <class Element>
+SOFTLOOK_ALWAYS_INLINE Element* row_of_head(const strided_view<Element>& X, index head, index i) {
+  return X.cols > 0 ? X.data + head + i * X.row_stride : X.data;
+}
+
+/// Rows of a panel of queries: few rows share a narrower one, which has less to exponentiate.
+inline index row_panel_width(index rows) { return rows <= 4 ? 4 : index(tile_rows); }
 
 template <class T, bool Additive>
 inline void few_pack_queries(const few_args<T, Additive>& f, additive_panel<T>* panels,
@@ -223,14 +285,14 @@ inline void few_pack_queries(const few_args<T, Additive>& f, additive_panel<T>* 
   const forward_args<T, Additive>& a = f.head;
   const index n = a.shape.queries, count = f.rows.count();
   T* to = scratch + at.queries;
+  const index width = row_panel_width(count);
   if constexpr (Additive)
-    for (index x = 0; x < round_up(count, tile_rows) * a.Q.cols; ++x) to[x] = 0;
+    for (index x = 0; x < round_up(count, width) * a.Q.cols; ++x) to[x] = 0;
   for (index r = 0; r < count; ++r) {
     const index row = f.rows.begin + r;
-    const T* from = a.Q.data + row / n * f.head_stride_Q + row % n * a.Q.row_stride;
-    T* base =
-        Additive ? to + r / tile_rows * tile_rows * a.Q.cols + r % tile_rows : to + r * at.features;
-    const index stride = Additive ? tile_rows : 1;
+    const T* from = row_of_head(a.Q, row / n * f.head_stride_Q, row % n);
+    T* base = Additive ? to + r / width * width * a.Q.cols + r % width : to + r * at.features;
+    const index stride = Additive ? width : 1;
     for (index c = 0; c < a.Q.cols; ++c)
       base[c * stride] = from[c * a.Q.col_stride] * (Additive ? T(1) : a.query_scale);
     if constexpr (!Additive)
@@ -239,8 +301,7 @@ inline void few_pack_queries(const few_args<T, Additive>& f, additive_panel<T>* 
   for (index r = 0; Additive && r < count; r += tile_rows) {
     panels[r / tile_rows] =
         panel_at(to + r * a.Q.cols, at.query_form, scratch + at.query_sizes + r);
-    begin_panel(panels[r / tile_rows], a.Q.cols, index(tile_rows),
-                count - r < tile_rows ? count - r : index(tile_rows));
+    begin_panel(panels[r / tile_rows], a.Q.cols, width, count - r < width ? count - r : width);
   }
 }
 
@@ -248,7 +309,6 @@ template <class T, bool Careful, bool Additive>
 inline void few_chunk(const few_args<T, Additive>& f, additive_panel<T>* panels, range keys,
                       const few_state<T>& state, T* scratch) {
   const few_layout& at = f.layout;
-  std::int32_t* positions = reinterpret_cast<std::int32_t*>(scratch + at.positions);
   for (index r = 0; r < f.rows.count(); ++r) {
     state.maximum[r] = -infinity<T>;
     state.sum[r] = 0;
@@ -256,8 +316,7 @@ inline void few_chunk(const few_args<T, Additive>& f, additive_panel<T>* panels,
   for (index x = 0; x < f.rows.count() * at.values; ++x) state.output[x] = 0;
   for (index first = keys.begin; first < keys.end; first += at.block) {
     const range block{first, first + at.block < keys.end ? first + at.block : keys.end};
-    for (index x = 0; x < at.block; ++x)
-      positions[x] = std::int32_t(x < block.count() ? first + x : first);
+    few_positions positions{reinterpret_cast<std::int32_t*>(scratch + at.positions), false};
     if constexpr (Additive)
       few_additive_scores(f, panels, block, scratch);
     else
@@ -265,6 +324,9 @@ inline void few_chunk(const few_args<T, Additive>& f, additive_panel<T>* panels,
     for (index r = 0; r < f.rows.count(); ++r) {
       T* S = scratch + at.scores + r * at.block;
       few_edit(f, r, block, S, positions);
+      if (f.weights)
+        __builtin_memcpy(f.weights + (f.rows.begin + r) * f.weights_stride + first, S,
+                         std::size_t(block.count()) * sizeof(T));
       const vec<T> shrink =
           spread(few_absorb<T, Careful>(S, block.count(), state.maximum[r], state.sum[r]));
       for (index c = 0; first > keys.begin && c < at.values; c += lanes<T>)
@@ -284,6 +346,28 @@ void few_queries(const few_args<T, Additive>& f, range keys, T* partial, T* scra
   few_chunk<T, false>(f, panels, keys, state, scratch);
   if (!all_finite(state.output, f.rows.count() * f.layout.values))
     few_chunk<T, true>(f, panels, keys, state, scratch);
+}
+
+/// A row of scores, relative to their maximum, becomes a row of weights.
+template <class T>
+inline void few_weights(T* S, index count, T maximum, T inverse) {
+  const vec<T> top = spread(maximum), factor = spread(inverse);
+  index x = 0;
+  for (; x + 4 * lanes<T> <= count; x += 4 * lanes<T>) {
+    vec<T> p[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) p[k] = load(S + x + k * lanes<T>) - top;
+    exp2_nonpositive<T, 4>(p);
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) store(S + x + k * lanes<T>, p[k] * factor);
+  }
+  for (; x < count; x += lanes<T>) {
+    const index left = count - x < lanes<T> ? count - x : index(lanes<T>);
+    vec<T> p = spread(-infinity<T>);
+    __builtin_memcpy(&p, S + x, std::size_t(left) * sizeof(T));
+    p = exp2_nonpositive<T>(p - top) * factor;
+    __builtin_memcpy(S + x, &p, std::size_t(left) * sizeof(T));
+  }
 }
 
 /// Merges the states of all chunks in their order and writes the rows of the output.
@@ -311,8 +395,9 @@ void merge_chunks(const few_args<T, Additive>& f, T* partials, index chunks) {
     }
     const index row = f.rows.begin + r, head = row / n, i = row % n;
     const T inverse = reciprocal_or_one<T>(spread(sum))[0];
-    T* out = a.O.data + head * f.head_stride_O + i * a.O.row_stride;
+    T* out = row_of_head(a.O, head * f.head_stride_O, i);
     for (index c = 0; c < a.O.cols; ++c) out[c * a.O.col_stride] = total[c] * inverse;
+    if (f.weights) few_weights(f.weights + row * f.weights_stride, a.K.rows, safe, inverse);
     if (a.log_sum_exp)
       a.log_sum_exp[head * f.head_stride_log_sum_exp + i * a.log_sum_exp_stride] =
           natural_log_sum_exp(most, sum);

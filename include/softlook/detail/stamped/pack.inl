@@ -112,13 +112,17 @@ struct row_block {
   index stride;
 };
 
-/// Rows of X in place where their columns are contiguous and `padded` many; else a copy in the
-/// buffer, zeros behind the columns of X. `padded` is a multiple of 4.
+/// `wanted` rows of X in place where all are there and their columns contiguous and `padded` many;
+/// else a copy in the buffer, zeros behind the columns and the rows of X. `padded` is a multiple
+/// of 4.
 template <class T>
-inline row_block<T> contiguous_rows(const matrix_view<T>& X, range rows, index padded, T* buffer) {
+inline row_block<T> contiguous_rows(const matrix_view<T>& X, range rows, index padded, index wanted,
+                                    T* buffer) {
   const T* source = row_of(X, rows.begin);
-  if (X.col_stride == 1 && X.cols == padded) return {source, X.row_stride};
-  pack_panel(source, X.cols, rows.count(), X.col_stride, X.row_stride, padded, T(1), buffer);
+  const index count = rows.count();
+  if (X.col_stride == 1 && X.cols == padded && count == wanted) return {source, X.row_stride};
+  pack_panel(source, X.cols, count, X.col_stride, X.row_stride, padded, T(1), buffer);
+  for (index x = count * padded; x < wanted * padded; ++x) buffer[x] = T(0);
   return {buffer, padded};
 }
 

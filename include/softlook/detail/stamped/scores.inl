@@ -29,6 +29,7 @@ struct additive_panel {
   T* exponential = nullptr;  // e^{2x}
   T* tangent = nullptr;      // tanh x
   T* largest = nullptr;      // of each vector; infinite if it holds a NaN
+  index width = 0;           // vectors side by side
   index size = 0;            // depth · width, a whole number of vectors or not
   T least = 0;               // of `largest`
   T most = 0;
@@ -47,6 +48,11 @@ inline void need_exponential(additive_panel<T>& p) {
   if (p.has_exponential) return;
   p.has_exponential = true;
   const vec<T> bound = spread(moderate_sum<T>);  // beyond it this form is not used
+  if (p.most <= moderate_sum<T>) {
+    map_vectors(p.raw, p.exponential, p.size,
+                [&](vec<T> x) SOFTLOOK_STAMP_LAMBDA { return exp_bounded<T>(x + x); });
+    return;
+  }
   map_vectors(p.raw, p.exponential, p.size, [&](vec<T> x) SOFTLOOK_STAMP_LAMBDA {
     const vec<T> low = blend<T>(x > -bound, x, -bound);
     const vec<T> clamped = blend<T>(low < bound, low, bound);
@@ -84,6 +90,7 @@ SOFTLOOK_ALWAYS_INLINE void find_largest(const T* raw, index depth, index width,
 /// so that padding never decides the form.
 template <class T>
 inline void begin_panel(additive_panel<T>& p, index depth, index width, index used) {
+  p.width = width;
   p.size = depth * width;
   p.has_exponential = p.has_tangent = false;
   if (width % lanes<T> == 0)
@@ -131,21 +138,21 @@ SOFTLOOK_ALWAYS_INLINE vec<T> additive_term(vec<T> a, vec<T> b, vec<T> v, vec<T>
   }
 }
 
-/// sum = Σ_c v_c · term(rows' c, lanes' c) for Rows rows of a panel of tile_rows.
+/// sum = Σ_c v_c · term(rows' c, lanes' c) for Rows rows of a panel.
 template <class T, int Rows, int Vectors, additive_form Form, bool Select>
-SOFTLOOK_ALWAYS_INLINE void additive_sums(const T* rows, const T* wide, const T* v, index depth,
-                                          vec<T> (&sum)[Rows][Vectors]) {
+SOFTLOOK_ALWAYS_INLINE void additive_sums(const T* rows, index rows_width, const T* wide,
+                                          const T* v, index depth, vec<T> (&sum)[Rows][Vectors]) {
   constexpr int width = Vectors * lanes<T>;
 #pragma GCC unroll 4
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int x = 0; x < Vectors; ++x) sum[r][x] = vec<T>{};
 #pragma GCC unroll 1
-  for (index c = 0; c < depth; ++c) {
+  for (index c = 0; c < depth; ++c, rows += rows_width) {
     const vec<T> weight = spread(v[c]);
 #pragma GCC unroll 4
     for (int r = 0; r < Rows; ++r) {
-      const vec<T> a = spread(rows[c * tile_rows + r]);
+      const vec<T> a = spread(rows[r]);
 #pragma GCC unroll 4
       for (int x = 0; x < Vectors; ++x)
         sum[r][x] = additive_term<T, Form, Select>(a, load(wide + c * width + x * lanes<T>), weight,
@@ -174,7 +181,8 @@ __attribute__((noinline)) inline void additive_block(const additive_panel<T>& ro
   };
   for (index r0 = 0; r0 < used; r0 += Rows) {
     vec<T> sum[Rows][Vectors];
-    additive_sums<T, Rows, Vectors, Form, Select>(form(rows) + r0, form(wide), v, depth, sum);
+    additive_sums<T, Rows, Vectors, Form, Select>(form(rows) + r0, rows.width, form(wide), v, depth,
+                                                  sum);
 #pragma GCC unroll 4
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4

@@ -63,7 +63,7 @@ inline void pack_keys(const forward_args<T, Additive>& a, key_tile<T, Additive>&
   k.packed = true;
   pack_panels(row_of(a.K, k.keys.begin), count, features, a.K.row_stride, a.K.col_stride, tile_rows,
               k.keys_packed);
-  k.values = contiguous_rows(a.V, k.keys, a.layout.values, value_rows);
+  k.values = contiguous_rows(a.V, k.keys, a.layout.values, count, value_rows);
   k.finite = all_finite(k.values, count, a.V.cols);
   for (index r = 0; Additive && r < count; r += tile_rows)
     begin_panel(k.additive[r / tile_rows], features, tile_rows,
