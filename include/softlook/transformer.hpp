@@ -56,21 +56,26 @@ class transformer {
       detail::check_sizes(name_, "source.cols()", source.cols(), "encoder().features()",
                           encoder_.features(), "a row of the source has an entry for each feature");
       detail::check_overlap(name_, "source", out, from.view(), "Y");
-      const detail::layer_call call(name_, policies...);
-      detail::call_memory memory(call.workspace);
-      using cursor_type = detail::matrix_cursor<T>;
-      cursor_type cursor(memory.template take<T>(
-          cursor_type::size(source.rows(), encoder_.features()) +
-          std::max(encoder_.memory(source.rows(), call.exec),
-                   decoder_.memory(target.rows(), source.rows(), call.exec))));
-      const auto made = cursor.take(source.rows(), encoder_.features());
-      const detail::decoder_rows<T> rows{in.view(), detail::as_input(made)};
-      detail::check_decoder_call(name_, decoder_, rows, out);
-      const detail::block_memory<T> rest{cursor.rest(), memory.inner()};
-      std::apply(
-          [&](const auto&... ps) { encoder_.run(from.view(), made, rest, call, ps...); },
-          detail::with_common(detail::placed<detail::source_attention>(policies...), policies...));
-      decoder_.run(rows, out, rest, call, detail::decoder_policies_of(policies...));
+      detail::run_layer<T>(
+          name_,
+          [&](const auto& exec) {
+            return detail::matrix_cursor<T>::size(source.rows(), encoder_.features()) +
+                   std::max(encoder_.memory(source.rows(), exec),
+                            decoder_.memory(target.rows(), source.rows(), exec));
+          },
+          [&](const auto& call, const auto& scratch) {
+            detail::matrix_cursor<T> cursor(scratch.start);
+            const auto made = cursor.take(source.rows(), encoder_.features());
+            const detail::decoder_rows<T> rows{in.view(), detail::as_input(made)};
+            detail::check_decoder_call(name_, decoder_, rows, out);
+            const detail::block_memory<T> rest{cursor.rest(), scratch.inner};
+            std::apply(
+                [&](const auto&... ps) { encoder_.run(from.view(), made, rest, call, ps...); },
+                detail::with_common(detail::placed<detail::source_attention>(policies...),
+                                    policies...));
+            decoder_.run(rows, out, rest, call, detail::decoder_policies_of(policies...));
+          },
+          policies...);
     }
   }
 

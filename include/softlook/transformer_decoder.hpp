@@ -100,10 +100,12 @@ class transformer_decoder {
       const mutable_matrix_view<T> out = detail::writable_view(y);
       const detail::decoder_rows<T> rows{in.view(), seen.view()};
       detail::check_decoder_call(name_, *this, rows, out);
-      const detail::layer_call call(name_, policies...);
-      detail::call_memory scratch(call.workspace);
-      T* const start = scratch.template take<T>(this->memory(x.rows(), memory.rows(), call.exec));
-      run(rows, out, {start, scratch.inner()}, call, detail::decoder_policies_of(policies...));
+      detail::run_layer<T>(
+          name_, [&](const auto& exec) { return this->memory(x.rows(), memory.rows(), exec); },
+          [&](const auto& call, const auto& scratch) {
+            run(rows, out, scratch, call, detail::decoder_policies_of(policies...));
+          },
+          policies...);
     }
   }
 
@@ -149,18 +151,20 @@ class transformer_decoder {
       const matrix_view<T> nothing{nullptr, 0, memory_features(), memory_features(), 1};
       detail::check_decoder_call(name_, *this, detail::decoder_rows<T>{in.view(), nothing}, out);
       check_cache(cache);
-      const detail::layer_call call(name_, policies...);
-      detail::call_memory scratch(call.workspace);
-      T* const start = scratch.template take<T>(this->memory(x.rows(), 0, call.exec));
-      for (auto& kept : cache.layers_) kept.target.make_room(cache.rows_ + x.rows());
-      const auto placed = causal_policies(cache.rows_, policies...);
-      stack_.run(call, in.view(), out, start,
-                 [&](const layer& l, std::size_t k, const auto& from, const auto& to, T* free) {
-                   const auto target = cache.layers_[k].target.keys(cache.rows_);
-                   const auto memory = cache.layers_[k].memory.keys(cache.memory_rows_);
-                   l.run({from, nothing, &target, &memory}, to, {free, scratch.inner()}, call,
-                         placed);
-                 });
+      detail::run_layer<T>(
+          name_, [&](const auto& exec) { return memory(x.rows(), 0, exec); },
+          [&](const auto& call, const auto& scratch) {
+            for (auto& kept : cache.layers_) kept.target.make_room(cache.rows_ + x.rows());
+            const auto placed = causal_policies(cache.rows_, policies...);
+            stack_.run(
+                call, in.view(), out, scratch.start,
+                [&](const layer& l, std::size_t k, const auto& from, const auto& to, T* free) {
+                  const auto target = cache.layers_[k].target.keys(cache.rows_);
+                  const auto kept = cache.layers_[k].memory.keys(cache.memory_rows_);
+                  l.run({from, nothing, &target, &kept}, to, {free, scratch.inner}, call, placed);
+                });
+          },
+          policies...);
       cache.rows_ += x.rows();
     }
   }

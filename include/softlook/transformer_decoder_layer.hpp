@@ -94,10 +94,12 @@ class transformer_decoder_layer {
       const mutable_matrix_view<T> out = detail::writable_view(y);
       const detail::decoder_rows<T> rows{in.view(), seen.view()};
       detail::check_decoder_call(name_, *this, rows, out);
-      const detail::layer_call call(name_, policies...);
-      detail::call_memory scratch(call.workspace);
-      T* const start = scratch.template take<T>(this->memory(x.rows(), memory.rows(), call.exec));
-      run(rows, out, {start, scratch.inner()}, call, detail::decoder_policies_of(policies...));
+      detail::run_layer<T>(
+          name_, [&](const auto& exec) { return this->memory(x.rows(), memory.rows(), exec); },
+          [&](const auto& call, const auto& scratch) {
+            run(rows, out, scratch, call, detail::decoder_policies_of(policies...));
+          },
+          policies...);
     }
   }
 
@@ -110,19 +112,22 @@ class transformer_decoder_layer {
       const detail::readable<M> seen(memory);
       const detail::decoder_rows<T> rows{in.view(), seen.view()};
       detail::check_decoder_inputs(name_, *this, rows);
-      const detail::layer_call call(name_, policies...);
-      detail::call_memory scratch(call.workspace);
-      T* const start = scratch.template take<T>(this->memory(x.rows(), memory.rows(), call.exec));
-      const frame f(*this, start, scratch.inner(), x.rows(), call);
-      const auto placed = detail::decoder_policies_of(policies...);
-      const matrix_view<T> normed =
-          self_.around.input(call, rows.X, f.scratch.x, f.scratch.norm_rows);
-      take_weights(self_.block, {name_, normed, normed, normed}, f, placed.target, weights.target);
-      attend(self_, rows.X, {}, f, placed.target);
-      const matrix_view<T> asked = cross_.around.input(call, detail::as_input(f.scratch.x),
-                                                       f.scratch.spare, f.scratch.norm_rows);
-      take_weights(cross_.block, {name_, asked, rows.memory, rows.memory}, f, placed.memory,
-                   weights.memory);
+      detail::run_layer<T>(
+          name_, [&](const auto& exec) { return this->memory(x.rows(), memory.rows(), exec); },
+          [&](const auto& call, const auto& scratch) {
+            const frame f(*this, scratch, x.rows(), call);
+            const auto placed = detail::decoder_policies_of(policies...);
+            const matrix_view<T> normed =
+                self_.around.input(call, rows.X, f.scratch.x, f.scratch.norm_rows);
+            take_weights(self_.block, {name_, normed, normed, normed}, f, placed.target,
+                         weights.target);
+            attend(self_, rows.X, {}, f, placed.target);
+            const matrix_view<T> asked = cross_.around.input(call, detail::as_input(f.scratch.x),
+                                                             f.scratch.spare, f.scratch.norm_rows);
+            take_weights(cross_.block, {name_, asked, rows.memory, rows.memory}, f, placed.memory,
+                         weights.memory);
+          },
+          policies...);
     }
     return weights;
   }
@@ -145,9 +150,9 @@ class transformer_decoder_layer {
     const detail::layer_call& call;
     detail::layer_scratch<T> scratch;
     softlook::workspace* inner;
-    frame(const transformer_decoder_layer& of, T* memory, softlook::workspace* inner_memory,
-          index rows, const detail::layer_call& c)
-        : call(c), scratch(memory, rows, of.last_.norm(), c.exec), inner(inner_memory) {}
+    frame(const transformer_decoder_layer& of, const detail::block_memory<T>& memory, index rows,
+          const detail::layer_call& c)
+        : call(c), scratch(memory.start, rows, of.last_.norm(), c.exec), inner(memory.inner) {}
   };
 
   struct attention_part {
@@ -191,7 +196,7 @@ class transformer_decoder_layer {
   void run(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
            const detail::block_memory<T>& memory, const detail::layer_call& call,
            const Policies& policies) const {
-    const frame f(*this, memory.start, memory.inner, in.X.rows, call);
+    const frame f(*this, memory, in.X.rows, call);
     const matrix_view<T> x = detail::as_input(f.scratch.x);
     attend(self_, in.X, {nullptr, in.kept_target}, f, policies.target);
     attend(cross_, x, {&in.memory, in.kept_memory}, f, policies.memory);

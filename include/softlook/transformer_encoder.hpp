@@ -74,10 +74,12 @@ class transformer_encoder_layer {
       const detail::readable<X> in(x);
       const mutable_matrix_view<T> out = detail::writable_view(y);
       check_input(name_, features(), in.view(), out);
-      const detail::layer_call call(name_, policies...);
-      detail::call_memory memory(call.workspace);
-      T* const start = memory.template take<T>(this->memory(x.rows(), call.exec));
-      run(in.view(), out, {start, memory.inner()}, call, policies...);
+      detail::run_layer<T>(
+          name_, [&](const auto& exec) { return memory(x.rows(), exec); },
+          [&](const auto& call, const auto& scratch) {
+            run(in.view(), out, scratch, call, policies...);
+          },
+          policies...);
     }
   }
 
@@ -88,14 +90,16 @@ class transformer_encoder_layer {
     if constexpr (detail::layer_inputs<T, X>::template check<Ps...>()) {
       const detail::readable<X> in(x);
       check_features(name_, features(), x.cols());
-      const detail::layer_call call(name_, policies...);
-      detail::call_memory memory(call.workspace);
-      T* const start = memory.template take<T>(this->memory(x.rows(), call.exec));
-      const detail::layer_scratch<T> scratch(start, x.rows(), first_.norm(), call.exec);
-      const auto seen = first_.input(call, in.view(), scratch.x, scratch.norm_rows);
-      for (auto& P : attention_.weights({name_, seen, seen, seen}, {scratch.rest, memory.inner()},
-                                        policies...))
-        weights.emplace_back(std::move(P));
+      detail::run_layer<T>(
+          name_, [&](const auto& exec) { return memory(x.rows(), exec); },
+          [&](const auto& call, const auto& given) {
+            const detail::layer_scratch<T> scratch(given.start, x.rows(), first_.norm(), call.exec);
+            const auto seen = first_.input(call, in.view(), scratch.x, scratch.norm_rows);
+            for (auto& P : attention_.weights({name_, seen, seen, seen},
+                                              {scratch.rest, given.inner}, policies...))
+              weights.emplace_back(std::move(P));
+          },
+          policies...);
     }
     return weights;
   }
@@ -182,10 +186,12 @@ class transformer_encoder {
       const detail::readable<X> in(x);
       const mutable_matrix_view<T> out = detail::writable_view(y);
       layer::check_input(name_, features(), in.view(), out);
-      const detail::layer_call call(name_, policies...);
-      detail::call_memory memory(call.workspace);
-      T* const start = memory.template take<T>(this->memory(x.rows(), call.exec));
-      run(in.view(), out, {start, memory.inner()}, call, policies...);
+      detail::run_layer<T>(
+          name_, [&](const auto& exec) { return memory(x.rows(), exec); },
+          [&](const auto& call, const auto& scratch) {
+            run(in.view(), out, scratch, call, policies...);
+          },
+          policies...);
     }
   }
 

@@ -31,13 +31,6 @@ struct block_inputs {
   const kept_keys<T>* kept = nullptr;
 };
 
-/// Scratch of a call, and what the attention inside it may use.
-template <class T>
-struct block_memory {
-  T* start;
-  softlook::workspace* inner;
-};
-
 /// Projections, attention, output projection; made of a multi_head_parameters<T>.
 template <class T>
 class attention_block {

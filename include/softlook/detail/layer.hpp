@@ -1,6 +1,7 @@
 #pragma once
 
 #include "softlook/detail/call.hpp"
+#include "softlook/detail/forward.hpp"
 #include "softlook/detail/packed_linear.hpp"
 
 // What calls of layers share.
@@ -23,6 +24,22 @@ struct layer_call {
  private:
   inline static constexpr exec::sequential sequential_{};
 };
+
+/// Scratch of a call, and what the attention inside it may use.
+template <class T>
+struct block_memory {
+  T* start;
+  softlook::workspace* inner;
+};
+
+/// A call of a layer whose inputs are checked: f(call, memory) with scalars(executor) of scratch.
+template <class T, class Scalars, class F, class... Ps>
+void run_layer(const char* where, const Scalars& scalars, const F& f, const Ps&... policies) {
+  const layer_call call(where, policies...);
+  call_memory memory(call.workspace);
+  T* const start = memory.template take<T>(scalars(call.exec));
+  f(call, block_memory<T>{start, memory.inner()});
+}
 
 /// False after a message, so that callers can leave out the code that would only add noise to it.
 template <class T, class... Ps>
