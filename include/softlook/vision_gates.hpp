@@ -21,36 +21,53 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// \cases tests/conformance/data/other/channel_spatial
 /// \{
 
-namespace detail {
+/// What all gates of a map can do, with a gate for each channel or each pixel:
+///   Y = X ∘ gates(X)
+/// A gate of pixels is told the map's size, behind X.
+template <class Gate, class T, class... Size>
+class map_gate {
+ public:
+  using scalar = T;
 
-/// Y = X ∘ gates(call, X), which are a row with an entry for each channel or each pixel.
-template <class T, class X, class Y, class Gates, class... Ps>
-void gate_map(const char* where, const X& x, Y& y, bool channels, const Gates& gates,
-              const Ps&... policies) {
-  if constexpr (check_map_scalars<T, X, Y>() && check_layer_policies<T, Ps...>()) {
-    const readable<X> in(x);
-    const mutable_matrix_view<T> out = writable_view(y);
-    check_map_output(where, in.view(), out);
-    const layer_call call(where, policies...);
-    const row_vector<T> of = gates(call, in.view());
-    scale<T>(call.exec, in.view(), out, channels ? of.data() : nullptr,
-             channels ? nullptr : of.data());
+  /// Y in X's storage order.
+  /// \param policies  an executor, options.
+  /// \throws shape_error  unless X has channels() rows, or a column for each of size's pixels.
+  template <dense_expression X, class... Ps>
+  [[nodiscard]] auto operator()(const X& x, const Size&... size, const Ps&... policies) const {
+    plain_matrix_like<X> y(x.rows(), x.cols());
+    into(x, size..., y, policies...);
+    return y;
   }
-}
-
-/// The gates alone.
-template <class T, class X, class Gates, class... Ps>
-[[nodiscard]] row_vector<T> gates_of_map(const char* where, const X& x, const Gates& gates,
-                                         const Ps&... policies) {
-  if constexpr (check_map_scalars<T, X>() && check_layer_policies<T, Ps...>()) {
-    const readable<X> in(x);
-    return gates(layer_call(where, policies...), in.view());
-  } else {
-    return {};
+  /// Into the caller's map, which is never resized; it may be X itself.
+  template <dense_expression X, dense_expression Y, class... Ps>
+  void into(const X& x, const Size&... size, Y&& y, const Ps&... policies) const {
+    if constexpr (detail::check_map_scalars<T, X, Y>() &&
+                  detail::check_layer_policies<T, Ps...>()) {
+      const detail::readable<X> in(x);
+      const mutable_matrix_view<T> out = detail::writable_view(y);
+      detail::check_map_output(Gate::name_, in.view(), out);
+      const detail::layer_call call(Gate::name_, policies...);
+      const detail::row_vector<T> of = gate().compute(call, in.view(), size...);
+      detail::scale<T>(call.exec, in.view(), out, Gate::of_channels_ ? of.data() : nullptr,
+                       Gate::of_channels_ ? nullptr : of.data());
+    }
   }
-}
+  /// The gates alone, 1 × channels or 1 × pixels, for looking at them.
+  template <dense_expression X, class... Ps>
+  [[nodiscard]] auto gates(const X& x, const Size&... size, const Ps&... policies) const {
+    detail::row_vector<T> found;
+    if constexpr (detail::check_map_scalars<T, X>() && detail::check_layer_policies<T, Ps...>()) {
+      const detail::readable<X> in(x);
+      found = gate().compute(detail::layer_call(Gate::name_, policies...), in.view(), size...);
+    }
+    return found;
+  }
 
-}  // namespace detail
+ private:
+  friend Gate;
+  map_gate() = default;
+  [[nodiscard]] const Gate& gate() const { return static_cast<const Gate&>(*this); }
+};
 
 /// The weights of channel_attention. Matrices are inputs × outputs: of a 1×1 convolution with
 /// weights (out, in, 1, 1) give the transpose of out × in.
@@ -83,10 +100,8 @@ struct channel_attention_options {
 /// X: channels × pixels -> Y of that shape. A map without pixels is empty, its gates those of
 /// zeros. Cost: two passes over X and O(channels·hidden).
 template <class T>
-class channel_attention {
+class channel_attention : public map_gate<channel_attention<T>, T> {
  public:
-  using scalar = T;
-
   /// \throws shape_error  unless the layers fit: W1 channels × hidden, W2 hidden × channels.
   explicit channel_attention(const channel_attention_parameters<T>& p,
                              const channel_attention_options& o = {})
@@ -102,36 +117,21 @@ class channel_attention {
 
   [[nodiscard]] index channels() const { return second_.outputs(); }
 
-  /// \throws shape_error  unless X has channels() rows.
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), x.cols());
-    into(x, y, policies...);
-    return y;
-  }
-  template <dense_expression X, dense_expression Y, class... Ps>
-  void into(const X& x, Y&& y, const Ps&... policies) const {
-    detail::gate_map<T>("channel_attention", x, y, true, computation(), policies...);
-  }
-  /// 1 × channels, for looking at them.
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto gates(const X& x, const Ps&... policies) const {
-    return detail::gates_of_map<T>("channel_attention", x, computation(), policies...);
-  }
-
  private:
-  auto computation() const {
-    return [this](const detail::layer_call& call,
-                  const matrix_view<T>& X) -> detail::row_vector<T> {
-      detail::check_sizes("channel_attention", "X.rows()", X.rows, "channels()", channels(),
-                          "a feature map has a row for each channel");
-      detail::row_major<T> pooled = detail::pool_channels(call.exec, X, options_.pooled);
-      const options isa{.isa = call.isa};
-      if (deep_) pooled = first_(pooled, isa);
-      pooled = second_(pooled, isa);
-      for (index r = 1; r < pooled.rows(); ++r) pooled.row(0) += pooled.row(r);
-      return pooled.row(0).unaryExpr([g = options_.gate](T v) { return detail::gate_of(g, v); });
-    };
+  friend class map_gate<channel_attention<T>, T>;
+  static constexpr const char* name_ = "channel_attention";
+  static constexpr bool of_channels_ = true;
+
+  [[nodiscard]] detail::row_vector<T> compute(const detail::layer_call& call,
+                                              const matrix_view<T>& X) const {
+    detail::check_sizes("channel_attention", "X.rows()", X.rows, "channels()", channels(),
+                        "a feature map has a row for each channel");
+    detail::row_major<T> pooled = detail::pool_channels(call.exec, X, options_.pooled);
+    const options isa{.isa = call.isa};
+    if (deep_) pooled = first_(pooled, isa);
+    pooled = second_(pooled, isa);
+    for (index r = 1; r < pooled.rows(); ++r) pooled.row(0) += pooled.row(r);
+    return pooled.row(0).unaryExpr([g = options_.gate](T v) { return detail::gate_of(g, v); });
   }
 
   projection<T> first_;
@@ -154,10 +154,8 @@ struct efficient_channel_attention_options {
 /// \see Wang et al., "ECA-Net: Efficient Channel Attention", 2020, section 3.2.
 /// X: channels × pixels -> Y of that shape; any number of channels. Cost: two passes over X.
 template <class T>
-class efficient_channel_attention {
+class efficient_channel_attention : public map_gate<efficient_channel_attention<T>, T> {
  public:
-  using scalar = T;
-
   /// `taps` is a vector of odd size. \throws argument_error  if it is not.
   template <dense_expression Taps>
   explicit efficient_channel_attention(const Taps& taps,
@@ -176,42 +174,28 @@ class efficient_channel_attention {
     for (index k = 0; k < taps.size(); ++k) taps_[k] = taps.rows() == 1 ? taps(0, k) : taps(k, 0);
   }
 
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), x.cols());
-    into(x, y, policies...);
-    return y;
-  }
-  template <dense_expression X, dense_expression Y, class... Ps>
-  void into(const X& x, Y&& y, const Ps&... policies) const {
-    detail::gate_map<T>("efficient_channel_attention", x, y, true, computation(), policies...);
-  }
-  /// 1 × channels, for looking at them.
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto gates(const X& x, const Ps&... policies) const {
-    return detail::gates_of_map<T>("efficient_channel_attention", x, computation(), policies...);
-  }
-
  private:
-  auto computation() const {
-    return
-        [this](const detail::layer_call& call, const matrix_view<T>& X) -> detail::row_vector<T> {
-          const auto means = detail::pool_channels(call.exec, X, pooled::mean);
-          const index count = means.cols(), middle = taps_.size() / 2;
-          detail::row_vector<T> gates(count);
-          for (index c = 0; c < count; ++c) {
-            T sum = 0;
-            for (index t = 0; t < taps_.size(); ++t) {
-              const index at = c + t - middle;
-              if (options_.ends == channel_ends::circular)
-                sum += taps_[t] * means(0, (at % count + count) % count);
-              else if (at >= 0 && at < count)
-                sum += taps_[t] * means(0, at);
-            }
-            gates[c] = detail::gate_of(options_.gate, sum);
-          }
-          return gates;
-        };
+  friend class map_gate<efficient_channel_attention<T>, T>;
+  static constexpr const char* name_ = "efficient_channel_attention";
+  static constexpr bool of_channels_ = true;
+
+  [[nodiscard]] detail::row_vector<T> compute(const detail::layer_call& call,
+                                              const matrix_view<T>& X) const {
+    const auto means = detail::pool_channels(call.exec, X, pooled::mean);
+    const index count = means.cols(), middle = taps_.size() / 2;
+    detail::row_vector<T> gates(count);
+    for (index c = 0; c < count; ++c) {
+      T sum = 0;
+      for (index t = 0; t < taps_.size(); ++t) {
+        const index at = c + t - middle;
+        if (options_.ends == channel_ends::circular)
+          sum += taps_[t] * means(0, (at % count + count) % count);
+        else if (at >= 0 && at < count)
+          sum += taps_[t] * means(0, at);
+      }
+      gates[c] = detail::gate_of(options_.gate, sum);
+    }
+    return gates;
   }
 
   detail::row_vector<T> taps_;
@@ -263,10 +247,8 @@ struct spatial_attention_options {
 ///      CBAM's reads half the mean plus half the maximum (pooled::middle) with one kernel.
 /// X: channels × (height·width) -> Y of that shape. Cost: two passes over X and k² for each pixel.
 template <class T>
-class spatial_attention {
+class spatial_attention : public map_gate<spatial_attention<T>, T, map_size> {
  public:
-  using scalar = T;
-
   /// \throws shape_error     unless kernels has k columns, and k rows for each pooled plane;
   ///         argument_error  unless k is odd.
   explicit spatial_attention(const spatial_attention_parameters<T>& p,
@@ -281,33 +263,18 @@ class spatial_attention {
                         "there is a square kernel for each pooled plane, below each other");
   }
 
-  /// \throws shape_error  unless X has a column for each of size's pixels.
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const map_size& size, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), x.cols());
-    into(x, size, y, policies...);
-    return y;
-  }
-  template <dense_expression X, dense_expression Y, class... Ps>
-  void into(const X& x, const map_size& size, Y&& y, const Ps&... policies) const {
-    detail::gate_map<T>("spatial_attention", x, y, false, computation(size), policies...);
-  }
-  /// 1 × pixels, for looking at them.
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto gates(const X& x, const map_size& size, const Ps&... policies) const {
-    return detail::gates_of_map<T>("spatial_attention", x, computation(size), policies...);
-  }
-
  private:
-  auto computation(const map_size& size) const {
-    return [this, size](const detail::layer_call& call,
-                        const matrix_view<T>& X) -> detail::row_vector<T> {
-      detail::check_map("spatial_attention", X.cols, size);
-      const auto planes = detail::pool_pixels(call.exec, X, options_.pooled);
-      const auto found = detail::correlate<T>(call.exec, planes, size, kernels_);
-      return found.unaryExpr(
-          [this](T v) { return detail::gate_of(options_.gate, gain_ * v + shift_); });
-    };
+  friend class map_gate<spatial_attention<T>, T, map_size>;
+  static constexpr const char* name_ = "spatial_attention";
+  static constexpr bool of_channels_ = false;
+
+  [[nodiscard]] detail::row_vector<T> compute(const detail::layer_call& call,
+                                              const matrix_view<T>& X, const map_size& size) const {
+    detail::check_map("spatial_attention", X.cols, size);
+    const auto planes = detail::pool_pixels(call.exec, X, options_.pooled);
+    const auto found = detail::correlate<T>(call.exec, planes, size, kernels_);
+    return found.unaryExpr(
+        [this](T v) { return detail::gate_of(options_.gate, gain_ * v + shift_); });
   }
 
   detail::row_major<T> kernels_;
