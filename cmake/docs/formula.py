@@ -30,11 +30,11 @@ TOKEN = re.compile(r"""
   | (?P<letter>[A-Za-zα-ωΓΔΘΛΞΦΨΩ∞…]\u0303?)
   | (?P<number>\d+(?:\.\d+)?)
   | (?P<big>[ΣΠ∑∏])
-  | (?P<operator>.)
+  | (?P<operator>\+=|.)
 """, re.VERBOSE)
 PRIME = '<mo lspace="0" rspace="0">′</mo>'
 WIDE = '<mspace width="0.33em"/>'
-SUBSCRIPT = re.compile(r"[A-Za-z0-9α-ω]+'?")
+SUBSCRIPT = re.compile(r"[A-Za-z0-9α-ω∞]+'?")
 
 
 def row(nodes):
@@ -127,8 +127,8 @@ class Formula:
     def operator(self, c, first):
         if c == "√":
             return f"<msqrt>{self.argument_of_root()}</msqrt>"
-        if c == "|":
-            return self.scripts('<mo stretchy="false" lspace="0" rspace="0">|</mo>')
+        if c in "|‖":
+            return self.scripts(f'<mo stretchy="false" lspace="0" rspace="0">{c}</mo>')
         if c in "→←" and self.peek().isalpha():  # a vector's arrow, or a direction of reading
             letter = self.peek()
             self.at += 1
@@ -189,7 +189,7 @@ class Formula:
                 raise ValueError("brackets do not match in: " + self.text)
             if kind == "operator":
                 nodes.append(self.operator(text, first))
-                before = {"√": "letter", "|": "letter", ",": ","}.get(text, "")
+                before = {"√": "letter", "|": "letter", "‖": "letter", ",": ","}.get(text, "")
                 first = text in "=(,←≤<>·" or text == "≥"
                 continue
             if before.endswith(" "):  # words keep their distance, factors a smaller one
@@ -206,7 +206,7 @@ def to_mathml(text):
     return "<math>" + "".join(formula.sequence()) + "</math>"
 
 
-MATHS = re.compile(r"\b [<>] \b|[=·√ΣΠ^∘∗←≤≥]|\b\w_\w\b|^\w+\([^()]*\)$|^\|")
+MATHS = re.compile(r"\b [<>] \b|[=·√ΣΠ^∘∗←≤≥]|\b\w_\w\b|^(min|max)\(|^\|")
 
 
 def typeset(cell):

@@ -23,8 +23,8 @@ template <dense_expression V>
   return out;
 }
 
-/// Bahdanau's attention as a decoder uses it: parameters held, the memory projected once, then a
-/// step for each query.
+/// Bahdanau's attention as a decoder uses it: parameters held, the memory projected once by
+/// set_memory(keys, values), then a step for each query.
 ///   e_ij = v · tanh(s_i W_q + h_j W_k + b),  α_i = softmax(e_i),  c_i = Σ_j α_ij value_j
 ///
 /// \see Bahdanau et al., 2015, Eq. (4)–(6) and appendix A.1.2.

@@ -11,7 +11,8 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// \addtogroup multiplicative
 /// \{
 
-/// Luong's attention as a decoder uses it: the memory projected once, then a step for each query.
+/// Luong's attention as a decoder uses it: the memory projected once by set_memory(keys, values),
+/// then a step for each query.
 ///   dot      e_j = q · k_j
 ///   general  e_j = q W k_jᵀ,            W: d_q×d_k
 ///   concat   e_j = v · tanh([q k_j] W), W: (d_q + d_k)×a, v: a
