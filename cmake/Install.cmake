@@ -1,20 +1,31 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(config_dir "${CMAKE_INSTALL_DATADIR}/cmake/softlook")
+# Headers alone serve every machine; a library serves one.
+if(SOFTLOOK_BUILD_COMPILED)
+  set(config_dir "${CMAKE_INSTALL_LIBDIR}/cmake/softlook")
+  set(any_machine "")
+else()
+  set(config_dir "${CMAKE_INSTALL_DATADIR}/cmake/softlook")
+  set(any_machine ARCH_INDEPENDENT)
+endif()
 
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/softlook"
   DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
   FILES_MATCHING PATTERN "*.hpp" PATTERN "*.inl")
 install(TARGETS softlook EXPORT softlookTargets INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+if(SOFTLOOK_BUILD_COMPILED)
+  install(TARGETS softlook_compiled EXPORT softlookTargets
+    ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+endif()
 install(EXPORT softlookTargets NAMESPACE softlook:: DESTINATION "${config_dir}")
 
 configure_package_config_file(
   "${PROJECT_SOURCE_DIR}/cmake/softlookConfig.cmake.in" "${PROJECT_BINARY_DIR}/softlookConfig.cmake"
   INSTALL_DESTINATION "${config_dir}")
-# ARCH_INDEPENDENT: headers alone fit every pointer size. Before 1.0 a minor version may break.
+# Before 1.0 a minor version may break.
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/softlookConfigVersion.cmake"
-  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+  COMPATIBILITY SameMinorVersion ${any_machine})
 install(FILES
   "${PROJECT_BINARY_DIR}/softlookConfig.cmake" "${PROJECT_BINARY_DIR}/softlookConfigVersion.cmake"
   DESTINATION "${config_dir}")

@@ -327,3 +327,12 @@ template <dense_expression Q, dense_expression K, class... Ps>
 /// \}
 
 SOFTLOOK_NAMESPACE_END
+
+#if SOFTLOOK_USES_COMPILED
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+SOFTLOOK_INSTANTIATE_MASKS(extern, float)
+SOFTLOOK_INSTANTIATE_MASKS(extern, double)
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+#endif

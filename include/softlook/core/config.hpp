@@ -94,6 +94,18 @@
   SOFTLOOK_JOIN(SOFTLOOK_VERSION_MAJOR, SOFTLOOK_ASSUMED, SOFTLOOK_ABI_BMI, SOFTLOOK_ABI_VBMI, \
                 SOFTLOOK_ABI_BF16, SOFTLOOK_ABI_EXCEPTIONS)
 
+// softlook::compiled defines SOFTLOOK_COMPILED, and SOFTLOOK_COMPILED_<its inline namespace> as 1.
+// A unit of another namespace cannot use its instantiations and compiles its own, as without it.
+#define SOFTLOOK_COMPILED_IN_EXPANDED(abi) SOFTLOOK_COMPILED_##abi
+#define SOFTLOOK_COMPILED_IN(abi) SOFTLOOK_COMPILED_IN_EXPANDED(abi)
+#define SOFTLOOK_USES_COMPILED 0
+#if defined(SOFTLOOK_COMPILED)
+#if SOFTLOOK_COMPILED_IN(SOFTLOOK_ABI)
+#undef SOFTLOOK_USES_COMPILED
+#define SOFTLOOK_USES_COMPILED 1
+#endif
+#endif
+
 #define SOFTLOOK_NAMESPACE_BEGIN \
   namespace softlook {           \
   inline namespace SOFTLOOK_ABI {

@@ -221,3 +221,12 @@ sorted_call(const forward_call<T>&, const Ps&...) -> sorted_call<T, Ps...>;
 
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END
+
+#if SOFTLOOK_USES_COMPILED
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+SOFTLOOK_INSTANTIATE_CHECKS(extern, float)
+SOFTLOOK_INSTANTIATE_CHECKS(extern, double)
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+#endif

@@ -8,6 +8,7 @@
 #include "softlook/core/activation.hpp"
 #include "softlook/core/error.hpp"
 #include "softlook/core/math.hpp"
+#include "softlook/detail/instantiate.hpp"
 #include "softlook/detail/kernel_args.hpp"
 #include "softlook/detail/linear_args.hpp"
 
@@ -210,3 +211,12 @@ void set_edits(policy_calls<T>& calls, [[maybe_unused]] instruction_set isa) {
 }
 
 SOFTLOOK_NAMESPACE_END
+
+#if SOFTLOOK_USES_COMPILED
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+SOFTLOOK_INSTANTIATE_TABLES(extern, float)
+SOFTLOOK_INSTANTIATE_TABLES(extern, double)
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+#endif

@@ -402,3 +402,16 @@ void run_forward(forward_call<T> c, const executor_ref& exec) {
 
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END
+
+#if SOFTLOOK_USES_COMPILED
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+SOFTLOOK_INSTANTIATE_FORWARD(extern, float)
+SOFTLOOK_INSTANTIATE_FORWARD(extern, double)
+SOFTLOOK_INSTANTIATE_ADDITIVE(extern, float)
+SOFTLOOK_INSTANTIATE_ADDITIVE(extern, double)
+SOFTLOOK_INSTANTIATE_NAIVE(extern, float)
+SOFTLOOK_INSTANTIATE_NAIVE(extern, double)
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+#endif

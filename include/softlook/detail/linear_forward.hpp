@@ -296,3 +296,12 @@ void run_linear(const linear_call<T>& c) {
 
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END
+
+#if SOFTLOOK_USES_COMPILED
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+SOFTLOOK_INSTANTIATE_LINEAR(extern, float)
+SOFTLOOK_INSTANTIATE_LINEAR(extern, double)
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+#endif

@@ -1,0 +1,15 @@
+// Part of softlook::compiled: attention with dot scores in double.
+#include "softlook/attention.hpp"
+
+#include "same_flags.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+SOFTLOOK_INSTANTIATE_FORWARD(, double)
+SOFTLOOK_INSTANTIATE_NAIVE(, double)
+SOFTLOOK_INSTANTIATE_CHECKS(, double)
+SOFTLOOK_INSTANTIATE_MASKS(, double)
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,15 @@
+// Part of softlook::compiled: attention with dot scores in float.
+#include "softlook/attention.hpp"
+
+#include "same_flags.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+SOFTLOOK_INSTANTIATE_FORWARD(, float)
+SOFTLOOK_INSTANTIATE_NAIVE(, float)
+SOFTLOOK_INSTANTIATE_CHECKS(, float)
+SOFTLOOK_INSTANTIATE_MASKS(, float)
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
