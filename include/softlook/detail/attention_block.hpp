@@ -40,17 +40,23 @@ class attention_block {
   attention_block(const char* where, const Parameters& p, index query_heads, index kv_heads)
       : query_heads_(query_heads), kv_heads_(kv_heads) {
     check(where, p);
-    const auto packed = [](const auto& W, const auto& b) {
-      const matrix_view<T> bias = view_of(b);
-      return packed_linear<T>(view_of(W), bias.cols > 0 ? bias : matrix_view<T>{},
-                              activation::none);
+    const auto packed = [&](const auto& W, const char* name, const auto& b, const char* of) {
+      const auto bias = checked_row(where, name, view_of(b), of, W.cols());
+      return packed_linear<T>(view_of(W), bias, activation::none);
     };
-    queries_ = packed(p.Wq, p.bq);
-    keys_ = packed(p.Wk, p.bk);
-    values_ = packed(p.Wv, p.bv);
-    output_ = packed(p.Wo, p.bo);
-    bias_k_.assign(p.bias_k.data(), p.bias_k.data() + p.bias_k.size());
-    bias_v_.assign(p.bias_v.data(), p.bias_v.data() + p.bias_v.size());
+    queries_ = packed(p.Wq, "bq.size()", p.bq, "Wq.cols()");
+    keys_ = packed(p.Wk, "bk.size()", p.bk, "Wk.cols()");
+    values_ = packed(p.Wv, "bv.size()", p.bv, "Wv.cols()");
+    output_ = packed(p.Wo, "bo.size()", p.bo, "Wo.cols()");
+    const auto extra = [&](const char* name, const auto& b, const char* of, index columns) {
+      const auto row = checked_row(where, name, view_of(b), of, columns);
+      return std::vector<T>(row.data, row.data + row.cols);
+    };
+    bias_k_ = extra("bias_k.size()", p.bias_k, "Wk.cols()", p.Wk.cols());
+    bias_v_ = extra("bias_v.size()", p.bias_v, "Wv.cols()", p.Wv.cols());
+    if ((p.bias_k.size() > 0) != (p.bias_v.size() > 0))
+      raise_sizes(where, "bias_k.size()", p.bias_k.size(), "bias_v.size()", p.bias_v.size(),
+                  "an extra key has a value");
     zero_key_ = p.add_zero_attn;
   }
 
@@ -190,19 +196,6 @@ class attention_block {
                 "queries and keys share one feature size for each head");
     check_sizes(where, "Wo.rows()", p.Wo.rows(), "Wv.cols()",
                 p.Wv.cols() / kv_heads_ * query_heads_, "Wo takes a value of each query head");
-    const auto row = [&](const char* name, const auto& b, const char* of, index columns) {
-      if (b.size() > 0)
-        check_sizes(where, name, b.size(), of, columns, "it has an entry for each column, or none");
-    };
-    row("bq.size()", p.bq, "Wq.cols()", p.Wq.cols());
-    row("bk.size()", p.bk, "Wk.cols()", p.Wk.cols());
-    row("bv.size()", p.bv, "Wv.cols()", p.Wv.cols());
-    row("bo.size()", p.bo, "Wo.cols()", p.Wo.cols());
-    row("bias_k.size()", p.bias_k, "Wk.cols()", p.Wk.cols());
-    row("bias_v.size()", p.bias_v, "Wv.cols()", p.Wv.cols());
-    if ((p.bias_k.size() > 0) != (p.bias_v.size() > 0))
-      raise_sizes(where, "bias_k.size()", p.bias_k.size(), "bias_v.size()", p.bias_v.size(),
-                  "an extra key has a value");
   }
 
   index query_heads_ = 1;
