@@ -233,7 +233,7 @@ constexpr bool check_nystrom_types() {
 /// L segments of queries and of keys:
 ///   O = softmax(s·Q K̃ᵀ) A⁺ (softmax(s·Q̃ Kᵀ) V),  A = softmax(s·Q̃ K̃ᵀ),  s = scale,
 /// where A⁺ is what some iterations make of the pseudo-inverse:
-///   Z ← ¼ Z (13 I − A Z (15 I − A Z (7 I − A Z))),  Z₀ = Aᵀ / (‖A‖₁ ‖A‖∞).
+///   Z ← ¼ Z (13 I − A Z (15 I − A Z (7 I − A Z))),  Z₀ = Aᵀ / (‖A‖₁ ‖A‖_∞).
 ///
 /// \see Xiong et al., "Nyströmformer: A Nyström-Based Algorithm for Approximating Self-Attention",
 ///      2021, section 3, Eq. (11).
