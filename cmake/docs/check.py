@@ -18,14 +18,16 @@ def public_headers():
 
 
 def groups(faults):
-    """Which page a header is on."""
-    of, defined = {}, set()
+    """Which page a header is on, and the pages with a formula."""
+    of, defined, with_formula = {}, set(), set()
     for path in public_headers():
         name = os.path.relpath(path, HEADERS)
         with open(path, encoding="utf-8") as file:
             text = file.read()
         named = re.search(r"^/// \\(defgroup|addtogroup) (\w+)", text, re.M)
         if not named:
+            if not name.startswith("core") and "SOFTLOOK_NAMESPACE_BEGIN" in text:
+                faults.append(f"{name}: it is on no page")
             continue
         of[name] = named[2]
         if named[1] == "defgroup":
@@ -37,11 +39,12 @@ def groups(faults):
                 if not os.path.exists(os.path.join(ROOT, part)):
                     faults.append(f"{name}: there is no {part}")
         try:
-            filtered(path)
+            if "<math>" in filtered(path):
+                with_formula.add(named[2])
         except ValueError as error:
             faults.append(f"{name}: {error}")
     faults += [f"{n}: no header defines the page {g}" for n, g in of.items() if g not in defined]
-    return of
+    return of, with_formula
 
 
 def table():
@@ -52,10 +55,12 @@ def table():
 
 def main():
     faults = []
-    page_of = groups(faults)
+    page_of, with_formula = groups(faults)
     rows = table()
     shown = set()
     for row in rows:
+        if len(re.findall(r"(?<!\\)\|", row)) != 7:
+            faults.append(f"README.md: not six cells: {row}")
         for text, target in LINK.findall(row):
             if not os.path.exists(os.path.join(ROOT, target)):
                 faults.append(f"README.md: there is no {target}")
@@ -64,6 +69,8 @@ def main():
                 shown.add(name)
                 if name not in page_of:
                     faults.append(f"{name}: README.md names it, but it is on no page")
+                elif page_of[name] not in with_formula:
+                    faults.append(f"{name}: its page shows no formula")
     for name in page_of:  # variants; what the rooms of the map hold besides needs no row
         if os.sep not in name and name not in shown and page_of[name] not in (
                 page_of.get(other) for other in shown):
