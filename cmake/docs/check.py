@@ -41,6 +41,8 @@ def groups(faults):
         try:
             if "<math>" in filtered(path):
                 with_formula.add(named[2])
+        except OSError:
+            pass  # told above
         except ValueError as error:
             faults.append(f"{name}: {error}")
     faults += [f"{n}: no header defines the page {g}" for n, g in of.items() if g not in defined]
