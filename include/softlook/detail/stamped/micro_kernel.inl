@@ -45,45 +45,101 @@ struct strided_operand {
   SOFTLOOK_ALWAYS_INLINE index wide_step(int) const { return wide; }
 };
 
-template <class T, int Rows, int Vectors, finish Finish, class Operand>
-__attribute__((noinline)) inline void micro_kernel(Operand A, const T* __restrict B,
-                                                   T* __restrict C, index depth,
-                                                   const T* correction) {
-  constexpr int width = Vectors * lanes<T>;
-  vec<T> sum[Rows][Vectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) sum[r][v] = vec<T>{};
+/// sum += A · B over some steps (one at least), for the vectors [From, To) of B.
+template <int From, int To, class T, int Rows, int Vectors, class Operand>
+SOFTLOOK_ALWAYS_INLINE void add_steps(Operand& A, const T*& B, index steps,
+                                      vec<T> (&sum)[Rows][Vectors]) {
 #if defined(__clang__)
 #pragma clang loop unroll(disable)
 #endif
   do {
     vec<T> b[Vectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) b[v] = load(B + v * lanes<T>);
+    for (int v = From; v < To; ++v) b[v] = load(B + v * lanes<T>);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
       const vec<T> a = spread(A[r]);
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) {
+      for (int v = From; v < To; ++v) {
         sum[r][v] = fused(a, b[v], sum[r][v]);
         keep_order(sum[r][v]);
       }
     }
     A.advance();
-    B += A.wide_step(width);
-  } while (--depth > 0);
+    B += A.wide_step(Vectors * lanes<T>);
+  } while (--steps > 0);
+}
+
+template <class T, int Rows, int Vectors>
+SOFTLOOK_ALWAYS_INLINE void finish_sums(vec<T> (&sum)[Rows][Vectors], T* C, finish how,
+                                        const T* correction) {
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
-      T* at = C + r * width + v * lanes<T>;
-      if constexpr (Finish == finish::add) sum[r][v] = load(at) + sum[r][v];
-      if constexpr (Finish == finish::rescale)
+      T* at = C + (r * Vectors + v) * lanes<T>;
+      if (how == finish::add) sum[r][v] = load(at) + sum[r][v];
+      if (how == finish::rescale)
         sum[r][v] = fused(load(at), load(correction + v * lanes<T>), sum[r][v]);
       store(at, sum[r][v]);
     }
+}
+
+template <class T, int Rows, int Vectors>
+SOFTLOOK_ALWAYS_INLINE void clear_sums(vec<T> (&sum)[Rows][Vectors]) {
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) sum[r][v] = vec<T>{};
+}
+
+template <class T, int Rows, int Vectors, finish Finish, class Operand>
+__attribute__((noinline)) inline void micro_kernel(Operand A, const T* __restrict B,
+                                                   T* __restrict C, index depth,
+                                                   const T* correction) {
+  vec<T> sum[Rows][Vectors];
+  const T* wide = B;
+  clear_sums<T>(sum);
+  add_steps<0, Vectors>(A, wide, depth, sum);
+  finish_sums(sum, C, Finish, correction);
+}
+
+/// Steps of a product in which the vectors [from, to) take part.
+struct product_run {
+  index row = 0;  // of A; B has the steps of all runs behind one another
+  index steps = 0;
+  int from = 0;
+  int to = 0;
+};
+
+/// micro_kernel() over some runs of steps: under a mask a vector of queries needs a part of the
+/// keys. What is left out would have added zeros, so no bit depends on it.
+template <class T, int Rows, int Vectors>
+__attribute__((noinline)) inline void partial_kernel(panel_operand<T, Rows> A,
+                                                     const T* __restrict B, T* __restrict C,
+                                                     const product_run* runs, index count,
+                                                     finish how, const T* correction) {
+  static_assert(Vectors <= 3);
+  vec<T> sum[Rows][Vectors];
+  const T* wide = B;
+  const T* const origin = A.at;
+  clear_sums<T>(sum);
+  for (const product_run* run = runs; run < runs + count; ++run) {
+    A.at = origin + run->row * A.step;
+    const index steps = run->steps;
+    const int from = run->from, to = run->to;
+    if (from == 0 && to == Vectors) add_steps<0, Vectors>(A, wide, steps, sum);
+    if constexpr (Vectors >= 2) {
+      if (from == 0 && to == 1) add_steps<0, 1>(A, wide, steps, sum);
+      if (from == 1 && to == 2) add_steps<1, 2>(A, wide, steps, sum);
+    }
+    if constexpr (Vectors == 3) {
+      if (from == 0 && to == 2) add_steps<0, 2>(A, wide, steps, sum);
+      if (from == 1 && to == 3) add_steps<1, 3>(A, wide, steps, sum);
+      if (from == 2) add_steps<2, 3>(A, wide, steps, sum);
+    }
+  }
+  finish_sums(sum, C, how, correction);
 }
 
 /// tile_rows × width products of a packed panel and packed lanes; rows without features give zeros.

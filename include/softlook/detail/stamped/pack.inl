@@ -17,46 +17,61 @@ struct block4<double> {
 };
 
 template <class T>
+using row4 = typename block4<T>::row;
+
+/// target = (source · diag(scale))ᵀ
+template <class T>
 SOFTLOOK_ALWAYS_INLINE void transpose4(const T* source, index source_stride, T* target,
-                                       index target_stride, T scale) {
-  using row = typename block4<T>::row;
+                                       index target_stride, const row4<T>& scale) {
+  using row = row4<T>;
   row a, b, c, d;
   __builtin_memcpy(&a, source, sizeof a);
   __builtin_memcpy(&b, source + source_stride, sizeof b);
   __builtin_memcpy(&c, source + 2 * source_stride, sizeof c);
   __builtin_memcpy(&d, source + 3 * source_stride, sizeof d);
+  a = a * scale;
+  b = b * scale;
+  c = c * scale;
+  d = d * scale;
   const row ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
   const row ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
   const row cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
   const row cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  const row s = {scale, scale, scale, scale};
-  const row r0 = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5) * s;
-  const row r1 = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7) * s;
-  const row r2 = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5) * s;
-  const row r3 = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7) * s;
+  const row r0 = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
+  const row r1 = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
+  const row r2 = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+  const row r3 = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
   __builtin_memcpy(target, &r0, sizeof r0);
   __builtin_memcpy(target + target_stride, &r1, sizeof r1);
   __builtin_memcpy(target + 2 * target_stride, &r2, sizeof r2);
   __builtin_memcpy(target + 3 * target_stride, &r3, sizeof r3);
 }
 
+/// Asks for four rows. Rows far apart are more streams than the processor follows by itself.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE void expect_rows(const T* first, index row_stride, index depth) {
+  for (index r = 0; r < 4; ++r)
+    for (index c = 0; c < depth; c += 64 / index(sizeof(T))) expect(first + r * row_stride + c, 0);
+}
+
 /// One panel of `width` rows (a multiple of 4) from `rows` ≤ width rows; the rest is zero.
 template <class T>
 inline void pack_panel(const T* source, index rows, index depth, index row_stride, index col_stride,
                        index width, T scale, T* panel) {
-  using row = typename block4<T>::row;
+  using row = row4<T>;
+  const row s = {scale, scale, scale, scale};
   const index whole_rows = rows / 4 * 4, whole_depth = depth / 4 * 4;
   index r = 0;
   if (col_stride == 1) {
     for (; r < whole_rows; r += 4) {
       const T* from = source + r * row_stride;
+      if (r + 8 <= rows) expect_rows(from + 4 * row_stride, row_stride, depth);
       for (index c = 0; c < whole_depth; c += 4)
-        transpose4(from + c, row_stride, panel + c * width + r, width, scale);
+        transpose4(from + c, row_stride, panel + c * width + r, width, s);
       for (index c = whole_depth; c < depth; ++c)
         for (index k = 0; k < 4; ++k) panel[c * width + r + k] = from[k * row_stride + c] * scale;
     }
   } else if (row_stride == 1) {
-    const row s = {scale, scale, scale, scale};
     for (index c = 0; c < depth; ++c)
       for (index q = 0; q < whole_rows; q += 4) {
         row x;
@@ -146,23 +161,29 @@ inline bool all_finite(const row_block<T>& rows, index count, index cols) {
   return rest == 0;
 }
 
-/// Asks for the first of the given rows ahead of time, where its columns are contiguous.
+/// Asks for the first `count` of the given rows ahead of time, where their columns are contiguous.
 template <class T>
-SOFTLOOK_ALWAYS_INLINE void expect_row(const matrix_view<T>& X, range& rows) {
-  if (rows.begin >= rows.end || X.col_stride != 1 || X.cols == 0) return;
-  const T* row = X.data + rows.begin++ * X.row_stride;
-  for (index c = 0; c < X.cols; c += 64 / index(sizeof(T))) __builtin_prefetch(row + c, 0, 2);
+SOFTLOOK_ALWAYS_INLINE void expect_next(const matrix_view<T>& X, range& rows, index count) {
+  if (X.col_stride != 1 || X.cols == 0) return;
+  for (; count > 0 && rows.begin < rows.end; --count) {
+    const T* row = X.data + rows.begin++ * X.row_stride;
+    for (index c = 0; c < X.cols; c += 64 / index(sizeof(T))) __builtin_prefetch(row + c, 0, 2);
+  }
 }
 
-/// A panel of queries back to a matrix: target(r, c) = panel[c·width + r].
+/// A panel back to a matrix: target(r, c) = panel[c·width + r] · scale[r], or without a scale.
 template <class T>
 inline void unpack_panel(const T* panel, index width, T* target, index rows, index depth,
-                         index row_stride, index col_stride) {
+                         index row_stride, index col_stride, const T* scale = nullptr) {
   const index whole_rows = col_stride == 1 ? rows / 4 * 4 : 0, whole_depth = depth / 4 * 4;
-  for (index r = 0; r < whole_rows; r += 4)
+  for (index r = 0; r < whole_rows; r += 4) {
+    row4<T> s = {T(1), T(1), T(1), T(1)};
+    if (scale) __builtin_memcpy(&s, scale + r, sizeof s);
+    if (r + 8 <= rows) expect_rows(target + (r + 4) * row_stride, row_stride, depth);
     for (index c = 0; c < whole_depth; c += 4)
-      transpose4(panel + c * width + r, width, target + r * row_stride + c, row_stride, T(1));
+      transpose4(panel + c * width + r, width, target + r * row_stride + c, row_stride, s);
+  }
   for (index c = 0; c < depth; ++c)
     for (index r = c < whole_depth ? whole_rows : 0; r < rows; ++r)
-      target[r * row_stride + c * col_stride] = panel[c * width + r];
+      target[r * row_stride + c * col_stride] = panel[c * width + r] * (scale ? scale[r] : T(1));
 }

@@ -18,7 +18,8 @@ struct query_tile {
   int vectors = 0;
   index first = 0;  // position of lane 0
   index used = 0;   // lanes that hold a query
-  range keys{};     // keys the mask may allow
+  range keys{};     // keys the mask may allow, and those of each vector of queries
+  range live[tile_vectors]{};
   bool started = false;
   T* packed = nullptr;
   T* output = nullptr;  // Oᵀ, values × width
@@ -36,10 +37,12 @@ struct key_tile {
   bool finite = true;  // every value of the tile
   T* keys_packed = nullptr;
   row_block<T> values{};
-  // Rows of the next tile that have not been asked for. One row goes with each product: all at once
-  // they would wait for each other, and reading them on demand costs 5 % at d = 128.
+  // Rows of the next tile that have not been asked for, and how many go with each product: all at
+  // once they would wait for each other, and reading them on demand costs 5 % at d = 128.
   range next_keys{};
   range next_values{};
+  index keys_at_once = 1;
+  index values_at_once = 1;
   additive_panel<T> additive[Additive ? max_key_tile / tile_rows : 1]{};
 };
 
@@ -70,35 +73,87 @@ inline void pack_keys(const forward_args<T, Additive>& a, key_tile<T, Additive>&
                 count - r < tile_rows ? count - r : tile_rows);
 }
 
+/// The keys of a tile that some query of a register tile attends to: rows of scores, and products
+/// of weights and values, are those of the runs alone.
+struct live_keys {
+  index rows = 0;
+  index count = 0;
+  product_run runs[max_key_tile / tile_rows];
+
+  void add(index row, index steps, int from, int to) {
+    product_run* last = runs + count - 1;
+    rows += steps;
+    if (count > 0 && last->row + last->steps == row && last->from == from && last->to == to)
+      last->steps += steps;
+    else
+      runs[count++] = {row, steps, from, to};
+  }
+  [[nodiscard]] bool whole(int vectors) const {
+    return count == 1 && runs[0].from == 0 && runs[0].to == vectors;
+  }
+};
+
+/// Scores of a panel of keys against the vectors [from, to) of a register tile; what others get
+/// means nothing.
+template <class T, int Vectors, bool Additive>
+SOFTLOOK_ALWAYS_INLINE void score_panel(const forward_args<T, Additive>& a, query_tile<T>& q,
+                                        key_tile<T, Additive>& k, index row, index count, int from,
+                                        int to, T* panel) {
+  if constexpr (Additive) {
+    additive_scores<T, Vectors>(k.additive[row / tile_rows], q.additive, a.v.data, a.Q.cols, count,
+                                panel);
+  } else {
+    const T* keys = k.keys_packed + row * a.K.cols;
+    if constexpr (Vectors > 1) {
+      if (to - from < Vectors && a.K.cols > 0) {
+        const product_run all{0, a.K.cols, from, to};
+        return partial_kernel<T, tile_rows, Vectors>({keys, tile_rows}, q.packed, panel, &all, 1,
+                                                     finish::store, nullptr);
+      }
+    }
+    product_panel<T, Vectors>(keys, q.packed, a.K.cols, panel);
+  }
+}
+
+/// The vectors of a register tile that attend to some of the keys, as a run without steps.
+template <class T>
+inline product_run vectors_of(const query_tile<T>& q, range keys) {
+  product_run run{0, 0, q.vectors, 0};
+  for (int v = 0; v < q.vectors; ++v)
+    if (!intersection(q.live[v], keys).empty()) {
+      run.from = v < run.from ? v : run.from;
+      run.to = v + 1;
+    }
+  return run;
+}
+
 /// Scores of the key rows [rows.begin, rows.end) of a tile, transformed and masked. Where the tile
-/// is partial, coverage is asked again for each panel of rows.
+/// is partial, coverage is asked again for each panel of rows; rows of S are those of live panels.
 template <class T, int Vectors, bool Additive>
 inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
-                        key_tile<T, Additive>& k, range rows, coverage seen, T* S) {
+                        key_tile<T, Additive>& k, range rows, coverage seen, T* S,
+                        live_keys& live) {
   constexpr int width = Vectors * lanes<T>;
   const range queries{q.first, q.first + q.used};
   for (index r = rows.begin; r < rows.end; r += tile_rows) {
-    T* panel = S + (r - rows.begin) * width;
-    expect_row(a.K, k.next_keys);
+    T* panel = S + live.rows * width;
+    expect_next(a.K, k.next_keys, k.keys_at_once);
     const index count = rows.end - r < tile_rows ? rows.end - r : tile_rows;
-    const index first = k.keys.begin + r;
+    const range keys{k.keys.begin + r, k.keys.begin + r + count};
     coverage here = seen;
-    if (seen == coverage::partial)
-      here = a.policy.coverage_of(a.policy.policies, queries, {first, first + count}, a.shape);
-    if (here == coverage::none) {
-      for (index x = 0; x < count * width; ++x) panel[x] = -infinity<T>;
-      continue;
+    product_run used{0, 0, 0, Vectors};
+    if (seen == coverage::partial) {
+      here = a.policy.coverage_of(a.policy.policies, queries, keys, a.shape);
+      if (here == coverage::partial) used = vectors_of(q, keys);
     }
-    if constexpr (Additive)
-      additive_scores<T, Vectors>(k.additive[r / tile_rows], q.additive, a.v.data, a.Q.cols, count,
-                                  panel);
-    else
-      product_panel<T, Vectors>(k.keys_packed + r * a.K.cols, q.packed, a.K.cols, panel);
+    if (here == coverage::none || used.from >= used.to) continue;
+    score_panel<T, Vectors>(a, q, k, r, count, used.from, used.to, panel);
     if (a.policy.transforms || here == coverage::partial)
       a.policy.edit_queries(a.policy.policies, panel,
-                            {width, std::int32_t(count), Vectors, std::int32_t(first), q.positions,
-                             here == coverage::partial},
+                            {width, std::int32_t(count), Vectors, std::int32_t(keys.begin),
+                             q.positions, here == coverage::partial},
                             a.shape, a.factor);
+    live.add(r, count, used.from, used.to);
   }
 }
 
@@ -106,48 +161,79 @@ inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
 /// touches nothing.
 template <class T, int Vectors>
 inline void add_careful_product(const panel_operand<T, tile_rows>& values, const T* P, T* O,
-                                index depth, bool started, const T* correction) {
+                                const live_keys& live, bool started, const T* correction) {
   constexpr int width = Vectors * lanes<T>;
   using bits = typename simd<T>::bits;
   const bits forbidden = (bits)spread(T(-0.0));
   for (int r = 0; r < tile_rows; ++r)
     for (int v = 0; v < Vectors; ++v) {
       T* at = O + r * width + v * lanes<T>;
+      const T* weights = P + v * lanes<T>;
       vec<T> sum = {};
-      for (index j = 0; j < depth; ++j) {
-        const vec<T> p = load(P + j * width + v * lanes<T>);
-        sum = blend<T>((bits)p == forbidden, sum,
-                       fused(spread(values.at[j * values.step + r]), p, sum));
-      }
+      for (const product_run* run = live.runs; run < live.runs + live.count; ++run)
+        for (index j = run->row; j < run->row + run->steps; ++j, weights += width) {
+          const vec<T> p = load(weights);
+          sum = blend<T>((bits)p == forbidden, sum,
+                         fused(spread(values.at[j * values.step + r]), p, sum));
+        }
       store(at, started ? fused(load(at), load(correction + v * lanes<T>), sum) : sum);
     }
 }
 
-/// Columns [column, column + tile_rows) of the values of some keys as the left operand.
+/// Columns [column, column + tile_rows) of the values of the keys from `row` as the left operand.
 template <class T, bool Additive>
 SOFTLOOK_ALWAYS_INLINE panel_operand<T, tile_rows> value_operand(const key_tile<T, Additive>& k,
-                                                                 range rows, index column) {
-  return {k.values.data + rows.begin * k.values.stride + column, k.values.stride};
+                                                                 index row, index column) {
+  return {k.values.data + row * k.values.stride + column, k.values.stride};
 }
 
 template <class T, int Vectors, bool Additive>
 inline void add_careful_products(const forward_args<T, Additive>& a, query_tile<T>& q,
-                                 const key_tile<T, Additive>& k, range rows, const T* P,
+                                 const key_tile<T, Additive>& k, const live_keys& live, const T* P,
                                  const T* correction) {
   for (index c = 0; c < a.layout.values; c += tile_rows)
-    add_careful_product<T, Vectors>(value_operand(k, rows, c), P, q.output + c * Vectors * lanes<T>,
-                                    rows.count(), q.started, correction);
+    add_careful_product<T, Vectors>(value_operand(k, 0, c), P, q.output + c * Vectors * lanes<T>,
+                                    live, q.started, correction);
 }
 
 template <class T, int Vectors, finish Finish, bool Additive>
-inline void add_products(const forward_args<T, Additive>& a, query_tile<T>& q,
-                         key_tile<T, Additive>& k, range rows, const T* P, const T* correction) {
+inline void add_whole_products(const forward_args<T, Additive>& a, query_tile<T>& q,
+                               key_tile<T, Additive>& k, const product_run& run, const T* P,
+                               const T* correction) {
   constexpr int width = Vectors * lanes<T>;
   for (index c = 0; c < a.layout.values; c += tile_rows) {
-    expect_row(a.V, k.next_values);
-    micro_kernel<T, tile_rows, Vectors, Finish>(value_operand(k, rows, c), P, q.output + c * width,
-                                                rows.count(), correction);
+    expect_next(a.V, k.next_values, k.values_at_once);
+    micro_kernel<T, tile_rows, Vectors, Finish>(value_operand(k, run.row, c), P,
+                                                q.output + c * width, run.steps, correction);
   }
+}
+
+template <class T, int Vectors, bool Additive>
+inline void add_partial_products(const forward_args<T, Additive>& a, query_tile<T>& q,
+                                 key_tile<T, Additive>& k, const live_keys& live, const T* P,
+                                 finish how, const T* correction) {
+  for (index c = 0; c < a.layout.values; c += tile_rows) {
+    expect_next(a.V, k.next_values, k.values_at_once);
+    partial_kernel<T, tile_rows, Vectors>(value_operand(k, 0, c), P,
+                                          q.output + c * Vectors * lanes<T>, live.runs, live.count,
+                                          how, correction);
+  }
+}
+
+/// Oᵀ = Oᵀ·correction + Vᵀ Pᵀ; the first tile of a query begins its output.
+template <class T, int Vectors, bool Additive>
+inline void add_products(const forward_args<T, Additive>& a, query_tile<T>& q,
+                         key_tile<T, Additive>& k, const live_keys& live, const T* P, bool grew,
+                         const T* correction) {
+  const finish how = !q.started ? finish::store : grew ? finish::rescale : finish::add;
+  if (!live.whole(Vectors))
+    add_partial_products<T, Vectors>(a, q, k, live, P, how, correction);
+  else if (how == finish::store)
+    add_whole_products<T, Vectors, finish::store>(a, q, k, live.runs[0], P, correction);
+  else if (how == finish::rescale)
+    add_whole_products<T, Vectors, finish::rescale>(a, q, k, live.runs[0], P, correction);
+  else
+    add_whole_products<T, Vectors, finish::add>(a, q, k, live.runs[0], P, correction);
 }
 
 /// Scores, online softmax, values: the queries of one register tile meet one tile of keys.
@@ -157,19 +243,16 @@ inline void meet(const forward_args<T, Additive>& a, query_tile<T>& q, key_tile<
   constexpr int width = Vectors * lanes<T>;
   T* S = scratch + a.layout.scores;
   T* correction = scratch + a.layout.correction;
-  fill_scores<T, Vectors>(a, q, k, rows, seen, S);
+  live_keys live;
+  fill_scores<T, Vectors>(a, q, k, rows, seen, S, live);
+  if (live.rows == 0) return;
   if (!k.finite) {
     for (int l = 0; l < width; ++l) correction[l] = 1;
-    absorb<T, Vectors, true>(S, rows.count(), q.maximum, q.sum, correction);
-    add_careful_products<T, Vectors>(a, q, k, rows, S, correction);
+    absorb<T, Vectors, true>(S, live.rows, q.maximum, q.sum, correction);
+    add_careful_products<T, Vectors>(a, q, k, live, S, correction);
   } else {
-    const bool grew = absorb<T, Vectors, false>(S, rows.count(), q.maximum, q.sum, correction);
-    if (!q.started)
-      add_products<T, Vectors, finish::store>(a, q, k, rows, S, correction);
-    else if (grew)
-      add_products<T, Vectors, finish::rescale>(a, q, k, rows, S, correction);
-    else
-      add_products<T, Vectors, finish::add>(a, q, k, rows, S, correction);
+    const bool grew = absorb<T, Vectors, false>(S, live.rows, q.maximum, q.sum, correction);
+    add_products<T, Vectors>(a, q, k, live, S, grew, correction);
   }
   q.started = true;
 }
@@ -184,13 +267,24 @@ inline void write_output(const forward_args<T, Additive>& a, query_tile<T>& q) {
           natural_log_sum_exp(q.maximum[l], q.sum[l]);
   for (index x = 0; x < width; x += lanes<T>)
     store(q.sum + x, reciprocal_or_one<T>(load(q.sum + x)));
-  for (index c = 0; c < a.O.cols; ++c)
-    for (index x = 0; x < width; x += lanes<T>) {
-      T* at = q.output + c * width + x;
-      store(at, q.started ? load(at) * load(q.sum + x) : vec<T>{});
-    }
+  if (!q.started)
+    for (index x = 0; x < a.O.cols * width; x += lanes<T>) store(q.output + x, vec<T>{});
   unpack_panel(q.output, width, row_of(a.O, q.first), q.used, a.O.cols, a.O.row_stride,
-               a.O.col_stride);
+               a.O.col_stride, q.sum);
+}
+
+/// The keys that the mask may allow.
+template <class T, bool Additive>
+inline void find_keys(const forward_args<T, Additive>& a, query_tile<T>& q) {
+  q.keys = {};
+  for (int v = 0; v < q.vectors; ++v) {
+    const index first = q.first + v * lanes<T>;
+    const range queries = intersection({first, first + lanes<T>}, {q.first, q.first + q.used});
+    if (queries.empty()) break;
+    q.live[v] =
+        intersection(a.policy.key_range(a.policy.policies, queries, a.shape), {0, a.K.rows});
+    q.keys = hull(q.keys, q.live[v]);
+  }
 }
 
 /// Cuts the queries of a task into register tiles; a remainder of 4 vectors is 2 + 2, not 3 + 1.
@@ -216,8 +310,7 @@ inline index cut_queries(const forward_args<T, Additive>& a, range queries, T* s
     q.additive.exponential = q.packed + at.query_form;
     q.additive.tangent = q.packed + 2 * at.query_form;
     q.additive.largest = scratch + at.query_sizes + count * full;
-    q.keys = intersection(
-        a.policy.key_range(a.policy.policies, {q.first, q.first + q.used}, a.shape), {0, a.K.rows});
+    find_keys(a, q);
     pack_queries(a, q);
     first += q.used;
   }
@@ -263,6 +356,20 @@ inline void begin_key_tile(const forward_args<T, Additive>& a, range keys, T* sc
   }
 }
 
+/// Shares the rows of the next tile out among the products with this one.
+template <class T, bool Additive>
+inline void spread_requests(const forward_args<T, Additive>& a, const query_tile<T>* tiles,
+                            index count, key_tile<T, Additive>& k) {
+  index visits = 0;
+  for (index t = 0; t < count; ++t) visits += !intersection(tiles[t].keys, k.keys).empty();
+  const auto share = [&](index rows, index panels) SOFTLOOK_STAMP_LAMBDA {
+    const index products = visits * ceil_div(panels, index(tile_rows));
+    return products > 0 ? ceil_div(rows, products) : 0;
+  };
+  k.keys_at_once = share(k.next_keys.count(), k.keys.count());
+  k.values_at_once = share(k.next_values.count(), a.layout.values);
+}
+
 template <class T, bool Additive>
 void tiled_forward(const forward_args<T, Additive>& a, range queries, T* scratch) {
   query_tile<T> tiles[max_query_tiles];
@@ -273,6 +380,7 @@ void tiled_forward(const forward_args<T, Additive>& a, range queries, T* scratch
   const index step = a.layout.key_tile;
   for (index first = keys.begin / step * step; first < keys.end; first += step) {
     begin_key_tile(a, {first, first + step < a.K.rows ? first + step : a.K.rows}, scratch, k);
+    spread_requests(a, tiles, count, k);
     for (index t = 0; t < count; ++t) visit(a, tiles[t], k, scratch);
   }
   for (index t = 0; t < count; ++t) write_output(a, tiles[t]);
