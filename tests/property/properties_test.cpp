@@ -1,8 +1,5 @@
-// What holds of any attention, whatever computes it.
+// What softmax attention does to the last bit or beside what every variant does (family.inl).
 #include <gtest/gtest.h>
-
-#include <algorithm>
-#include <numeric>
 
 #include "softlook/exec/thread_pool.hpp"
 #include "tests/support/bounds.hpp"
@@ -50,20 +47,6 @@ class Properties : public ::testing::Test {
   }
 };
 TYPED_TEST_SUITE(Properties, scalars, scalar_names);
-
-TYPED_TEST(Properties, TheOrderOfTheKeysDoesNotMatter) {
-  this->for_every_case([&](const auto& p, const options& opts) {
-    Eigen::VectorXi order(p.K.rows());
-    std::iota(order.begin(), order.end(), 0);
-    for (index k = order.size() - 1; k > 0; --k)
-      std::swap(order[k], order[this->random.integer(0, k)]);
-    const row_major<TypeParam> K = order.asPermutation() * p.K, V = order.asPermutation() * p.V;
-    const auto a = attention_with_log_sum_exp(p.Q, p.K, p.V, opts);
-    const auto b = attention_with_log_sum_exp(p.Q, K, V, opts);
-    EXPECT_LE(max_error(a.output, b.output), this->bound(p));
-    EXPECT_LE(max_error(a.log_sum_exp, b.log_sum_exp), this->bound(p));
-  });
-}
 
 TYPED_TEST(Properties, AConstantAddedToARowOfScoresOnlyShiftsItsLogSumExp) {
   using T = TypeParam;
@@ -126,37 +109,6 @@ TYPED_TEST(Properties, AnyTilingGivesTheSameAnswer) {
   }
 }
 
-TYPED_TEST(Properties, RowsOfWeightsSumToOne) {
-  for (int round = 0; round < 4 * this->rounds; ++round) {
-    const auto p = this->next();
-    const auto weights = attention_weights(p.Q, p.K);
-    for (index i = 0; i < weights.rows(); ++i) {
-      long double sum = 0;
-      for (index j = 0; j < weights.cols(); ++j) {
-        EXPECT_GE(weights(i, j), 0);
-        sum += static_cast<long double>(weights(i, j));
-      }
-      EXPECT_NEAR(static_cast<double>(sum), 1,
-                  unit_sum_bound<TypeParam>(static_cast<double>(weights.cols())));
-    }
-  }
-}
-
-TYPED_TEST(Properties, OutputsLieInTheConvexHullOfTheValues) {
-  this->for_every_case([&](const auto& p, const options& opts) {
-    const auto output = attention(p.Q, p.K, p.V, opts);
-    ASSERT_TRUE(all_finite(output));
-    const double slack =
-        unit_sum_bound<TypeParam>(static_cast<double>(p.K.rows())) * max_magnitude(p.V);
-    for (index c = 0; c < p.V.cols(); ++c) {
-      EXPECT_GE(static_cast<double>(output.col(c).minCoeff()),
-                static_cast<double>(p.V.col(c).minCoeff()) - slack);
-      EXPECT_LE(static_cast<double>(output.col(c).maxCoeff()),
-                static_cast<double>(p.V.col(c).maxCoeff()) + slack);
-    }
-  });
-}
-
 TYPED_TEST(Properties, EqualValuesAreReturned) {
   this->for_every_case([&](const auto& p, const options& opts) {
     const row_major<TypeParam> V = p.V.row(0).replicate(p.K.rows(), 1);
@@ -198,23 +150,6 @@ TYPED_TEST(Properties, ThreadsChangeNoBit) {
     EXPECT_TRUE(bitwise_equal(alone.output, together.output));
     EXPECT_TRUE(bitwise_equal(alone.log_sum_exp, together.log_sum_exp));
   });
-}
-
-// Random queries, keys and values of the future change nothing of the past, on any pinned kernel.
-TYPED_TEST(Properties, TheFutureDoesNotChangeACausalRow) {
-  for (int round = 0; round < this->rounds; ++round) {
-    const auto p = this->next();
-    const index n = std::min(p.Q.rows(), p.K.rows()), cut = this->random.integer(0, n);
-    auto other = p;
-    other.Q.bottomRows(p.Q.rows() - cut).setConstant(TypeParam(3));
-    other.K.bottomRows(p.K.rows() - cut).setConstant(TypeParam(-7));
-    other.V.bottomRows(p.K.rows() - cut).setConstant(TypeParam(1e20));
-    for (const way& which : every_way())
-      EXPECT_TRUE(bitwise_equal(
-          attention(p.Q, p.K, p.V, masks::causal_top_left{}, which.opts).topRows(cut),
-          attention(other.Q, other.K, other.V, masks::causal_top_left{}, which.opts).topRows(cut)))
-          << which.name << " round " << round << " cut " << cut;
-  }
 }
 
 }  // namespace
