@@ -32,6 +32,37 @@ case $way in
   add_subdirectory | fetch_content)
     cmake_project "-DSOFTLOOK_SOURCE=$source"
     ;;
+  compiled)
+    launcher=
+    if command -v ccache > /dev/null; then launcher=-DCMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
+    "$CMAKE" -S "$source" -B "$build/library" "-DEigen3_DIR=$EIGEN_DIR" $launcher \
+      -DSOFTLOOK_BUILD_COMPILED=ON -DSOFTLOOK_BUILD_TESTS=OFF -DSOFTLOOK_BUILD_EXAMPLES=OFF \
+      -DSOFTLOOK_BUILD_BENCHMARKS=OFF
+    "$CMAKE" --build "$build/library"
+    "$CMAKE" --install "$build/library" --prefix "$build/first_prefix"
+    mv "$build/first_prefix" "$build/prefix"
+    if grep -rn "$work" "$build/prefix"; then
+      echo "the installed tree names the folder it was installed to"
+      exit 1
+    fi
+    "$CMAKE" -S "$here/compiled" -B "$build/build" "-DEigen3_DIR=$EIGEN_DIR" \
+      "-DCMAKE_PREFIX_PATH=$build/prefix"
+    "$CMAKE" --build "$build/build"
+    for program in headers compiled other_flags; do
+      "$build/build/$program" > "$build/$program.txt"
+      cmp "$build/headers.txt" "$build/$program.txt"
+    done
+    # No kernel in the program's own object file, and some in the one that has no library.
+    if command -v nm > /dev/null; then
+      object() { find "$build/build" -path "*$1.dir*" -name 'bits.cpp.o*'; }
+      if nm "$(object compiled)" | grep stamped; then
+        echo "kernels were compiled although softlook::compiled has them"
+        exit 1
+      fi
+      nm "$(object headers)" | grep -q stamped
+    fi
+    cat "$build/compiled.txt"
+    ;;
   pkg_config)
     if ! command -v pkg-config > /dev/null; then
       echo "pkg-config is not installed"
