@@ -10,14 +10,18 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace scores {
 
-/// Linear scores of joined features:  s = w · [q; k; q ∘ k],  or  s = w · [q; k].
+/// \addtogroup multiplicative
+/// \{
+
+/// Linear scores of joined features:
+///   s = w · [q; k; q ∘ k]  or  s = w · [q; k]
 ///
 /// \see Seo et al., "Bidirectional Attention Flow for Machine Comprehension", 2017, Eq. (1), where
 ///      q is a word of the context and k one of the query. AllenNLP's LinearAttention with the
 ///      combination "x,y,x*y", or "x,y".
 /// w: a vector of 3·d entries, or of 2·d to leave the products out; q and k have d features each.
-/// A view of w; keep it alive. For a constant c inside give transforms::bias of a 1×1 matrix, for
-/// an activation transforms::map(f) behind it, both after this score in any position.
+/// A view of w; keep it alive. A constant that is added is transforms::bias of a 1×1 matrix, an
+/// activation transforms::map(f) after it.
 /// Q and K are extended before the loop so that the score is a dot product of d + 1 features,
 ///   [q ∘ w_qk + w_k, w_q·q] · [k, 1];
 /// everything that runs on dot products runs on this score. Cost besides theirs: O((n + m)·d) time
@@ -63,6 +67,8 @@ struct trilinear {
 
 template <class V>
 trilinear(V&&) -> trilinear<softlook::detail::scalar_of<V>>;
+
+/// \}
 
 }  // namespace scores
 SOFTLOOK_NAMESPACE_END
