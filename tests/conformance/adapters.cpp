@@ -14,8 +14,6 @@ using text_pair = std::pair<const char*, const char*>;
 
 // By prefix; the first that fits counts.
 constexpr text_pair reasons[] = {
-    {"allennlp.Linear", "linear scores of joined features are not in the library"},
-    {"entmax.", "sparse softmax is not in the library yet"},
     {"onnx.TensorScatter", "the key-value cache is not in the library yet"},
 };
 
@@ -55,6 +53,7 @@ adapter_table all_adapters(const std::filesystem::path& model) {
   add_minilm_adapter(table, model);
   add_decomposable_adapters(table);
   add_vision_adapters(table);
+  add_sparse_adapters(table);
   return table;
 }
 

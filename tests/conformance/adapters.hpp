@@ -49,6 +49,7 @@ void add_decoder_adapters(adapter_table& table);
 void add_minilm_adapter(adapter_table& table, const std::filesystem::path& model);
 void add_decomposable_adapters(adapter_table& table);
 void add_vision_adapters(adapter_table& table);
+void add_sparse_adapters(adapter_table& table);
 
 adapter_table all_adapters(const std::filesystem::path& model = {});
 

@@ -1,6 +1,6 @@
 #include "torch_layers.hpp"
 
-/// torch's MultiheadAttention and Transformer encoder.
+/// torch's MultiheadAttention and Transformer encoder, T5's attention.
 namespace conformance {
 namespace {
 
@@ -75,10 +75,40 @@ outputs transformer_encoder(const case_file& c, const mode& m) {
   return {{"output", in_own_order(c, a.output, a.output_bound)}};
 }
 
+/// T5's self-attention: a relative bias for each head, no scale and no biases of projections.
+outputs t5_attention(const case_file& c, const mode& m) {
+  const index heads = c.integer("num_heads", 0);
+  require(c, heads > 0, "num_heads is positive");
+  if (c.flag("causal")) throw unsupported("causal T5Attention");
+  multi_head_call call;
+  call.heads.query = heads;
+  call.Q = call.K = call.V = grid_of_batch(c, c.input("hidden_states", 3));
+  multi_head_parameters& p = call.parameters;
+  p.Wq = transposed(c.weight("q.weight", 2));
+  p.Wk = transposed(c.weight("k.weight", 2));
+  p.Wv = transposed(c.weight("v.weight", 2));
+  p.Wo = transposed(c.weight("o.weight", 2));
+  call.scale = 1;
+  const Eigen::MatrixXd table =
+      transposed(c.weight("relative_attention_bias.weight", 2)).transpose();
+  const softlook::t5_buckets buckets{.count = c.integer("num_buckets", 32),
+                                     .max_distance = c.integer("max_distance", 128),
+                                     .bidirectional = !c.flag("is_decoder")};
+  call.relative = relative_bias{table, buckets};
+  const layer_answer a = run(m, call);
+  const softlook::t5_relative_bias<double> bias(table, buckets);
+  grid biases = grid::zeros(1, heads, call.Q.rows, call.K.rows);
+  for_each_head(biases, [&](index, index h) {
+    biases.set_head<double>(0, h, matrix<double>(bias.matrix(call.Q.rows, call.K.rows, h)));
+  });
+  return {{"output", packed(a.output, a.output_bound)}, {"position_bias", heads_first(biases, 0)}};
+}
+
 }  // namespace
 
 void add_layer_adapters(adapter_table& table) {
   table["torch.MultiheadAttention"] = multihead_attention;
+  table["t5.T5Attention"] = t5_attention;
   table["torch.TransformerEncoderLayer"] = transformer_encoder;
   table["torch.TransformerEncoder"] = transformer_encoder;
 }

@@ -1,3 +1,5 @@
+#include <softlook/entmax.hpp>
+
 #include "decoder_cases.hpp"
 #include "projection.hpp"
 
@@ -34,6 +36,25 @@ head_answer<T> attend_additive(const mode& m, head_problem<T>& p, const additive
   };
   if (w.b.size() == 0) return masked(scores::additive(w.Wq, w.Wk, w.v));
   return masked(scores::additive(w.Wq, w.Wk, w.v, w.b));
+}
+
+/// The same scores with the weights of sparsemax; `bounds` becomes at least theirs.
+template <class T>
+head_answer<T> attend_sparse(const mode& m, head_problem<T>& p, const additive_parameters<T>& w,
+                             std::optional<index> length, error_bounds& bounds) {
+  constexpr double alpha = 2, epsilon = std::numeric_limits<T>::epsilon();
+  const score_size size = w.size(p);
+  const error_bounds mine = entmax_attention_error(epsilon, alpha, p.K.rows(),
+                                                   score_error(epsilon, size.steps, size.magnitude),
+                                                   finite_magnitude(p.V));
+  if (m.single_precision && !says_something(mine)) throw beyond_float();
+  bounds = worst(bounds, mine);
+  const scores::additive score(w.Wq, w.Wk, w.v, w.b);
+  const masks::padding mask{.length = length.value_or(p.K.rows())};
+  const softlook::options o = m.options(p.scale);
+  return {softlook::entmax_attention(p.Q, p.K, p.V, alpha, score, mask, o),
+          matrix<T>::Zero(p.Q.rows(), 1),
+          {softlook::entmax_attention_weights(p.Q, p.K, alpha, score, mask, o)}};
 }
 
 template <class T>
@@ -142,17 +163,24 @@ attention_answer onmt_answer(const case_file& c, const mode& m, const attention_
   } else if (type != "dot") {
     throw unsupported("unknown attn_type " + type);
   }
-  return for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index) {
+  const bool sparse = c.text("attn_func") == "sparsemax";
+  if (sparse && type != "mlp") throw unsupported("sparsemax of " + type);
+  error_bounds sparse_bounds;
+  attention_answer a = for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index) {
     const auto length = lengths[static_cast<std::size_t>(b)];
+    if (sparse) return attend_sparse(m, p, w, length, sparse_bounds);
     if (type == "general") return attend_general(m, p, W, length);
     if (type == "mlp") return attend_additive(m, p, w, length);
     return attend_dot(m, p, length);
   });
+  if (sparse) a.bounds = sparse_bounds;
+  return a;
 }
 
 /// attn_h = tanh(W_out [context; q]), for mlp W_out [context; q] + b.
 outputs onmt(const case_file& c, const mode& m) {
-  if (c.text("attn_func") != "softmax") throw unsupported("sparsemax is not in the library yet");
+  const std::string f = c.text("attn_func");
+  if (f != "softmax" && f != "sparsemax") throw unsupported("unknown attn_func " + f);
   tensor query = c.input("query");
   const bool one_step = query.rank() == 2;
   if (one_step) query.shape = {query.shape[0], 1, query.shape[1]};
@@ -212,6 +240,15 @@ outputs allennlp_scores(const case_file& c, const mode& m) {
       p.size = {W.template cast<double>().norm() * dot_magnitude(p.Q, p.K), W.rows() + W.cols()};
       p.added = finite_magnitude(bias);
       set(scores::general(W), softlook::transforms::bias(bias));
+    } else if (c.op.rfind("allennlp.Linear", 0) == 0) {
+      const row<T> w = weight_row<T>(c, "weight_vector");
+      const matrix<T> bias =
+          matrix<T>::Constant(1, 1, static_cast<T>(c.weight("bias", 1).values.at(0)));
+      const double rows = std::max(dot_magnitude(p.Q, matrix<T>::Ones(1, 1)),
+                                   dot_magnitude(p.K, matrix<T>::Ones(1, 1)));
+      p.size = {w.template cast<double>().norm() * rows * (2 + rows), w.cols()};
+      p.added = finite_magnitude(bias);
+      set(scores::trilinear(w), softlook::transforms::bias(bias));
     } else if (c.op.rfind("allennlp.Cosine", 0) == 0) {
       p.size = {1, p.Q.cols()};
       set(scores::cosine{});
@@ -229,6 +266,8 @@ outputs allennlp_scores(const case_file& c, const mode& m) {
 
 outputs allennlp(const case_file& c, const mode& m) {
   if (c.flag("use_input_biases")) throw unsupported("input biases");
+  const std::string joined = c.text("combination", "x,y");
+  if (joined != "x,y" && joined != "x,y,x*y") throw unsupported("combination " + joined);
   return m.single_precision ? allennlp_scores<float>(c, m) : allennlp_scores<double>(c, m);
 }
 
@@ -242,7 +281,8 @@ void add_seq2seq_adapters(adapter_table& table) {
   table["onmt.GlobalAttention"] = onmt;
   for (const char* op :
        {"AdditiveAttention", "BilinearAttention", "BilinearMatrixAttention", "CosineAttention",
-        "CosineMatrixAttention", "ScaledDotProductAttention", "ScaledDotProductMatrixAttention"})
+        "CosineMatrixAttention", "LinearAttention", "LinearMatrixAttention",
+        "ScaledDotProductAttention", "ScaledDotProductMatrixAttention"})
     table[std::string("allennlp.") + op] = allennlp;
 }
 

@@ -8,6 +8,7 @@
 
 #include "bounds.hpp"
 #include "grid.hpp"
+#include "tests/support/kernels.hpp"
 
 namespace conformance {
 

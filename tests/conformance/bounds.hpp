@@ -38,6 +38,26 @@ inline error_bounds attention_error(double epsilon, Eigen::Index keys, double sc
   return e;
 }
 
+/// α-entmax of scores off by δ: the base (α − 1) z − τ of a weight moves by 2(α − 1)δ at most,
+/// since τ lies between what it is for scores δ lower and δ higher; the power 1/(α − 1) has a slope
+/// of at most that on [0, 1], or is a root, for which |x^β − y^β| ≤ |x − y|^β. Weights are rounded
+/// once.
+inline double entmax_error(double epsilon, double alpha, double score_error) {
+  const double moved =
+      alpha <= 2 ? 2 * score_error : std::pow(2 * (alpha - 1) * score_error, 1 / (alpha - 1));
+  return moved + epsilon;
+}
+
+/// Attention with such weights; each of them may be off by as much.
+inline error_bounds entmax_attention_error(double epsilon, double alpha, Eigen::Index keys,
+                                           double score_error, double value_magnitude) {
+  error_bounds e;
+  e.scores = score_error;
+  e.weights = entmax_error(epsilon, alpha, score_error);
+  e.output = static_cast<double>(keys) * (e.weights + epsilon) * value_magnitude;
+  return e;
+}
+
 /// A bound beyond this says nothing about weights, which lie in [0, 1].
 inline bool says_something(const error_bounds& e) { return e.weights < 0.5; }
 

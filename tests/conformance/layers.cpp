@@ -104,15 +104,22 @@ layer_answer run_multi_head(const mode& m, const multi_head_call& call) {
     answer.weights = grid::zeros(Q.batches, call.heads.query, Q.rows, K.rows + layer.extra_keys());
   for (index b = 0; b < Q.batches; ++b) {
     const matrix<T> q = Q.head<T>(b, 0), k = K.head<T>(b, 0), v = V.head<T>(b, 0);
-    const softlook::options how = m.options(std::nullopt);
-    with_policies<T>(call.masks, b, q.rows(), k.rows(), [&](const auto&... policies) {
+    const softlook::options how = m.options(call.scale);
+    const auto solve = [&](const auto&... policies) {
       if (!call.wants_weights)
         return answer.output.set_head<T>(b, 0, layer(q, k, v, policies..., how));
       const auto result = layer.with_weights(q, k, v, policies..., how);
       answer.output.set_head<T>(b, 0, result.output);
       for (index h = 0; h < call.heads.query; ++h)
         answer.weights.set_head<T>(b, h, result.weights[static_cast<std::size_t>(h)]);
-    });
+    };
+    if (call.relative) {
+      const matrix<T> table = call.relative->table.cast<T>();
+      const softlook::t5_relative_bias<T> bias(table, call.relative->buckets);
+      solve(transforms::t5_bias(bias, 0));
+    } else {
+      with_policies<T>(call.masks, b, q.rows(), k.rows(), solve);
+    }
   }
   return answer;
 }
@@ -166,6 +173,23 @@ layer_answer run_decoder(const mode& m, const decoder_call& call) {
   return answer;
 }
 
+/// The same layer with the default scale, and with its relative bias written out.
+multi_head_call in_plain_terms(multi_head_call call) {
+  if (call.scale) {
+    const auto features = static_cast<double>(call.parameters.Wq.cols() / call.heads.query);
+    call.parameters.Wq *= *call.scale * std::sqrt(features);
+    call.parameters.bq *= *call.scale * std::sqrt(features);
+  }
+  if (call.relative) {
+    const softlook::t5_relative_bias<double> bias(call.relative->table, call.relative->buckets);
+    call.masks.bias = grid::zeros(1, bias.heads(), call.Q.rows, call.K.rows);
+    for (index h = 0; h < bias.heads(); ++h)
+      call.masks.bias->set_head<double>(0, h,
+                                        matrix<double>(bias.matrix(call.Q.rows, call.K.rows, h)));
+  }
+  return call;
+}
+
 void demand(bool condition, const char* what) {
   if (!condition) throw std::invalid_argument(what);
 }
@@ -175,8 +199,9 @@ void demand(bool condition, const char* what) {
 layer_answer run(const mode& m, const multi_head_call& call) {
   demand(call.K.batches == call.Q.batches && call.V.batches == call.Q.batches,
          "queries, keys and values differ in batches");
+  demand(!call.relative || call.masks.empty(), "a relative bias with masks");
   if (!m.single_precision) return run_multi_head<double>(m, call);
-  const layer_bounds bounds = float_bounds(call);
+  const layer_bounds bounds = float_bounds(in_plain_terms(call));
   layer_answer answer = run_multi_head<float>(m, call);
   answer.output_bound = bounds.output;
   answer.weight_bound = bounds.weights;

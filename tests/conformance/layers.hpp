@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <softlook/score/t5_bias.hpp>
 #include <softlook/transformer.hpp>
 #include <vector>
 
@@ -20,12 +21,20 @@ struct layer_masks {
   bool empty() const { return !mask && !padded && !bias && !window; }
 };
 
+/// T5's learned bias: buckets × heads.
+struct relative_bias {
+  Eigen::MatrixXd table{};
+  softlook::t5_buckets buckets{};
+};
+
 /// A multi-head layer on queries, keys and values of one head each.
 struct multi_head_call {
   softlook::multi_head_parameters<double> parameters{};
   softlook::heads heads{};
   grid Q{}, K{}, V{};
   layer_masks masks{};
+  std::optional<double> scale{};            // unset: 1/√d
+  std::optional<relative_bias> relative{};  // then no masks
   bool wants_weights = false;
 };
 

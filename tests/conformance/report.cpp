@@ -33,13 +33,14 @@ struct expectation {
 }  // namespace
 
 void print_family(const std::string& family, const std::vector<verdict>& verdicts) {
-  std::printf("%-34s %4d passed %4d failed %4d skipped %4d differs\n", family.c_str(),
+  std::printf("%-34s %4d passed %4d failed %4d skipped %4d differs %4d agrees\n", family.c_str(),
               count(verdicts, status::passed), count(verdicts, status::failed),
-              count(verdicts, status::skipped), count(verdicts, status::differs));
+              count(verdicts, status::skipped), count(verdicts, status::differs),
+              count(verdicts, status::agrees));
   std::map<std::string, int> skipped;
   for (const verdict& v : verdicts) {
     if (v.outcome == status::skipped) ++skipped[v.reason];
-    if (v.outcome == status::failed || v.outcome == status::differs)
+    if (v.outcome == status::failed || v.outcome == status::differs || v.outcome == status::agrees)
       std::printf("    %s %s: %s\n", name_of(v.outcome), v.file.c_str(), v.reason.c_str());
   }
   for (const auto& [reason, files] : skipped)
@@ -55,6 +56,7 @@ void print_summary(const std::vector<verdict>& verdicts) {
   std::printf("%d float runs left out, their scores are too large for float\n",
               total(verdicts, &verdict::left_out_float_runs));
   std::printf("%d differs by a convention\n", count(verdicts, status::differs));
+  std::printf("%d agrees where each library may differ\n", count(verdicts, status::agrees));
   std::printf("%d passed, %d failed, %d skipped\n", count(verdicts, status::passed),
               count(verdicts, status::failed), count(verdicts, status::skipped));
 }

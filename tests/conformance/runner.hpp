@@ -8,7 +8,8 @@
 
 namespace conformance {
 
-enum class status { passed, failed, skipped, differs };
+/// `agrees` and `differs` are for cases that each library may answer in its own way.
+enum class status { passed, failed, skipped, agrees, differs };
 
 const char* name_of(status s);
 

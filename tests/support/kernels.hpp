@@ -3,6 +3,7 @@
 #pragma once
 
 #include "softlook/attention.hpp"
+#include "softlook/detail/entmax_forward.hpp"
 #include "softlook/detail/linear_forward.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -20,6 +21,17 @@ extern template row_major<float> run_raw_scores<float>(const forward_call<float>
                                                        const executor_ref&);
 extern template row_major<double> run_raw_scores<double>(const forward_call<double>&,
                                                          const executor_ref&);
+
+extern template void run_naive<float>(const forward_call<float>&, const executor_ref&);
+extern template void run_naive<double>(const forward_call<double>&, const executor_ref&);
+extern template void apply_projections<float>(forward_call<float>&, const executor_ref&, float*);
+extern template void apply_projections<double>(forward_call<double>&, const executor_ref&, double*);
+extern template void run_entmax<float>(const forward_call<float>&, const executor_ref&, double);
+extern template void run_entmax<double>(const forward_call<double>&, const executor_ref&, double);
+extern template row_major<float> run_entmax_weights<float>(const forward_call<float>&,
+                                                           const executor_ref&, double);
+extern template row_major<double> run_entmax_weights<double>(const forward_call<double>&,
+                                                             const executor_ref&, double);
 
 extern template const product_kernels<float>& products_of<float>(instruction_set);
 extern template const product_kernels<double>& products_of<double>(instruction_set);
