@@ -6,10 +6,12 @@
 #include "softlook/entmax.hpp"
 #include "softlook/hard.hpp"
 #include "softlook/linear.hpp"
+#include "softlook/linformer.hpp"
 #include "softlook/local.hpp"
 #include "softlook/location.hpp"
 #include "softlook/monotonic.hpp"
 #include "softlook/multiplicative.hpp"
+#include "softlook/nystromformer.hpp"
 #include "softlook/positional_attention.hpp"
 #include "softlook/random_features.hpp"
 #include "tests/property/family.hpp"
@@ -222,6 +224,31 @@ struct retention : positioned {
     static const auto decays = softlook::retention_decays<float>(1);
     return softlook::fast_weights(in.Q, in.K, in.V, softlook::gates::decay{decays},
                                   softlook::normalizations::retention{}, h.opts);
+  }
+};
+
+/// Keys and values are mixed along the sequence, by weights of any sign.
+struct linformer : positioned {
+  static constexpr auto name = "linformer";
+  static constexpr bool queries_are_equal = true;
+  static constexpr bool takes_masks = false;
+  static constexpr bool averages = false;
+  static constexpr bool tiles = true;
+  static constexpr double steepness = 4;
+  static matrix output(const inputs& in, const how& h) {
+    const index m = in.K.rows();
+    return softlook::linformer_attention(in.Q, in.K, in.V, learned(12, 150).leftCols(m),
+                                         learned(12, 150, 1).leftCols(m), h.opts);
+  }
+};
+/// Segments of queries and keys have landmarks.
+struct nystrom : positioned {
+  static constexpr auto name = "nystrom";
+  static constexpr bool takes_masks = false;
+  static constexpr bool averages = false;
+  static constexpr double steepness = 64;  // a pseudo-inverse
+  static matrix output(const inputs& in, const how& h) {
+    return softlook::nystrom_attention(in.Q, in.K, in.V, {.landmarks = 8}, h.opts);
   }
 };
 
