@@ -104,7 +104,7 @@ class layout_cursor {
   few_layout at;
   const index forms = s.additive ? 3 : 1, padded_rows = round_up(rows, r.rows);
   at.rows = rows;
-  at.block = round_up(256, r.width());
+  at.block = round_up(512, r.width());
   at.features = round_up(s.features, r.lanes);
   at.values = round_up(s.values, r.lanes);
   at.query_form = round_up(padded_rows * at.features + r.lanes, 64);
