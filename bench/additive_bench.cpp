@@ -1,7 +1,10 @@
 // Additive (Bahdanau) scores v · tanh(q Wq + k Wk): the whole attention, projections included; and
-// the step of a decoder (n = 1), whose memory was projected before. In the names d is the size of
+// the step of a decoder (n = 1), whose memory was projected before: by attention(), which sees the
+// keys for the first time, and (decoder_step) by bahdanau_attention, which packed them in
+// set_memory(), projects the query and returns the weights too. In the names d is the size of
 // everything: features of Q, K and V, and the hidden size a. What counts as a flop: see README.md.
 
+#include "softlook/additive.hpp"
 #include "support/forward.hpp"
 
 namespace {
@@ -106,6 +109,27 @@ void ours(path which, const additive_inputs& in, matrix<float>& O, const shape& 
   return r;
 }
 
+[[nodiscard]] bench::row decoder_step_row(const shape& s) {
+  bench::row r{.name = bench::forward_name(path::automatic, "decoder_step", s),
+               .flops = flops_of(s),
+               .rates = {{"pairs_per_second", double(s.n) * double(s.m)}},
+               .prepare = {}};
+  r.prepare = [s] {
+    const auto in = additive_inputs::of(s);
+    const auto O = std::make_shared<matrix<float>>(matrix<float>::Zero(s.n, s.d));
+    const matrix<float> unchanged = matrix<float>::Identity(s.d, s.d);
+    const auto decoder =
+        std::make_shared<softlook::bahdanau_attention<float>>(unchanged, unchanged, in->v);
+    decoder->set_memory(in->K, in->V);
+    bench::prepared_row work;
+    work.call = [in, O, decoder] { *O = decoder->step(in->Q).context; };
+    work.error = [in, O, s] { return error_of(*in, *O, s); };
+    work.tolerance = bench::tolerance<float>();
+    return work;
+  };
+  return r;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -119,5 +143,7 @@ int main(int argc, char** argv) {
   for (const bench::index m : {1024, 16384})
     for (const path which : {path::naive, path::automatic})
       rows.push_back(additive_row(which, {.n = 1, .m = m, .d = 128}));
+  for (const bench::index m : {512, 1024, 16384})
+    rows.push_back(decoder_step_row({.n = 1, .m = m, .d = 128}));
   return bench::run_rows(argc, argv, std::move(rows));
 }

@@ -28,8 +28,12 @@ template <dense_expression V>
 ///   e_ij = v · tanh(s_i W_q + h_j W_k + b),  α_i = softmax(e_i),  c_i = Σ_j α_ij value_j
 ///
 /// \see Bahdanau et al., 2015, Eq. (4)–(6) and appendix A.1.2.
-/// W_q: d_q×a, W_k: d_k×a, v, b: a. Owns copies of all of them and of the projected memory.
-/// Cost of a step: O(d_q·a + m·(a + e)) for each query.
+/// W_q: d_q×a, W_k: d_k×a, v, b: a. Owns copies of all of them and of the projected memory, which
+/// takes 4·m·a + m·e scalars: set_memory() also packs the keys and takes e^{2k} and tanh k, so that
+/// a step costs a multiply-add and a reciprocal for a key and hidden feature.
+/// Cost of a step: O(d_q·a + m·(a + e)) for each query. Steps run on the few-query kernel, or on
+/// the naive one where options::kernel asks for it; forced to another instruction set than the best
+/// one, they pack the keys anew. A row has the same bits alone and among others.
 template <real_scalar T>
 class bahdanau_attention final : public detail::decoder_memory<T> {
  public:

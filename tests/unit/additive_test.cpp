@@ -214,6 +214,21 @@ TYPED_TEST(BahdanauAttention, StepsOnEveryInstructionSet) {
   }
 }
 
+TYPED_TEST(BahdanauAttention, KeysBeyondAMaskHaveNoWeightHoweverManyTheyAre) {
+  using T = TypeParam;
+  const auto memory = random_matrix<row_major<T>>(3000, this->dk, this->random);
+  bahdanau_attention<T> decoder(this->Wq, this->Wk, this->v), fewer = decoder;
+  decoder.set_memory(memory);
+  for (const index length : {0, 40, 700}) {
+    fewer.set_memory(memory, length);
+    const auto masked = decoder.step(this->Q, masks::padding{length});
+    const auto truth = fewer.step(this->Q);
+    EXPECT_LE(max_error(masked.weights, truth.weights), this->tolerance);
+    EXPECT_LE(max_error(masked.context, truth.context), this->tolerance);
+    EXPECT_TRUE(masked.weights.rightCols(3000 - length).isZero(0));
+  }
+}
+
 TYPED_TEST(BahdanauAttention, AQueryWithoutAKeyHasZerosAndTheOthersTheirWeights) {
   bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
   decoder.set_memory(this->K, this->V);
