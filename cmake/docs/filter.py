@@ -151,7 +151,7 @@ def documented(lines, path):
             section = command[1]
         elif not text:
             section = ""
-        elif section and not line.startswith("  "):
+        elif section and not line.startswith("  ") and out[-1].rstrip().endswith("."):
             section = ""
             out.append((" " if SHAPES.match(text) else " \\then ") + prose(line).strip())
             at += 1

@@ -18,7 +18,7 @@ ValueError: brackets do not match in: Q(K
 import re
 from html import escape
 
-RAISED = dict(zip("ᵀ⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "T0123456789+−"))
+RAISED = dict(zip("ᵀ⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾", "T0123456789+−()"))
 LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉ᵢⱼₖₙₘ₊", "0123456789ijknm+"))
 OPENING, CLOSING = "([{⌊⌈", ")]}⌋⌉"
 

@@ -195,8 +195,8 @@ constexpr bool check_position_types() {
 
 /// Attention by position: what is attended to was learned for each pair of positions, whatever the
 /// tokens are,
-///   O = softmax(S restricted to mask) V,   S: position_logits{S}, or P1·P2ᵀ: position_factors{P1,
-///   P2}.
+///   O = softmax(S) V,  S = P1·P2ᵀ for position_factors{P1, P2},
+/// where the mask restricts each softmax.
 ///
 /// \see Luo et al., "Learning Positional Attention for Sequential Recommendation", 2024 (PARec and,
 ///      with factors, FPARec; both causal: masks::causal_top_left{}; there logits are divided by

@@ -15,11 +15,12 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
-/// \addtogroup masks
+/// \addtogroup sparse_masks
 /// \{
 
 /// Blocks of `block` queries × `block` keys that a layout switches on: pair (i, j) is allowed where
-/// layout(⌊i / block⌋, ⌊j / block⌋) is true. One layout for all heads, or one for each.
+///   layout(⌊i / block⌋, ⌊j / block⌋) = true.
+/// One layout for all heads, or one for each.
 ///
 /// \see Child et al., 2019, section 5.5 (block-sparse kernels); Zaheer et al., 2020, appendix D.
 /// The layout is copied, 1 bit for each block; copies of the mask share it. It must have a row for

@@ -10,10 +10,11 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
-/// \addtogroup masks
+/// \addtogroup sparse_masks
 /// \{
 
-/// Every `dilation`-th key around a query:  j = i + t·dilation with −left ≤ t ≤ right.
+/// Every `dilation`-th key around a query:
+///   j = i + t·dilation,  −left ≤ t ≤ right
 ///
 /// \see Beltagy et al., "Longformer", 2020, section 3.1 (dilated sliding window); Child et al.,
 ///      "Generating Long Sequences with Sparse Transformers", 2019, section 4.3: with right = 0 and

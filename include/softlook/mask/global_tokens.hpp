@@ -14,7 +14,7 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
-/// \addtogroup masks
+/// \addtogroup sparse_masks
 /// \{
 
 /// Tokens that see every key and that every query sees: position i or position j is global. Joined

@@ -6,7 +6,7 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
-/// \addtogroup masks
+/// \addtogroup sparse_masks
 /// \{
 
 /// All pairs of some heads and none of the others: head mod every = first. It gives heads masks of

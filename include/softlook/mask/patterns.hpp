@@ -20,7 +20,11 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
-/// \addtogroup masks
+/// \defgroup sparse_masks Sparse patterns
+/// Masks whose empty tiles cost nothing: block-sparse, strided, fixed, Longformer, BigBird. They
+/// are masks like the others, joined with `&`, `|` and `!`.
+/// \cases tests/unit/mask/patterns_test.cpp
+/// \program examples/sparse.cpp
 /// \{
 
 namespace detail {
@@ -35,8 +39,8 @@ template <mask_policy A, mask_policy B>
 }
 }  // namespace detail
 
-/// Strided attention, causal:  A⁽¹⁾ ∪ A⁽²⁾,  A⁽¹⁾ᵢ = {j : i − stride ≤ j ≤ i},
-/// A⁽²⁾ᵢ = {j ≤ i : (i − j) mod stride = 0}.
+/// Strided attention, causal:
+///   A = A⁽¹⁾ ∪ A⁽²⁾,  A⁽¹⁾ᵢ = {j : i − stride ≤ j ≤ i},  A⁽²⁾ᵢ = {j ≤ i : (i − j) mod stride = 0}
 ///
 /// \see Child et al., "Generating Long Sequences with Sparse Transformers", 2019, section 4.3 (one
 ///      head that merges both sets, section 4.2).
@@ -56,8 +60,10 @@ template <mask_policy A, mask_policy B>
   return detail::by_turns(merged.a, merged.b);
 }
 
-/// Fixed attention, causal:  A⁽¹⁾ ∪ A⁽²⁾,  A⁽¹⁾ᵢ = {j ≤ i : ⌊j / stride⌋ = ⌊i / stride⌋},
-/// A⁽²⁾ᵢ = {j ≤ i : j mod stride ≥ stride − summaries}.
+/// Fixed attention, causal:
+///   A = A⁽¹⁾ ∪ A⁽²⁾,
+///   A⁽¹⁾ᵢ = {j ≤ i : ⌊j / stride⌋ = ⌊i / stride⌋},
+///   A⁽²⁾ᵢ = {j ≤ i : j mod stride ≥ stride − summaries}
 ///
 /// \see Child et al., 2019, section 4.3; the paper takes 8, 16 or 32 summaries at a stride of 128.
 /// \throws argument_error unless 1 ≤ summaries ≤ stride.

@@ -8,7 +8,7 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {
 
-/// \addtogroup masks
+/// \addtogroup sparse_masks
 /// \{
 
 namespace detail {
@@ -18,8 +18,9 @@ namespace detail {
 }
 }  // namespace detail
 
-/// Queries and keys of one segment:  ⌊i / length⌋ = ⌊j / length⌋. Documents packed one after
-/// another, or A⁽¹⁾ of fixed attention.
+/// Queries and keys of one segment,
+///   ⌊i / length⌋ = ⌊j / length⌋:
+/// documents packed one after another, or A⁽¹⁾ of fixed attention.
 ///
 /// \see Child et al., "Generating Long Sequences with Sparse Transformers", 2019, section 4.3.
 struct same_segment {
@@ -61,8 +62,9 @@ struct same_segment {
   [[nodiscard]] constexpr prepared_form prepared() const { return {detail::segments_of(length)}; }
 };
 
-/// The last `count` keys of every segment, for every query:  j mod length ≥ length − count. A⁽²⁾ of
-/// fixed attention: those positions sum up their segment for later ones.
+/// The last `count` keys of every segment, for every query:
+///   j mod length ≥ length − count
+/// A⁽²⁾ of fixed attention: those positions sum up their segment for later ones.
 ///
 /// \see Child et al., 2019, section 4.3.
 struct segment_ends {
