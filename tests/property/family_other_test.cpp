@@ -286,7 +286,8 @@ using variants =
     ::testing::Types<hard, hard_sampled, entmax15, sparsemax, local_m, local_p, monotonic_recursive,
                      monotonic_parallel, monotonic_hard, by_location, coverage, positional,
                      positional_factorized, linear_elu, linear_relu, performer, delta_rule,
-                     retention, bahdanau_decoder, luong_decoder, linear_on_itself>;
+                     retention, linformer, nystrom, bahdanau_decoder, luong_decoder,
+                     linear_on_itself>;
 
 }  // namespace
 }  // namespace softlook_test::family
