@@ -75,7 +75,7 @@ class additive_with_features : public decoder_memory<T> {
                                             const matrix& features, const Ps&... policies) const {
     const auto isa = chosen_instruction_set(where, options_of(policies...));
     const matrix keys = this->projected_keys() + features * U_;
-    return this->attend_to(where, projected(Wq_, query, isa), keys, nullptr,
+    return this->attend_to(where, projected(Wq_, query, isa), view_of(keys), nullptr,
                            scores::additive_projected{v_}, policies...);
   }
 
