@@ -14,7 +14,7 @@ using text_pair = std::pair<const char*, const char*>;
 
 // By prefix; the first that fits counts.
 constexpr text_pair reasons[] = {
-    {"onnx.TensorScatter", "the key-value cache is not in the library yet"},
+    {"onnx.TensorScatter", "a key-value cache of the caller is not in the library yet"},
 };
 
 constexpr text_pair conventions[] = {
