@@ -25,8 +25,8 @@ namespace masks {
 /// \see Child et al., 2019, section 5.5 (block-sparse kernels); Zaheer et al., 2020, appendix D.
 /// The layout is copied, 1 bit for each block; copies of the mask share it. It must have a row for
 /// each block of queries and a column for each block of keys, and may have more. Tiles of 48
-/// queries × 96 keys without a live block cost nothing, so blocks of 96 (48 with options{.tile})
-/// waste nothing; smaller or unaligned ones are computed in the tiles they touch.
+/// queries × 96 keys (AVX-512, float) without a live block cost nothing, and in other tiles only
+/// keys that some query may see are computed, 8 at a time. Blocks of 96 waste nothing.
 class block_sparse {
  public:
   using policy_kind = mask_kind;

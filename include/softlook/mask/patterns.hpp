@@ -44,8 +44,8 @@ template <mask_policy A, mask_policy B>
 ///
 /// \see Child et al., "Generating Long Sequences with Sparse Transformers", 2019, section 4.3 (one
 ///      head that merges both sets, section 4.2).
-/// A⁽²⁾ touches every tile whose sides add up to more than the stride: prefer fixed() where time
-/// counts. \throws argument_error for a stride below 1.
+/// A⁽²⁾ spreads its keys thinly: prefer fixed() where time counts (dilated_window says why).
+/// \throws argument_error for a stride below 1.
 [[nodiscard]] inline auto strided(index stride) {
   detail::check_pattern(stride >= 1, "masks::strided", "stride", stride,
                         "a stride is at least 1 position");
