@@ -1,6 +1,5 @@
-// Sparse patterns: which keys a query sees, and what is left to compute. A tile of 48 queries × 96
-// keys that a mask leaves empty costs nothing, and others are cut down further: time follows them,
-// not n².
+// Sparse patterns: which keys a query sees, and what is left to compute. Tiles of 48 queries × 96
+// keys that a mask leaves empty cost nothing, others less: time follows them, not n².
 //
 // Child et al., "Generating Long Sequences with Sparse Transformers", 2019 (strided, fixed);
 // Beltagy et al., "Longformer", 2020; Zaheer et al., "Big Bird", 2020.
