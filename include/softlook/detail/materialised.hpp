@@ -26,20 +26,27 @@ template <class T>
           Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>(x.row_stride, x.col_stride)};
 }
 
+/// A·B. The one product of this path, so that Eigen's is compiled once and not for every pair of
+/// expressions.
+template <class T>
+[[nodiscard]] row_major<T> plain_product(const row_major<T>& A, const row_major<T>& B) {
+  return A * B;
+}
+
 /// scale · score of every pair; Q and K are projected already.
 template <class T>
 [[nodiscard]] row_major<T> materialised_scores(const matrix_view<T>& Q, const matrix_view<T>& K,
                                                const score_recipe<T>& score, T scale) {
   const auto q = map_of(Q), k = map_of(K);
   if (!score.additive) {
-    const row_major<T> scaled = q * scale;
-    return scaled * k.transpose();
+    const row_major<T> scaled = q * scale, transposed = k.transpose();
+    return plain_product(scaled, transposed);
   }
   row_major<T> S(Q.rows, K.rows), hidden(K.rows, K.cols);
-  const Eigen::Matrix<T, Eigen::Dynamic, 1> v = map_of(score.v).row(0).transpose() * scale;
+  const row_major<T> v = map_of(score.v).transpose() * scale;
   for (index i = 0; i < Q.rows; ++i) {
     hidden = (k.rowwise() + q.row(i)).array().tanh().matrix();
-    S.row(i) = (hidden * v).transpose();
+    S.row(i) = plain_product(hidden, v).transpose();
   }
   return S;
 }
@@ -77,7 +84,7 @@ void weighted_sum(const row_major<T>& P, const row_major<T>& S, const matrix_vie
       special.push_back(j);
       values.row(j).setZero();
     }
-  row_major<T> out = P * values;
+  row_major<T> out = plain_product(P, values);
   for (const index j : special)
     for (index i = 0; i < out.rows(); ++i)
       if (S(i, j) != -std::numeric_limits<T>::infinity())
