@@ -314,7 +314,7 @@ inline void few_pack_queries(const few_args<T, Additive>& f, additive_panel<T>* 
   T* to = scratch + at.queries;
   const index width = row_panel_width(count);
   if constexpr (Additive)
-    for (index x = 0; x < round_up(count, width) * a.Q.cols; ++x) to[x] = 0;
+    for (index x = 0; x < round_up(round_up(count, width) * a.Q.cols, lanes<T>); ++x) to[x] = 0;
   for (index r = 0; r < count; ++r) {
     const index row = f.rows.begin + r;
     const T* from = row_of_head(a.Q, row / n * f.head_stride_Q, row % n);

@@ -68,6 +68,8 @@ inline void pack_keys(const forward_args<T, Additive>& a, key_tile<T, Additive>&
               k.keys_packed);
   k.values = contiguous_rows(a.V, k.keys, a.layout.values, count, value_rows);
   k.finite = all_finite(k.values, count, a.V.cols);
+  // Forms are computed in whole vectors: what lies behind the last panel must be numbers too.
+  if constexpr (Additive) store(k.keys_packed + round_up(count, tile_rows) * features, vec<T>{});
   for (index r = 0; Additive && r < count; r += tile_rows)
     begin_panel(k.additive[r / tile_rows], features, tile_rows,
                 count - r < tile_rows ? count - r : tile_rows);
