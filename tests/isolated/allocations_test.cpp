@@ -124,6 +124,17 @@ TYPED_TEST(Allocations, AreNoneInSteadyStateWithAWorkspace) {
   }
 }
 
+TYPED_TEST(Allocations, AreNoneForTinyInputsWithoutAWorkspace) {
+  for (const index n : {1, 8, 16}) {
+    const auto p =
+        random_problem<TypeParam>({.queries = n, .keys = n, .features = 8, .values = 8}, seed(413));
+    row_major<TypeParam> O(n, 8);
+    for (const auto isa : available_instruction_sets())
+      EXPECT_EQ(used_by([&] { attention_into(p.Q, p.K, p.V, O, options{.isa = isa}); }).count, 0u)
+          << name_of(isa) << " n " << n;
+  }
+}
+
 TYPED_TEST(Allocations, AreNoneInSteadyStateOfFlashAttention) {
   const auto p = this->inputs(200, 300);
   workspace space;

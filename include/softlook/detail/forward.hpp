@@ -59,13 +59,17 @@ struct forward_call {
   }
 };
 
-/// Memory of one call: the caller's workspace, or a block that is freed at the end.
+/// Memory of one call: the caller's workspace, or a block that is freed at the end; tiny calls
+/// stay off the heap.
 class call_memory {
  public:
   explicit call_memory(softlook::workspace* given) : workspace_(given ? given : &own_) {}
   template <class T>
   [[nodiscard]] T* take(index count) {
-    return reinterpret_cast<T*>(workspace_->reserve(static_cast<std::size_t>(count) * sizeof(T)));
+    const auto bytes = static_cast<std::size_t>(count) * sizeof(T);
+    std::byte* const block =
+        workspace_ == &own_ && bytes <= sizeof small_ ? small_ : workspace_->reserve(bytes);
+    return reinterpret_cast<T*>(block);
   }
   /// For a call inside this one.
   [[nodiscard]] softlook::workspace* inner() { return &workspace_->inner(); }
@@ -73,6 +77,7 @@ class call_memory {
  private:
   workspace own_;
   workspace* workspace_;
+  alignas(64) std::byte small_[16384];
 };
 
 /// What a call needs besides scratch: projected inputs, and the weights that project them, packed.

@@ -76,6 +76,7 @@ class layout_cursor {
 [[nodiscard]] constexpr tiled_layout tiled_layout_for(const call_shape& s, const register_shape& r,
                                                       index key_tile, index query_tiles) {
   const index forms = s.additive ? 3 : 1, lanes = query_tiles * r.width();
+  const index stored = std::min(key_tile, round_up(std::max<index>(s.keys, 1), r.rows));
   layout_cursor cursor(64 / s.scalar_bytes);
   tiled_layout at;
   at.key_tile = key_tile;
@@ -83,16 +84,16 @@ class layout_cursor {
   at.values = round_up(s.values, r.rows);
   at.query_form = round_up(lanes * s.features + r.lanes, 64);  // forms are written in whole vectors
   at.queries = cursor.take(forms * at.query_form);
-  at.key_form = round_up(key_tile * s.features + r.lanes, 64);
+  at.key_form = round_up(stored * s.features + r.lanes, 64);
   at.keys = cursor.take(forms * at.key_form);
-  at.value_rows = cursor.take(key_tile * at.values);
+  at.value_rows = cursor.take(stored * at.values);
   at.output = cursor.take(lanes * at.values);
-  at.scores = cursor.take(key_tile * r.width());
+  at.scores = cursor.take(stored * r.width());
   at.maximum = cursor.take(lanes);
   at.sum = cursor.take(lanes);
   at.correction = cursor.take(r.width());
   at.query_sizes = cursor.take(s.additive ? lanes : 0);
-  at.key_sizes = cursor.take(s.additive ? key_tile : 0);
+  at.key_sizes = cursor.take(s.additive ? stored : 0);
   at.positions = cursor.take(lanes);
   at.total = cursor.total();
   return at;
@@ -142,10 +143,13 @@ class layout_cursor {
   return round_up(std::max<index>(ceil_div(keys, 16), 512), block);
 }
 
-/// Up to so many rows that share the keys of a head are few. Measured for m = 16 … 16384, d = 64
-/// and 128: at 8 rows (6 in double) the few-query kernel takes 0.6 to 1.1 times as long as the
-/// tiled one, at 12 1.0 to 1.7 times, on AVX2 and on AVX-512.
-[[nodiscard]] constexpr index most_few_rows(index scalar_bytes) {
+/// Up to so many rows that share the keys of a head are few. Measured for m = 1 … 16384, d = 4 …
+/// 128: at 8 rows (6 in double) and 256 keys or more the few-query kernel takes 0.6 to 1.1 times as
+/// long as the tiled one, at 12 1.0 to 1.7 times, on AVX2 and on AVX-512; the fewer keys there are,
+/// the more the setting up of each row weighs.
+[[nodiscard]] constexpr index most_few_rows(index scalar_bytes, index keys) {
+  if (keys < 16) return 2;
+  if (keys < 64) return 4;
   return scalar_bytes == 4 ? 8 : 6;
 }
 
@@ -158,9 +162,11 @@ struct kernel_choice {
 [[nodiscard]] constexpr kernel_choice kernel_for(const call_shape& s, const options& o) {
   if (o.kernel) return {*o.kernel, "options.kernel asks for it"};
   const index rows = s.queries * (s.query_heads / std::max<index>(s.kv_heads, 1));
-  if (rows <= most_few_rows(s.scalar_bytes))
+  if (rows <= most_few_rows(s.scalar_bytes, s.keys))
     return {kernel::few_queries,
             "few rows share the keys of a head: reading keys and values once is the bound"};
+  if (rows <= most_few_rows(s.scalar_bytes, max_key_tile))
+    return {kernel::tiled, "few keys: setting up each row costs more than packing them"};
   return {kernel::tiled,
           "many rows share the keys of a head: a packed tile of keys serves them all"};
 }

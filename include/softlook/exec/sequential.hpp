@@ -12,6 +12,8 @@ namespace exec {
 
 /// Runs every task on the calling thread. The default.
 struct sequential {
+  /// Tasks run on the calling thread, so nothing of it need be carried over to them.
+  static constexpr bool on_caller = true;
   [[nodiscard]] index concurrency() const { return 1; }
   template <class F>
   void bulk(index count, const F& f) const {

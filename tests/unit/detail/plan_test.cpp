@@ -106,9 +106,26 @@ TEST(Plan, OneQueryIsFewAndAThousandAreNot) {
   EXPECT_EQ(plan_for(s, shapes[0], {}, 1).kernel, kernel::tiled);
 }
 
+TEST(Plan, FewRowsAreFewerWhereKeysAreFew) {
+  const auto chosen = [](index queries, index keys) {
+    return plan_for({.queries = queries, .keys = keys, .features = 64, .values = 64}, shapes[0], {},
+                    1)
+        .kernel;
+  };
+  EXPECT_EQ(chosen(8, 64), kernel::few_queries);
+  EXPECT_EQ(chosen(9, 64), kernel::tiled);
+  EXPECT_EQ(chosen(4, 63), kernel::few_queries);
+  EXPECT_EQ(chosen(5, 63), kernel::tiled);
+  EXPECT_EQ(chosen(2, 1), kernel::few_queries);
+  EXPECT_EQ(chosen(3, 15), kernel::tiled);
+}
+
 TEST(Plan, SaysWhy) {
-  const call_shape few{.queries = 2, .keys = 9, .features = 4, .values = 4, .query_heads = 2};
+  const call_shape few{.queries = 2, .keys = 99, .features = 4, .values = 4, .query_heads = 2};
   EXPECT_NE(std::string(plan_for(few, shapes[0], {}, 1).reason).find("few rows"),
+            std::string::npos);
+  const call_shape short_memory{.queries = 4, .keys = 9, .features = 4, .values = 4};
+  EXPECT_NE(std::string(plan_for(short_memory, shapes[0], {}, 1).reason).find("few keys"),
             std::string::npos);
   const call_shape many{.queries = 9, .keys = 9, .features = 4, .values = 4};
   EXPECT_NE(std::string(plan_for(many, shapes[0], {}, 1).reason).find("many rows"),
