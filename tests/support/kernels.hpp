@@ -1,5 +1,6 @@
 // The kernels do not depend on policies, so the test programs compile them once, in kernels.cpp,
-// instead of once for each file. A file that must stand alone simply does not include this one.
+// instead of once for each file, from the lists of softlook::compiled. A file that must stand alone
+// simply does not include this one.
 #pragma once
 
 #include "softlook/attention.hpp"
@@ -9,39 +10,24 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-extern template void run_forward<false, float>(forward_call<float>, const executor_ref&);
-extern template void run_forward<false, double>(forward_call<double>, const executor_ref&);
-extern template void run_forward<true, float>(forward_call<float>, const executor_ref&);
-extern template void run_forward<true, double>(forward_call<double>, const executor_ref&);
-extern template std::vector<row_major<float>> run_weights<float>(const forward_call<float>&,
-                                                                 const executor_ref&);
-extern template std::vector<row_major<double>> run_weights<double>(const forward_call<double>&,
-                                                                   const executor_ref&);
-extern template row_major<float> run_raw_scores<float>(const forward_call<float>&,
-                                                       const executor_ref&);
-extern template row_major<double> run_raw_scores<double>(const forward_call<double>&,
-                                                         const executor_ref&);
+SOFTLOOK_INSTANTIATE_FORWARD(extern, float)
+SOFTLOOK_INSTANTIATE_ADDITIVE(extern, float)
+SOFTLOOK_INSTANTIATE_NAIVE(extern, float)
+SOFTLOOK_INSTANTIATE_TABLES(extern, float)
+SOFTLOOK_INSTANTIATE_LINEAR(extern, float)
 
-extern template void run_naive<float>(const forward_call<float>&, const executor_ref&);
-extern template void run_naive<double>(const forward_call<double>&, const executor_ref&);
-extern template void apply_projections<float>(forward_call<float>&, const executor_ref&, float*);
-extern template void apply_projections<double>(forward_call<double>&, const executor_ref&, double*);
+SOFTLOOK_INSTANTIATE_FORWARD(extern, double)
+SOFTLOOK_INSTANTIATE_ADDITIVE(extern, double)
+SOFTLOOK_INSTANTIATE_NAIVE(extern, double)
+SOFTLOOK_INSTANTIATE_TABLES(extern, double)
+SOFTLOOK_INSTANTIATE_LINEAR(extern, double)
+
 extern template void run_entmax<float>(const forward_call<float>&, const executor_ref&, double);
 extern template void run_entmax<double>(const forward_call<double>&, const executor_ref&, double);
 extern template row_major<float> run_entmax_weights<float>(const forward_call<float>&,
                                                            const executor_ref&, double);
 extern template row_major<double> run_entmax_weights<double>(const forward_call<double>&,
                                                              const executor_ref&, double);
-
-extern template const product_kernels<float>& products_of<float>(instruction_set);
-extern template const product_kernels<double>& products_of<double>(instruction_set);
-extern template const layer_kernels<float>& layers_of<float>(instruction_set);
-extern template const layer_kernels<double>& layers_of<double>(instruction_set);
-
-extern template void run_linear<float>(const linear_call<float>&);
-extern template void run_linear<double>(const linear_call<double>&);
-extern template const recurrent_kernels<float>& recurrents_of<float>(instruction_set);
-extern template const recurrent_kernels<double>& recurrents_of<double>(instruction_set);
 
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END
