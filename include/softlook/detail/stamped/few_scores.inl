@@ -1,0 +1,130 @@
+// Scores of a handful of queries, rows × keys: see few_queries.inl.
+
+/// Sums of pairs of lanes of a and b, blocks of Block alternating: log2(lanes) steps over `lanes`
+/// vectors leave one vector that holds the sum of each.
+template <class T, int Block, int... L>
+SOFTLOOK_ALWAYS_INLINE vec<T> fold_lanes(vec<T> a, vec<T> b, std::integer_sequence<int, L...>) {
+  constexpr int n = lanes<T>;
+  const vec<T> low = __builtin_shufflevector(
+      a, b, ((L / Block % 2 == 0 ? 0 : n) + L / (2 * Block) * (2 * Block) + L % Block)...);
+  const vec<T> high = __builtin_shufflevector(
+      a, b, ((L / Block % 2 == 0 ? 0 : n) + L / (2 * Block) * (2 * Block) + L % Block + Block)...);
+  return low + high;
+}
+
+template <class T, int Block>
+SOFTLOOK_ALWAYS_INLINE vec<T> sum_each(vec<T> (&x)[lanes<T>]) {
+  constexpr int n = lanes<T>;
+#pragma GCC unroll 16
+  for (int k = 0; k < n / Block; k += 2)
+    x[k / 2] = fold_lanes<T, Block>(x[k], x[k + 1], std::make_integer_sequence<int, n>{});
+  if constexpr (2 * Block < n)
+    return sum_each<T, 2 * Block>(x);
+  else
+    return x[0];
+}
+
+/// scores[k] = q · key k, for as many keys as a vector has lanes. `features` counts whole vectors.
+/// One key after the other: memory is read in the order in which it lies, one stream that the
+/// processor follows by itself. Asking ahead in the loop gained nothing, and lost 10 to 20 % where
+/// keys come from memory.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE void dot_keys(const T* q, const T* keys, index key_stride, index features,
+                                     T* scores) {
+  constexpr int n = lanes<T>;
+  vec<T> sum[n];
+#pragma GCC unroll 16
+  for (int k = 0; k < n; ++k) {
+    const T* key = keys + k * key_stride;
+    vec<T> total = {};
+#pragma GCC unroll 1
+    for (index c = 0; c < features; c += n) total = fused(load(q + c), load(key + c), total);
+    sum[k] = total;
+  }
+  store(scores, sum_each<T, 1>(sum));
+}
+
+template <class T, bool Additive>
+inline void few_dot_scores(const few_args<T, Additive>& f, range keys, T* scratch) {
+  constexpr index n = lanes<T>;
+  const few_layout& at = f.layout;
+  for (index j = keys.begin; j < keys.end; j += n) {
+    const range group{j, j + n < keys.end ? j + n : keys.end};
+    const row_block<T> block = contiguous_rows(f.head.K, group, at.features, n, scratch + at.keys);
+    for (index r = 0; r < f.rows.count(); ++r)
+      dot_keys(scratch + at.queries + r * at.features, block.data, block.stride, at.features,
+               scratch + at.scores + r * at.block + (j - keys.begin));
+  }
+}
+
+template <class T>
+inline additive_panel<T> panel_at(T* raw, index form, T* largest) {
+  additive_panel<T> p;
+  p.raw = raw;
+  p.exponential = raw + form;
+  p.tangent = raw + 2 * form;
+  p.largest = largest;
+  return p;
+}
+
+/// Packs all keys of additive scores and computes ahead what depends on them alone.
+template <class T>
+void prepare_keys(const matrix_view<T>& K, const prepared_layout& at, T* memory) {
+  constexpr index width = tile_vectors * lanes<T>;
+  for (index j = 0; j < K.rows; j += width) {
+    const index count = K.rows - j < width ? K.rows - j : width;
+    additive_panel<T> panel = panel_at(memory + j * K.cols, at.form, memory + at.largest + j);
+    pack_panel(row_of(K, j), count, K.cols, K.row_stride, K.col_stride, width, T(1), panel.raw);
+    begin_panel(panel, K.cols, width, count);
+    if (panel.least <= moderate_sum<T>) need_exponential(panel);
+    if (panel.least <= small_sum<T>) need_tangent(panel);
+    T* bounds = memory + at.bounds + j / width * 2;
+    bounds[0] = panel.least;
+    bounds[1] = panel.most;
+  }
+}
+
+/// Keys [j, j + count) with their forms: as they were prepared, or packed into the scratch.
+template <class T, bool Additive>
+inline additive_panel<T> few_key_panel(const few_args<T, Additive>& f, index j, index count,
+                                       T* scratch) {
+  constexpr index width = tile_vectors * lanes<T>;
+  const matrix_view<T>& K = f.head.K;
+  if (f.prepared) {
+    T* memory = const_cast<T*>(f.prepared);  // a panel that has all its forms is only read
+    additive_panel<T> panel =
+        panel_at(memory + j * K.cols, f.prepared_at.form, memory + f.prepared_at.largest + j);
+    const T* bounds = memory + f.prepared_at.bounds + j / width * 2;
+    panel.least = bounds[0];
+    panel.most = bounds[1];
+    panel.has_exponential = panel.has_tangent = true;
+    return panel;
+  }
+  const few_layout& at = f.layout;
+  additive_panel<T> panel = panel_at(scratch + at.keys, at.key_form, scratch + at.key_sizes);
+  pack_panel(row_of(K, j), count, K.cols, K.row_stride, K.col_stride, width, T(1), panel.raw);
+  begin_panel(panel, K.cols, width, count);
+  return panel;
+}
+
+template <class T, bool Additive>
+inline void few_additive_scores(const few_args<T, Additive>& f, additive_panel<T>* rows, range keys,
+                                T* scratch) {
+  constexpr index width = tile_vectors * lanes<T>;
+  const few_layout& at = f.layout;
+  const index depth = f.head.K.cols;
+  T* tile = scratch + at.tile;
+  for (index j = keys.begin; j < keys.end; j += width) {
+    const index count = keys.end - j < width ? keys.end - j : width;
+    additive_panel<T> wide = few_key_panel(f, j, count, scratch);
+    for (index r = 0; r < f.rows.count(); r += tile_rows) {
+      const index left = f.rows.count() - r, used = left < tile_rows ? left : tile_rows;
+      T* to = scratch + at.scores + r * at.block + (j - keys.begin);
+      additive_scores<T, tile_vectors>(rows[r / tile_rows], wide, f.head.v.data, depth, used,
+                                       used == 1 ? to : tile);
+      for (index k = 0; used > 1 && k < used; ++k)
+        for (index x = 0; x < width; x += lanes<T>)
+          store(to + k * at.block + x, load(tile + k * width + x));
+    }
+  }
+}
