@@ -85,15 +85,18 @@ inline few_state<T> few_state_at(const few_layout& at, T* partial) {
 }
 
 /// Row r of the scores becomes weights; returns the factor for what was summed before.
-template <class T, bool Careful>
-inline T few_absorb(T* S, index count, T& maximum, T& sum) {
+template <class T>
+inline T few_absorb(T* S, index count, T& maximum, T& sum, bool careful) {
   const index vectors = ceil_div(count, lanes<T>);
   vec<T> top[1] = {spread(-infinity<T>)}, safe[1], added[1];
   raise_to_maximum<T, 1>(S, vectors, top);
   T most = maximum;
   for (int l = 0; l < lanes<T>; ++l) most = top[0][l] > most ? top[0][l] : most;
   safe[0] = spread(most == -infinity<T> ? T(0) : most);
-  exponentiate<T, 1, Careful>(S, vectors, safe, added);
+  if (careful)
+    exponentiate<T, 1, true>(S, vectors, safe, added);
+  else
+    exponentiate<T, 1, false>(S, vectors, safe, added);
   const vec<T> shrink = exp2_nonpositive<T>(spread(maximum) - safe[0]);
   T total = 0;
   for (int l = 0; l < lanes<T>; ++l) total += added[0][l];
@@ -114,30 +117,29 @@ SOFTLOOK_ALWAYS_INLINE void add_value_row(T p, const T* values, vec<T>* sum) {
   }
 }
 
-/// output += Σ_j p_j · value row j, `Vectors` vectors of columns at a time. A few columns are
-/// summed over even and odd rows apart, and so on: an addition takes longer than a row is to load.
-template <class T, int Vectors, bool Careful>
+/// output += Σ_j p_j · value row j, `Vectors` vectors of columns at a time, in `Apart` sums over
+/// every Apart-th row: where columns are few, an addition takes longer than a row is to load.
+template <class T, int Vectors, int Apart, bool Careful>
 SOFTLOOK_ALWAYS_INLINE void add_value_rows(const T* p, const T* values, index value_stride,
                                            index count, T* output) {
-  constexpr int apart = Vectors >= 4 ? 1 : 4;
-  vec<T> sum[apart * Vectors];
+  vec<T> sum[Apart * Vectors];
 #pragma GCC unroll 8
-  for (int v = 0; v < apart * Vectors; ++v)
+  for (int v = 0; v < Apart * Vectors; ++v)
     sum[v] = v < Vectors ? load(output + v * lanes<T>) : vec<T>{};
   index j = 0;
 #pragma GCC unroll 1
-  for (; j + apart <= count; j += apart)
+  for (; j + Apart <= count; j += Apart)
 #pragma GCC unroll 4
-    for (int k = 0; k < apart; ++k)
+    for (int k = 0; k < Apart; ++k)
       add_value_row<T, Vectors, Careful>(p[j + k], values + (j + k) * value_stride,
                                          sum + k * Vectors);
 #pragma GCC unroll 4
-  for (int k = 0; k + 1 < apart; ++k)  // a row's sum does not depend on whether others follow
+  for (int k = 0; k + 1 < Apart; ++k)  // a row's sum does not depend on whether others follow
     if (j + k < count)
       add_value_row<T, Vectors, Careful>(p[j + k], values + (j + k) * value_stride,
                                          sum + k * Vectors);
 #pragma GCC unroll 8
-  for (int v = Vectors; v < apart * Vectors; ++v) sum[v % Vectors] = sum[v % Vectors] + sum[v];
+  for (int v = Vectors; v < Apart * Vectors; ++v) sum[v % Vectors] = sum[v % Vectors] + sum[v];
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v) store(output + v * lanes<T>, sum[v]);
 }
@@ -154,15 +156,21 @@ inline void few_add_values(const few_args<T, Additive>& f, range keys, const few
     for (index r = 0; r < f.rows.count(); ++r) {
       const T* p = scratch + at.scores + r * at.block + (j - keys.begin);
       T* output = state.output + r * at.values;
+      const index four = at.values / (4 * n) * (4 * n);
       index c = 0;
-      for (; c + 8 * n <= at.values; c += 8 * n)
-        add_value_rows<T, 8, Careful>(p, block.data + c, block.stride, count, output + c);
-      for (; c + 4 * n <= at.values; c += 4 * n)
-        add_value_rows<T, 4, Careful>(p, block.data + c, block.stride, count, output + c);
-      for (; c + 2 * n <= at.values; c += 2 * n)
-        add_value_rows<T, 2, Careful>(p, block.data + c, block.stride, count, output + c);
+      if constexpr (Careful) {  // what is rare is compiled small; sums are those of the other path
+        for (; c < four; c += n)
+          add_value_rows<T, 1, 1, true>(p, block.data + c, block.stride, count, output + c);
+      } else {
+        for (; c + 8 * n <= four; c += 8 * n)
+          add_value_rows<T, 8, 1, false>(p, block.data + c, block.stride, count, output + c);
+        for (; c < four; c += 4 * n)
+          add_value_rows<T, 4, 1, false>(p, block.data + c, block.stride, count, output + c);
+        for (; c + 2 * n <= at.values; c += 2 * n)
+          add_value_rows<T, 2, 4, false>(p, block.data + c, block.stride, count, output + c);
+      }
       for (; c < at.values; c += n)
-        add_value_rows<T, 1, Careful>(p, block.data + c, block.stride, count, output + c);
+        add_value_rows<T, 1, 4, Careful>(p, block.data + c, block.stride, count, output + c);
     }
   }
 }
@@ -212,9 +220,11 @@ inline void expect_block(const matrix_view<T>& X, range rows) {
     for (index c = 0; c < X.cols; c += line, --lines) expect(row_of(X, r), c);
 }
 
-template <class T, bool Careful, bool Additive>
-inline void few_chunk(const few_args<T, Additive>& f, additive_panel<T>* panels, range keys,
-                      const few_state<T>& state, T* scratch) {
+template <class T, bool Additive>
+__attribute__((noinline)) inline void few_chunk(const few_args<T, Additive>& f,
+                                                additive_panel<T>* panels, range keys,
+                                                const few_state<T>& state, bool careful,
+                                                T* scratch) {
   const few_layout& at = f.layout;
   for (index r = 0; r < f.rows.count(); ++r) {
     state.maximum[r] = -infinity<T>;
@@ -242,11 +252,14 @@ inline void few_chunk(const few_args<T, Additive>& f, additive_panel<T>* panels,
         __builtin_memcpy(f.weights + (f.rows.begin + r) * f.weights_stride + first, S,
                          std::size_t(block.count()) * sizeof(T));
       const vec<T> shrink =
-          spread(few_absorb<T, Careful>(S, block.count(), state.maximum[r], state.sum[r]));
+          spread(few_absorb(S, block.count(), state.maximum[r], state.sum[r], careful));
       for (index c = 0; first > keys.begin && c < at.values; c += lanes<T>)
         store(state.output + r * at.values + c, load(state.output + r * at.values + c) * shrink);
     }
-    few_add_values<T, Careful>(f, block, state, scratch);
+    if (careful)
+      few_add_values<T, true>(f, block, state, scratch);
+    else
+      few_add_values<T, false>(f, block, state, scratch);
     if constexpr (!Additive) expect_block(f.head.K, {block.end, keys.end});
   }
 }
@@ -258,9 +271,9 @@ void few_queries(const few_args<T, Additive>& f, range keys, T* partial, T* scra
   additive_panel<T> panels[max_few_rows / tile_rows];
   const few_state<T> state = few_state_at(f.layout, partial);
   few_pack_queries(f, panels, scratch);
-  few_chunk<T, false>(f, panels, keys, state, scratch);
+  few_chunk(f, panels, keys, state, false, scratch);
   if (!all_finite(state.output, f.rows.count() * f.layout.values))
-    few_chunk<T, true>(f, panels, keys, state, scratch);
+    few_chunk(f, panels, keys, state, true, scratch);
 }
 
 /// A row of scores, relative to their maximum, becomes a row of weights.

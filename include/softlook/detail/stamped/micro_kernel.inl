@@ -115,10 +115,10 @@ struct product_run {
 /// micro_kernel() over some runs of steps: under a mask a vector of queries needs a part of the
 /// keys. What is left out would have added zeros, so no bit depends on it.
 template <class T, int Rows, int Vectors>
-__attribute__((noinline)) inline void partial_kernel(panel_operand<T, Rows> A,
-                                                     const T* __restrict B, T* __restrict C,
-                                                     const product_run* runs, index count,
-                                                     finish how, const T* correction) {
+__attribute__((noinline)) inline void product_of_runs(panel_operand<T, Rows> A,
+                                                      const T* __restrict B, T* __restrict C,
+                                                      const product_run* runs, index count,
+                                                      finish how, const T* correction) {
   static_assert(Vectors <= 3);
   vec<T> sum[Rows][Vectors];
   const T* wide = B;
@@ -140,14 +140,4 @@ __attribute__((noinline)) inline void partial_kernel(panel_operand<T, Rows> A,
     }
   }
   finish_sums(sum, C, how, correction);
-}
-
-/// tile_rows × width products of a packed panel and packed lanes; rows without features give zeros.
-template <class T, int Vectors>
-SOFTLOOK_ALWAYS_INLINE void product_panel(const T* panel, const T* wide, index depth, T* out) {
-  if (depth > 0)
-    micro_kernel<T, tile_rows, Vectors, finish::store>(
-        panel_operand<T, tile_rows>{panel, tile_rows}, wide, out, depth, nullptr);
-  else
-    for (int x = 0; x < tile_rows * Vectors; ++x) store(out + x * lanes<T>, vec<T>{});
 }

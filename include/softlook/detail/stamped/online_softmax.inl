@@ -3,10 +3,10 @@
 //   \see Milakov and Gimelshein, 2018; Dao et al., "FlashAttention", 2022, algorithm 1.
 
 /// top = max(top, S over its rows); a NaN score returns through the sum, whatever becomes of the
-/// maximum of its lane.
-template <class T, int Vectors>
+/// maximum of its lane. Rows are Width vectors apart.
+template <class T, int Vectors, int Width = Vectors>
 SOFTLOOK_ALWAYS_INLINE void raise_to_maximum(const T* S, index rows, vec<T> (&top)[Vectors]) {
-  constexpr int width = Vectors * lanes<T>;
+  constexpr int width = Width * lanes<T>;
   index r = 0;
   for (; r + 4 <= rows; r += 4)
 #pragma GCC unroll 4
@@ -21,7 +21,7 @@ SOFTLOOK_ALWAYS_INLINE void raise_to_maximum(const T* S, index rows, vec<T> (&to
     for (int v = 0; v < Vectors; ++v) top[v] = larger(load(S + r * width + v * lanes<T>), top[v]);
 }
 
-/// The part of exponentiate() for Rows rows from `at`.
+/// The part of exponentiate() for Rows rows from `at`, one behind the other.
 template <class T, int Vectors, int Rows, bool Careful>
 SOFTLOOK_ALWAYS_INLINE void exponentiate_rows(T* at, const vec<T> (&top)[Vectors],
                                               vec<T> (&sum)[Vectors]) {
@@ -40,11 +40,12 @@ SOFTLOOK_ALWAYS_INLINE void exponentiate_rows(T* at, const vec<T> (&top)[Vectors
 
 /// S = 2^(S − top), and its sums over the rows. With Careful a score of −∞ becomes −0 instead of
 /// +0: a weight that must not touch a value that is not finite, unlike one that underflowed.
-template <class T, int Vectors, bool Careful>
+template <class T, int Vectors, bool Careful, int Width = Vectors>
 SOFTLOOK_ALWAYS_INLINE void exponentiate(T* S, index rows, const vec<T> (&top)[Vectors],
                                          vec<T> (&sum)[Vectors]) {
-  constexpr int width = Vectors * lanes<T>;
-  constexpr int group = vector_bytes == 64 ? 2 : 1;  // as many as the registers hold
+  constexpr int width = Width * lanes<T>;
+  // As many as the registers hold.
+  constexpr int group = vector_bytes == 64 && Width == Vectors ? 2 : 1;
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) sum[v] = vec<T>{};
   index r = 0;
@@ -66,14 +67,14 @@ SOFTLOOK_ALWAYS_INLINE void finite_maximum(const vec<T> (&top)[Vectors], vec<T> 
 /// One step: the scores S become weights relative to the new maximum, `maximum` and `sum` are
 /// brought up to date. Returns whether a maximum grew; then the output so far must be multiplied by
 /// `correction`.
-template <class T, int Vectors, bool Careful>
+template <class T, int Vectors, bool Careful, int Width = Vectors>
 __attribute__((noinline)) inline bool absorb(T* S, index rows, T* maximum, T* sum, T* correction) {
   vec<T> old[Vectors], top[Vectors], safe[Vectors], added[Vectors];
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) old[v] = top[v] = load(maximum + v * lanes<T>);
-  raise_to_maximum<T, Vectors>(S, rows, top);
+  raise_to_maximum<T, Vectors, Width>(S, rows, top);
   finite_maximum<T, Vectors>(top, safe);
-  exponentiate<T, Vectors, Careful>(S, rows, safe, added);
+  exponentiate<T, Vectors, Careful, Width>(S, rows, safe, added);
   bool grew = false;
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) grew |= any_greater(top[v], old[v]);

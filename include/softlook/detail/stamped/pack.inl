@@ -56,8 +56,9 @@ SOFTLOOK_ALWAYS_INLINE void expect_rows(const T* first, index row_stride, index 
 
 /// One panel of `width` rows (a multiple of 4) from `rows` ≤ width rows; the rest is zero.
 template <class T>
-inline void pack_panel(const T* source, index rows, index depth, index row_stride, index col_stride,
-                       index width, T scale, T* panel) {
+__attribute__((noinline)) inline void pack_panel(const T* source, index rows, index depth,
+                                                 index row_stride, index col_stride, index width,
+                                                 T scale, T* panel) {
   using row = row4<T>;
   const row s = {scale, scale, scale, scale};
   const index whole_rows = rows / 4 * 4, whole_depth = depth / 4 * 4;

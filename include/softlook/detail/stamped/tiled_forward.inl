@@ -90,9 +90,6 @@ struct live_keys {
     else
       runs[count++] = {row, steps, from, to};
   }
-  [[nodiscard]] bool whole(int vectors) const {
-    return count == 1 && runs[0].from == 0 && runs[0].to == vectors;
-  }
 };
 
 /// Scores of a panel of keys against the vectors [from, to) of a register tile; what others get
@@ -105,15 +102,9 @@ SOFTLOOK_ALWAYS_INLINE void score_panel(const forward_args<T, Additive>& a, quer
     additive_scores<T, Vectors>(k.additive[row / tile_rows], q.additive, a.v.data, a.Q.cols, count,
                                 panel);
   } else {
-    const T* keys = k.keys_packed + row * a.K.cols;
-    if constexpr (Vectors > 1) {
-      if (to - from < Vectors && a.K.cols > 0) {
-        const product_run all{0, a.K.cols, from, to};
-        return partial_kernel<T, tile_rows, Vectors>({keys, tile_rows}, q.packed, panel, &all, 1,
-                                                     finish::store, nullptr);
-      }
-    }
-    product_panel<T, Vectors>(keys, q.packed, a.K.cols, panel);
+    const product_run all{0, a.K.cols, from, to};
+    product_of_runs<T, tile_rows, Vectors>({k.keys_packed + row * a.K.cols, tile_rows}, q.packed,
+                                           panel, &all, a.K.cols > 0, finish::store, nullptr);
   }
 }
 
@@ -198,44 +189,18 @@ inline void add_careful_products(const forward_args<T, Additive>& a, query_tile<
                                     live, q.started, correction);
 }
 
-template <class T, int Vectors, finish Finish, bool Additive>
-inline void add_whole_products(const forward_args<T, Additive>& a, query_tile<T>& q,
-                               key_tile<T, Additive>& k, const product_run& run, const T* P,
-                               const T* correction) {
-  constexpr int width = Vectors * lanes<T>;
-  for (index c = 0; c < a.layout.values; c += tile_rows) {
-    expect_next(a.V, k.next_values, k.values_at_once);
-    micro_kernel<T, tile_rows, Vectors, Finish>(value_operand(k, run.row, c), P,
-                                                q.output + c * width, run.steps, correction);
-  }
-}
-
-template <class T, int Vectors, bool Additive>
-inline void add_partial_products(const forward_args<T, Additive>& a, query_tile<T>& q,
-                                 key_tile<T, Additive>& k, const live_keys& live, const T* P,
-                                 finish how, const T* correction) {
-  for (index c = 0; c < a.layout.values; c += tile_rows) {
-    expect_next(a.V, k.next_values, k.values_at_once);
-    partial_kernel<T, tile_rows, Vectors>(value_operand(k, 0, c), P,
-                                          q.output + c * Vectors * lanes<T>, live.runs, live.count,
-                                          how, correction);
-  }
-}
-
 /// Oᵀ = Oᵀ·correction + Vᵀ Pᵀ; the first tile of a query begins its output.
 template <class T, int Vectors, bool Additive>
 inline void add_products(const forward_args<T, Additive>& a, query_tile<T>& q,
                          key_tile<T, Additive>& k, const live_keys& live, const T* P, bool grew,
                          const T* correction) {
   const finish how = !q.started ? finish::store : grew ? finish::rescale : finish::add;
-  if (!live.whole(Vectors))
-    add_partial_products<T, Vectors>(a, q, k, live, P, how, correction);
-  else if (how == finish::store)
-    add_whole_products<T, Vectors, finish::store>(a, q, k, live.runs[0], P, correction);
-  else if (how == finish::rescale)
-    add_whole_products<T, Vectors, finish::rescale>(a, q, k, live.runs[0], P, correction);
-  else
-    add_whole_products<T, Vectors, finish::add>(a, q, k, live.runs[0], P, correction);
+  for (index c = 0; c < a.layout.values; c += tile_rows) {
+    expect_next(a.V, k.next_values, k.values_at_once);
+    product_of_runs<T, tile_rows, Vectors>(value_operand(k, 0, c), P,
+                                           q.output + c * Vectors * lanes<T>, live.runs, live.count,
+                                           how, correction);
+  }
 }
 
 /// Scores, online softmax, values: the queries of one register tile meet one tile of keys.
@@ -249,8 +214,10 @@ inline void meet(const forward_args<T, Additive>& a, query_tile<T>& q, key_tile<
   fill_scores<T, Vectors>(a, q, k, rows, seen, S, live);
   if (live.rows == 0) return;
   if (!k.finite) {
-    for (int l = 0; l < width; ++l) correction[l] = 1;
-    absorb<T, Vectors, true>(S, live.rows, q.maximum, q.sum, correction);
+    for (int l = 0; l < width; l += lanes<T>) {  // what is rare is compiled small
+      store(correction + l, spread(T(1)));
+      absorb<T, 1, true, Vectors>(S + l, live.rows, q.maximum + l, q.sum + l, correction + l);
+    }
     add_careful_products<T, Vectors>(a, q, k, live, S, correction);
   } else {
     const bool grew = absorb<T, Vectors, false>(S, live.rows, q.maximum, q.sum, correction);
