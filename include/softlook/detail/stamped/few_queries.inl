@@ -89,14 +89,14 @@ template <class T>
 inline T few_absorb(T* S, index count, T& maximum, T& sum, bool careful) {
   const index vectors = ceil_div(count, lanes<T>);
   vec<T> top[1] = {spread(-infinity<T>)}, safe[1], added[1];
-  raise_to_maximum<T, 1>(S, vectors, top);
+  raise_to_maximum<T, 1>(S, vectors, lanes<T>, top);
   T most = maximum;
   for (int l = 0; l < lanes<T>; ++l) most = top[0][l] > most ? top[0][l] : most;
   safe[0] = spread(most == -infinity<T> ? T(0) : most);
   if (careful)
-    exponentiate<T, 1, true>(S, vectors, safe, added);
+    exponentiate<T, 1, true>(S, vectors, lanes<T>, safe, added);
   else
-    exponentiate<T, 1, false>(S, vectors, safe, added);
+    exponentiate<T, 1, false>(S, vectors, lanes<T>, safe, added);
   const vec<T> shrink = exp2_nonpositive<T>(spread(maximum) - safe[0]);
   T total = 0;
   for (int l = 0; l < lanes<T>; ++l) total += added[0][l];

@@ -106,10 +106,10 @@ __attribute__((noinline)) inline void micro_kernel(Operand A, const T* __restric
 
 /// Steps of a product in which the vectors [from, to) take part.
 struct product_run {
-  index row = 0;  // of A; B has the steps of all runs behind one another
-  index steps = 0;
-  int from = 0;
-  int to = 0;
+  index row;  // of A; B has the steps of all runs behind one another
+  index steps;
+  int from;
+  int to;
 };
 
 /// micro_kernel() over some runs of steps: under a mask a vector of queries needs a part of the

@@ -3,10 +3,10 @@
 //   \see Milakov and Gimelshein, 2018; Dao et al., "FlashAttention", 2022, algorithm 1.
 
 /// top = max(top, S over its rows); a NaN score returns through the sum, whatever becomes of the
-/// maximum of its lane. Rows are Width vectors apart.
-template <class T, int Vectors, int Width = Vectors>
-SOFTLOOK_ALWAYS_INLINE void raise_to_maximum(const T* S, index rows, vec<T> (&top)[Vectors]) {
-  constexpr int width = Width * lanes<T>;
+/// maximum of its lane.
+template <class T, int Vectors>
+SOFTLOOK_ALWAYS_INLINE void raise_to_maximum(const T* S, index rows, index width,
+                                             vec<T> (&top)[Vectors]) {
   index r = 0;
   for (; r + 4 <= rows; r += 4)
 #pragma GCC unroll 4
@@ -40,12 +40,11 @@ SOFTLOOK_ALWAYS_INLINE void exponentiate_rows(T* at, const vec<T> (&top)[Vectors
 
 /// S = 2^(S − top), and its sums over the rows. With Careful a score of −∞ becomes −0 instead of
 /// +0: a weight that must not touch a value that is not finite, unlike one that underflowed.
-template <class T, int Vectors, bool Careful, int Width = Vectors>
-SOFTLOOK_ALWAYS_INLINE void exponentiate(T* S, index rows, const vec<T> (&top)[Vectors],
-                                         vec<T> (&sum)[Vectors]) {
-  constexpr int width = Width * lanes<T>;
-  // As many as the registers hold.
-  constexpr int group = vector_bytes == 64 && Width == Vectors ? 2 : 1;
+/// Rows are `width` apart: Vectors vectors, unless Careful.
+template <class T, int Vectors, bool Careful>
+SOFTLOOK_ALWAYS_INLINE void exponentiate(T* S, index rows, index width,
+                                         const vec<T> (&top)[Vectors], vec<T> (&sum)[Vectors]) {
+  constexpr int group = vector_bytes == 64 && !Careful ? 2 : 1;  // as many as the registers hold
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) sum[v] = vec<T>{};
   index r = 0;
@@ -66,15 +65,17 @@ SOFTLOOK_ALWAYS_INLINE void finite_maximum(const vec<T> (&top)[Vectors], vec<T> 
 
 /// One step: the scores S become weights relative to the new maximum, `maximum` and `sum` are
 /// brought up to date. Returns whether a maximum grew; then the output so far must be multiplied by
-/// `correction`.
-template <class T, int Vectors, bool Careful, int Width = Vectors>
-__attribute__((noinline)) inline bool absorb(T* S, index rows, T* maximum, T* sum, T* correction) {
+/// `correction`. Vectors of a wider tile are taken with care, their rows `stride` apart.
+template <class T, int Vectors, bool Careful = false>
+__attribute__((noinline)) inline bool absorb(T* S, index rows, T* maximum, T* sum, T* correction,
+                                             [[maybe_unused]] index stride = 0) {
+  const index width = Careful ? stride : index(Vectors * lanes<T>);
   vec<T> old[Vectors], top[Vectors], safe[Vectors], added[Vectors];
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) old[v] = top[v] = load(maximum + v * lanes<T>);
-  raise_to_maximum<T, Vectors, Width>(S, rows, top);
+  raise_to_maximum<T, Vectors>(S, rows, width, top);
   finite_maximum<T, Vectors>(top, safe);
-  exponentiate<T, Vectors, Careful, Width>(S, rows, safe, added);
+  exponentiate<T, Vectors, Careful>(S, rows, width, safe, added);
   bool grew = false;
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) grew |= any_greater(top[v], old[v]);

@@ -92,19 +92,70 @@ struct live_keys {
   }
 };
 
+// The width of a register tile is known where it pays, in the three kernels behind these; all else
+// is compiled once.
+
+template <class T>
+inline void tile_product(const query_tile<T>& q, const panel_operand<T, tile_rows>& A, const T* B,
+                         T* C, const product_run* runs, index count, finish how,
+                         const T* correction) {
+  switch (q.vectors) {
+    case 1:
+      return product_of_runs<T, tile_rows, 1>(A, B, C, runs, count, how, correction);
+    case 2:
+      return product_of_runs<T, tile_rows, 2>(A, B, C, runs, count, how, correction);
+    default:
+      return product_of_runs<T, tile_rows, 3>(A, B, C, runs, count, how, correction);
+  }
+}
+
+template <class T>
+inline bool tile_absorb(const query_tile<T>& q, T* S, index rows, T* correction) {
+  switch (q.vectors) {
+    case 1:
+      return absorb<T, 1>(S, rows, q.maximum, q.sum, correction);
+    case 2:
+      return absorb<T, 2>(S, rows, q.maximum, q.sum, correction);
+    default:
+      return absorb<T, 3>(S, rows, q.maximum, q.sum, correction);
+  }
+}
+
+/// What is rare is compiled small.
+template <class T>
+inline void absorb_with_care(const query_tile<T>& q, T* S, index rows, T* correction) {
+  const index width = q.vectors * lanes<T>;
+  for (index x = 0; x < width; x += lanes<T>) {
+    store(correction + x, spread(T(1)));
+    absorb<T, 1, true>(S + x, rows, q.maximum + x, q.sum + x, correction + x, width);
+  }
+}
+
+template <class T>
+inline void tile_additive_scores(query_tile<T>& q, additive_panel<T>& keys, const T* v, index depth,
+                                 index count, T* panel) {
+  switch (q.vectors) {
+    case 1:
+      return additive_scores<T, 1>(keys, q.additive, v, depth, count, panel);
+    case 2:
+      return additive_scores<T, 2>(keys, q.additive, v, depth, count, panel);
+    default:
+      return additive_scores<T, 3>(keys, q.additive, v, depth, count, panel);
+  }
+}
+
 /// Scores of a panel of keys against the vectors [from, to) of a register tile; what others get
 /// means nothing.
-template <class T, int Vectors, bool Additive>
-SOFTLOOK_ALWAYS_INLINE void score_panel(const forward_args<T, Additive>& a, query_tile<T>& q,
-                                        key_tile<T, Additive>& k, index row, index count, int from,
-                                        int to, T* panel) {
+template <class T, bool Additive>
+inline void score_panel(const forward_args<T, Additive>& a, query_tile<T>& q,
+                        key_tile<T, Additive>& k, index row, index count, int from, int to,
+                        T* panel) {
   if constexpr (Additive) {
-    additive_scores<T, Vectors>(k.additive[row / tile_rows], q.additive, a.v.data, a.Q.cols, count,
-                                panel);
+    tile_additive_scores(q, k.additive[row / tile_rows], a.v.data, a.Q.cols, count, panel);
   } else {
     const product_run all{0, a.K.cols, from, to};
-    product_of_runs<T, tile_rows, Vectors>({k.keys_packed + row * a.K.cols, tile_rows}, q.packed,
-                                           panel, &all, a.K.cols > 0, finish::store, nullptr);
+    tile_product(q, {k.keys_packed + row * a.K.cols, tile_rows}, q.packed, panel, &all,
+                 a.K.cols > 0, finish::store, static_cast<const T*>(nullptr));
   }
 }
 
@@ -122,11 +173,11 @@ inline product_run vectors_of(const query_tile<T>& q, range keys) {
 
 /// Scores of the key rows [rows.begin, rows.end) of a tile, transformed and masked. Where the tile
 /// is partial, coverage is asked again for each panel of rows; rows of S are those of live panels.
-template <class T, int Vectors, bool Additive>
+template <class T, bool Additive>
 inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
                         key_tile<T, Additive>& k, range rows, coverage seen, T* S,
                         live_keys& live) {
-  constexpr int width = Vectors * lanes<T>;
+  const index width = q.vectors * lanes<T>;
   const range queries{q.first, q.first + q.used};
   for (index r = rows.begin; r < rows.end; r += tile_rows) {
     T* panel = S + live.rows * width;
@@ -134,34 +185,41 @@ inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
     const index count = rows.end - r < tile_rows ? rows.end - r : tile_rows;
     const range keys{k.keys.begin + r, k.keys.begin + r + count};
     coverage here = seen;
-    product_run used{0, 0, 0, Vectors};
+    product_run used{0, 0, 0, q.vectors};
     if (seen == coverage::partial) {
       here = a.policy.coverage_of(a.policy.policies, queries, keys, a.shape);
       if (here == coverage::partial) used = vectors_of(q, keys);
     }
     if (here == coverage::none || used.from >= used.to) continue;
-    score_panel<T, Vectors>(a, q, k, r, count, used.from, used.to, panel);
+    score_panel(a, q, k, r, count, used.from, used.to, panel);
     if (a.policy.transforms || here == coverage::partial)
       a.policy.edit_queries(a.policy.policies, panel,
-                            {width, std::int32_t(count), Vectors, std::int32_t(keys.begin),
+                            {width, std::int32_t(count), q.vectors, std::int32_t(keys.begin),
                              q.positions, here == coverage::partial},
                             a.shape, a.factor);
     live.add(r, count, used.from, used.to);
   }
 }
 
+/// Columns [column, column + tile_rows) of the values of a tile as the left operand.
+template <class T, bool Additive>
+SOFTLOOK_ALWAYS_INLINE panel_operand<T, tile_rows> value_operand(const key_tile<T, Additive>& k,
+                                                                 index column) {
+  return {k.values.data + column, k.values.stride};
+}
+
 /// Oᵀ = Oᵀ·correction + Vᵀ Pᵀ where some value is not finite: a weight of −0 (a score of −∞)
 /// touches nothing.
-template <class T, int Vectors>
-inline void add_careful_product(const panel_operand<T, tile_rows>& values, const T* P, T* O,
-                                const live_keys& live, bool started, const T* correction) {
-  constexpr int width = Vectors * lanes<T>;
+template <class T>
+inline void add_careful_product(const query_tile<T>& q, const panel_operand<T, tile_rows>& values,
+                                const T* P, T* O, const live_keys& live, const T* correction) {
+  const index width = q.vectors * lanes<T>;
   using bits = typename simd<T>::bits;
   const bits forbidden = (bits)spread(T(-0.0));
   for (int r = 0; r < tile_rows; ++r)
-    for (int v = 0; v < Vectors; ++v) {
-      T* at = O + r * width + v * lanes<T>;
-      const T* weights = P + v * lanes<T>;
+    for (index x = 0; x < width; x += lanes<T>) {
+      T* at = O + r * width + x;
+      const T* weights = P + x;
       vec<T> sum = {};
       for (const product_run* run = live.runs; run < live.runs + live.count; ++run)
         for (index j = run->row; j < run->row + run->steps; ++j, weights += width) {
@@ -169,59 +227,47 @@ inline void add_careful_product(const panel_operand<T, tile_rows>& values, const
           sum = blend<T>((bits)p == forbidden, sum,
                          fused(spread(values.at[j * values.step + r]), p, sum));
         }
-      store(at, started ? fused(load(at), load(correction + v * lanes<T>), sum) : sum);
+      store(at, q.started ? fused(load(at), load(correction + x), sum) : sum);
     }
 }
 
-/// Columns [column, column + tile_rows) of the values of the keys from `row` as the left operand.
+/// The first tile of a query begins its output.
 template <class T, bool Additive>
-SOFTLOOK_ALWAYS_INLINE panel_operand<T, tile_rows> value_operand(const key_tile<T, Additive>& k,
-                                                                 index row, index column) {
-  return {k.values.data + row * k.values.stride + column, k.values.stride};
-}
-
-template <class T, int Vectors, bool Additive>
 inline void add_careful_products(const forward_args<T, Additive>& a, query_tile<T>& q,
                                  const key_tile<T, Additive>& k, const live_keys& live, const T* P,
                                  const T* correction) {
   for (index c = 0; c < a.layout.values; c += tile_rows)
-    add_careful_product<T, Vectors>(value_operand(k, 0, c), P, q.output + c * Vectors * lanes<T>,
-                                    live, q.started, correction);
+    add_careful_product(q, value_operand(k, c), P, q.output + c * q.vectors * lanes<T>, live,
+                        correction);
 }
 
-/// Oᵀ = Oᵀ·correction + Vᵀ Pᵀ; the first tile of a query begins its output.
-template <class T, int Vectors, bool Additive>
+template <class T, bool Additive>
 inline void add_products(const forward_args<T, Additive>& a, query_tile<T>& q,
                          key_tile<T, Additive>& k, const live_keys& live, const T* P, bool grew,
                          const T* correction) {
   const finish how = !q.started ? finish::store : grew ? finish::rescale : finish::add;
   for (index c = 0; c < a.layout.values; c += tile_rows) {
     expect_next(a.V, k.next_values, k.values_at_once);
-    product_of_runs<T, tile_rows, Vectors>(value_operand(k, 0, c), P,
-                                           q.output + c * Vectors * lanes<T>, live.runs, live.count,
-                                           how, correction);
+    tile_product(q, value_operand(k, c), P, q.output + c * q.vectors * lanes<T>, live.runs,
+                 live.count, how, correction);
   }
 }
 
 /// Scores, online softmax, values: the queries of one register tile meet one tile of keys.
-template <class T, int Vectors, bool Additive>
+template <class T, bool Additive>
 inline void meet(const forward_args<T, Additive>& a, query_tile<T>& q, key_tile<T, Additive>& k,
                  range rows, coverage seen, T* scratch) {
-  constexpr int width = Vectors * lanes<T>;
   T* S = scratch + a.layout.scores;
   T* correction = scratch + a.layout.correction;
   live_keys live;
-  fill_scores<T, Vectors>(a, q, k, rows, seen, S, live);
+  fill_scores(a, q, k, rows, seen, S, live);
   if (live.rows == 0) return;
-  if (!k.finite) {
-    for (int l = 0; l < width; l += lanes<T>) {  // what is rare is compiled small
-      store(correction + l, spread(T(1)));
-      absorb<T, 1, true, Vectors>(S + l, live.rows, q.maximum + l, q.sum + l, correction + l);
-    }
-    add_careful_products<T, Vectors>(a, q, k, live, S, correction);
+  if (k.finite) {
+    const bool grew = tile_absorb(q, S, live.rows, correction);
+    add_products(a, q, k, live, S, grew, correction);
   } else {
-    const bool grew = absorb<T, Vectors, false>(S, live.rows, q.maximum, q.sum, correction);
-    add_products<T, Vectors>(a, q, k, live, S, grew, correction);
+    absorb_with_care(q, S, live.rows, correction);
+    add_careful_products(a, q, k, live, S, correction);
   }
   q.started = true;
 }
@@ -298,14 +344,7 @@ inline void visit(const forward_args<T, Additive>& a, query_tile<T>& q, key_tile
                            {k.keys.begin + rows.begin, k.keys.begin + rows.end}, a.shape);
   if (seen == coverage::none) return;
   if (!k.packed) pack_keys(a, k, scratch + a.layout.value_rows);
-  switch (q.vectors) {
-    case 1:
-      return meet<T, 1>(a, q, k, rows, seen, scratch);
-    case 2:
-      return meet<T, 2>(a, q, k, rows, seen, scratch);
-    default:
-      return meet<T, 3>(a, q, k, rows, seen, scratch);
-  }
+  meet(a, q, k, rows, seen, scratch);
 }
 
 template <class T, bool Additive>
