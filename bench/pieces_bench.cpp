@@ -1,0 +1,158 @@
+// How fast could the tiled kernel be? Its pieces on one register tile of queries and one tile of
+// keys that stay in the caches: the products with keys (`scores`) and with values (`values`), and
+// both with the online softmax between them (`together`). The last row is the ceiling of a whole
+// call, which also packs, reads memory and meets the ends of matrices.
+
+#include <softlook/attention.hpp>
+
+#include "support/inputs.hpp"
+#include "support/row.hpp"
+
+#if defined(__x86_64__)
+
+namespace {
+
+using bench::index;
+using bench::matrix;
+
+constexpr index keys = 96;
+enum class piece { scores, values, together };
+
+/// Panels as the kernel packs them: K and V in panels of `rows`, Q keys × lanes.
+struct packed_tile {
+  index d, rows, width;
+  matrix<float> Q, K, V;
+  softlook::workspace memory;  // aligned like the kernel's
+  float *keys_packed, *lanes, *S, *O, *maximum, *sum, *correction;
+
+  packed_tile(index features, index tile_rows, index tile_width)
+      : d(features),
+        rows(tile_rows),
+        width(tile_width),
+        Q(bench::random_matrix<float>(width, d, 1)),
+        K(bench::random_matrix<float>(keys, d, 2)),
+        V(bench::random_matrix<float>(keys, d, 3)) {
+    auto* at = reinterpret_cast<float*>(
+        memory.reserve(sizeof(float) * std::size_t(keys * d + 2 * d * width + (keys + 3) * width)));
+    const auto take = [&](index count) { return std::exchange(at, at + count); };
+    keys_packed = take(keys * d);
+    lanes = take(d * width);
+    S = take(keys * width);
+    O = take(d * width);
+    maximum = take(width);
+    sum = take(width);
+    correction = take(width);
+    std::fill(S, S + keys * width, 1.0f);
+    for (index j = 0; j < keys; ++j)
+      for (index c = 0; c < d; ++c)
+        keys_packed[j / rows * rows * d + c * rows + j % rows] = K(j, c);
+    const float scale = 1.44269504f / std::sqrt(float(d));
+    for (index i = 0; i < width; ++i)
+      for (index c = 0; c < d; ++c) lanes[c * width + i] = Q(i, c) * scale;
+  }
+
+  /// The largest error of what `piece` leaves behind.
+  [[nodiscard]] double error(piece which) const {
+    double worst = 0;
+    const auto note = [&](double is, double wanted) {
+      const double apart = std::abs(is - wanted);
+      if (!(apart <= worst)) worst = apart;
+    };
+    for (index i = 0; i < width; ++i) {
+      double s[keys] = {};
+      double most = -1e300, total = 0;
+      for (index j = 0; j < keys; ++j) {
+        double& x = s[j];
+        for (index c = 0; c < d; ++c) x += double(lanes[c * width + i]) * K(j, c);
+        most = std::max(most, x);
+        if (which == piece::scores) note(S[j * width + i], x);
+      }
+      for (double& x : s) total += x = which == piece::values ? 1 : std::exp2(x - most);
+      for (index c = 0; which != piece::scores && c < d; ++c) {
+        double o = 0;
+        for (index j = 0; j < keys; ++j) o += s[j] * V(j, c);
+        note(O[c * width + i] / total, o / total);
+      }
+      if (which == piece::together) note(sum[i] / total, 1);
+    }
+    return worst;
+  }
+};
+
+#define PIECES(set)                                                                       \
+  struct set {                                                                            \
+    static constexpr int rows = softlook::detail::stamped_##set::tile_rows;               \
+    static constexpr int vectors = softlook::detail::stamped_##set::tile_vectors;         \
+    static constexpr int width = vectors * softlook::detail::stamped_##set::lanes<float>; \
+    using operand = softlook::detail::stamped_##set::panel_operand<float, rows>;          \
+    static void product(operand A, const float* B, float* C, index depth) {               \
+      namespace room = softlook::detail::stamped_##set;                                   \
+      const room::product_run all{0, depth, 0, vectors};
+room::product_of_runs<float, rows, vectors>(A, B, C, &all, 1, room::finish::store, nullptr);
+}  // namespace                                                                                             \
+    static void absorb(packed_tile& t) {                                                          \
+      softlook::detail::stamped_##set::absorb<float, vectors>(t.S, keys, t.maximum, t.sum, \
+                                                                     t.correction);               \
+    }                                                                                             \
+  };
+PIECES(avx512)
+PIECES(avx2)
+#undef PIECES
+
+template <class Set>
+void run(piece which, packed_tile& t) {
+  const auto scores = [&] {
+    for (index r = 0; r < keys; r += Set::rows)
+      Set::product({t.keys_packed + r * t.d, Set::rows}, t.lanes, t.S + r * t.width, t.d);
+  };
+  const auto values = [&] {
+    for (index c = 0; c < t.d; c += Set::rows)
+      Set::product({t.V.data() + c, t.d}, t.S, t.O + c * t.width, keys);
+  };
+  if (which != piece::values) scores();
+  if (which == piece::together) {
+    std::fill(t.maximum, t.maximum + t.width, -std::numeric_limits<float>::infinity());
+    std::fill(t.sum, t.sum + t.width, 0.0f);
+    Set::absorb(t);
+  }
+  if (which != piece::scores) values();
+}
+
+template <class Set>
+[[nodiscard]] bench::row piece_row(const char* set, piece which, index d) {
+  const char* const name = which == piece::scores   ? "scores"
+                           : which == piece::values ? "values"
+                                                    : "together";
+  const double products = which == piece::together ? 2 : 1;
+  bench::row r{.name = std::string("piece/") + name + "/" + set + "/d:" + std::to_string(d),
+               .flops = products * 2.0 * double(keys) * Set::width * double(d),
+               .prepare = {}};
+  r.prepare = [which, d] {
+    const auto tile = std::make_shared<packed_tile>(d, Set::rows, Set::width);
+    bench::prepared_row work;
+    work.call = [tile, which] { run<Set>(which, *tile); };
+    work.error = [tile, which] { return tile->error(which); };
+    work.tolerance = bench::tolerance<float>() * 10;
+    return work;
+  };
+  return r;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::vector<bench::row> rows;
+  const auto add = [&]<class Set>(const char* name, Set) {
+    for (const bench::index d : {64, 128})
+      for (const piece which : {piece::scores, piece::values, piece::together})
+        rows.push_back(piece_row<Set>(name, which, d));
+  };
+  using softlook::instruction_set;
+  if (softlook::detail::can_run(instruction_set::avx512)) add("avx512", avx512{});
+  if (softlook::detail::can_run(instruction_set::avx2)) add("avx2", avx2{});
+  return bench::run_rows(argc, argv, std::move(rows));
+}
+
+#else
+int main() {}
+#endif
