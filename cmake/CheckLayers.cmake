@@ -23,6 +23,7 @@ set(layers
   "2.30 detail/(entmax_row|joined|materialised|plan|tasks)"
   "2.35 detail/(product|monotonic_rows)"
   "2.36 detail/input_product"
+  "2.37 detail/forward_call"
   "2.40 detail/(forward|packed_linear)"
   "2.45 detail/entmax_forward"
   "2.50 detail/call"

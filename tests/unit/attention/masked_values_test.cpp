@@ -2,6 +2,7 @@
 // that of the same call on clean data, bit for bit.
 #include <gtest/gtest.h>
 
+#include "softlook/mask/block_sparse.hpp"
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
@@ -82,6 +83,15 @@ TYPED_TEST(MaskedValues, InTheFutureUnderCausalBottomRight) {
 
 TYPED_TEST(MaskedValues, OutsideAWindow) {
   this->expect_unnoticed(50, 50, 30, 28, masks::window{.left = 3, .right = 2});
+}
+
+// Rows 0 … 31 see blocks 0 and 2 of the keys; rows 32 … 47, in the same register tile, see all.
+TYPED_TEST(MaskedValues, BehindAGapOfKeysThatOtherRowsSee) {
+  row_major<bool> layout = row_major<bool>::Constant(6, 6, true);
+  layout.topRows(2).setConstant(false);
+  layout.block(0, 0, 2, 1).setConstant(true);
+  layout.block(0, 2, 2, 1).setConstant(true);
+  this->expect_unnoticed(96, 96, 64, 32, masks::block_sparse{layout, 16});
 }
 
 TYPED_TEST(MaskedValues, UnderADenseMask) {
