@@ -59,6 +59,7 @@ template <class T>
 __attribute__((noinline)) inline void pack_panel(const T* source, index rows, index depth,
                                                  index row_stride, index col_stride, index width,
                                                  T scale, T* panel) {
+  if (depth == 0) return;  // a matrix without columns may have no memory
   using row = row4<T>;
   const row s = {scale, scale, scale, scale};
   const index whole_rows = rows / 4 * 4, whole_depth = depth / 4 * 4;
@@ -176,6 +177,7 @@ SOFTLOOK_ALWAYS_INLINE void expect_next(const matrix_view<T>& X, range& rows, in
 template <class T>
 inline void unpack_panel(const T* panel, index width, T* target, index rows, index depth,
                          index row_stride, index col_stride, const T* scale = nullptr) {
+  if (depth == 0) return;
   const index whole_rows = col_stride == 1 ? rows / 4 * 4 : 0, whole_depth = depth / 4 * 4;
   for (index r = 0; r < whole_rows; r += 4) {
     row4<T> s = {T(1), T(1), T(1), T(1)};
