@@ -54,12 +54,13 @@ SOFTLOOK_ALWAYS_INLINE void expect_rows(const T* first, index row_stride, index 
     for (index c = 0; c < depth; c += 64 / index(sizeof(T))) expect(first + r * row_stride + c, 0);
 }
 
-/// One panel of `width` rows (a multiple of 4) from `rows` ≤ width rows; the rest is zero.
+/// One panel of `width` rows (a multiple of 4) from `rows` ≤ width rows; the rest is zero. A matrix
+/// without columns may have no memory, and then no row is asked for its address.
 template <class T>
 __attribute__((noinline)) inline void pack_panel(const T* source, index rows, index depth,
                                                  index row_stride, index col_stride, index width,
                                                  T scale, T* panel) {
-  if (depth == 0) return;  // a matrix without columns may have no memory
+  if (depth == 0) return;
   using row = row4<T>;
   const row s = {scale, scale, scale, scale};
   const index whole_rows = rows / 4 * 4, whole_depth = depth / 4 * 4;
@@ -95,6 +96,7 @@ __attribute__((noinline)) inline void pack_panel(const T* source, index rows, in
 template <class T>
 inline void pack_panels(const T* source, index rows, index depth, index row_stride,
                         index col_stride, index width, T* panels) {
+  if (depth == 0) return;
   for (index r = 0; r < rows; r += width)
     pack_panel(source + r * row_stride, rows - r < width ? rows - r : width, depth, row_stride,
                col_stride, width, T(1), panels + r * depth);
@@ -137,7 +139,8 @@ inline row_block<T> contiguous_rows(const matrix_view<T>& X, range rows, index p
                                     T* buffer) {
   const T* source = row_of(X, rows.begin);
   const index count = rows.count();
-  if (X.col_stride == 1 && X.cols == padded && count == wanted) return {source, X.row_stride};
+  if (X.col_stride == 1 && X.cols == padded && count == wanted && padded > 0)
+    return {source, X.row_stride};
   pack_panel(source, X.cols, count, X.col_stride, X.row_stride, padded, T(1), buffer);
   for (index x = count * padded; x < wanted * padded; ++x) buffer[x] = T(0);
   return {buffer, padded};
