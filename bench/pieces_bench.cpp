@@ -79,22 +79,24 @@ struct packed_tile {
   }
 };
 
-#define PIECES(set)                                                                       \
-  struct set {                                                                            \
-    static constexpr int rows = softlook::detail::stamped_##set::tile_rows;               \
-    static constexpr int vectors = softlook::detail::stamped_##set::tile_vectors;         \
-    static constexpr int width = vectors * softlook::detail::stamped_##set::lanes<float>; \
-    using operand = softlook::detail::stamped_##set::panel_operand<float, rows>;          \
-    static void product(operand A, const float* B, float* C, index depth) {               \
-      namespace room = softlook::detail::stamped_##set;                                   \
-      const room::product_run all{0, depth, 0, vectors};
-room::product_of_runs<float, rows, vectors>(A, B, C, &all, 1, room::finish::store, nullptr);
-}  // namespace                                                                                             \
-    static void absorb(packed_tile& t) {                                                          \
-      softlook::detail::stamped_##set::absorb<float, vectors>(t.S, keys, t.maximum, t.sum, \
-                                                                     t.correction);               \
-    }                                                                                             \
-  };
+// A struct of the same members for each set; `room` stands for its namespace.
+#define PIECES(set)                                                                        \
+  namespace set##_room {                                                                   \
+    namespace room = softlook::detail::stamped_##set;                                      \
+    struct pieces {                                                                        \
+      static constexpr int rows = room::tile_rows, vectors = room::tile_vectors;           \
+      static constexpr int width = vectors * room::lanes<float>;                           \
+      static void product(room::panel_operand<float, rows> A, const float* B, float* C,    \
+                          bench::index depth) {                                            \
+        const room::product_run all{0, depth, 0, vectors};                                 \
+        room::product_of_runs<float, rows, vectors>(A, B, C, &all, 1, room::finish::store, \
+                                                    nullptr);                              \
+      }                                                                                    \
+      static void absorb(packed_tile& t) {                                                 \
+        room::absorb<float, vectors>(t.S, keys, t.maximum, t.sum, t.correction);           \
+      }                                                                                    \
+    };                                                                                     \
+  }
 PIECES(avx512)
 PIECES(avx2)
 #undef PIECES
@@ -148,8 +150,8 @@ int main(int argc, char** argv) {
         rows.push_back(piece_row<Set>(name, which, d));
   };
   using softlook::instruction_set;
-  if (softlook::detail::can_run(instruction_set::avx512)) add("avx512", avx512{});
-  if (softlook::detail::can_run(instruction_set::avx2)) add("avx2", avx2{});
+  if (softlook::detail::can_run(instruction_set::avx512)) add("avx512", avx512_room::pieces{});
+  if (softlook::detail::can_run(instruction_set::avx2)) add("avx2", avx2_room::pieces{});
   return bench::run_rows(argc, argv, std::move(rows));
 }
 
