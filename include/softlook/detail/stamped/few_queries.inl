@@ -107,12 +107,13 @@ inline T few_absorb(T* S, index count, T& maximum, T& sum, bool careful) {
 
 /// sum += p · a value row, `Vectors` vectors of columns.
 template <class T, int Vectors, bool Careful>
-SOFTLOOK_ALWAYS_INLINE void add_value_row(T p, const T* values, vec<T>* sum) {
+SOFTLOOK_ALWAYS_INLINE void add_value_row(T p, const T* values, index value_stride, vec<T>* sum) {
   if constexpr (Careful)
     if (p == 0 && __builtin_signbit(p)) return;
   const vec<T> weight = spread(p);
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v) {
+    expect(values + v * lanes<T>, 8 * value_stride);
     sum[v] = fused(weight, load(values + v * lanes<T>), sum[v]);
   }
 }
@@ -131,12 +132,12 @@ SOFTLOOK_ALWAYS_INLINE void add_value_rows(const T* p, const T* values, index va
   for (; j + Apart <= count; j += Apart)
 #pragma GCC unroll 4
     for (int k = 0; k < Apart; ++k)
-      add_value_row<T, Vectors, Careful>(p[j + k], values + (j + k) * value_stride,
+      add_value_row<T, Vectors, Careful>(p[j + k], values + (j + k) * value_stride, value_stride,
                                          sum + k * Vectors);
 #pragma GCC unroll 4
   for (int k = 0; k + 1 < Apart; ++k)  // a row's sum does not depend on whether others follow
     if (j + k < count)
-      add_value_row<T, Vectors, Careful>(p[j + k], values + (j + k) * value_stride,
+      add_value_row<T, Vectors, Careful>(p[j + k], values + (j + k) * value_stride, value_stride,
                                          sum + k * Vectors);
 #pragma GCC unroll 8
   for (int v = Vectors; v < Apart * Vectors; ++v) sum[v % Vectors] = sum[v % Vectors] + sum[v];
@@ -281,21 +282,14 @@ template <class T>
 inline void few_weights(T* S, index count, T maximum, T inverse) {
   const vec<T> top = spread(maximum), factor = spread(inverse);
   index x = 0;
-  for (; x + 4 * lanes<T> <= count; x += 4 * lanes<T>) {
-    vec<T> p[4];
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) p[k] = load(S + x + k * lanes<T>) - top;
-    exp2_nonpositive<T, 4>(p);
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) store(S + x + k * lanes<T>, p[k] * factor);
-  }
-  for (; x < count; x += lanes<T>) {
-    const index left = count - x < lanes<T> ? count - x : index(lanes<T>);
-    vec<T> p = spread(-infinity<T>);
-    __builtin_memcpy(&p, S + x, std::size_t(left) * sizeof(T));
-    p = exp2_nonpositive<T>(p - top) * factor;
-    __builtin_memcpy(S + x, &p, std::size_t(left) * sizeof(T));
-  }
+  for (; x + lanes<T> <= count; x += lanes<T>)
+    store(S + x, exp2_nonpositive<T>(load(S + x) - top) * factor);
+  if (x == count) return;
+  vec<T> p = spread(-infinity<T>);
+  const std::size_t rest = std::size_t(count - x) * sizeof(T);
+  __builtin_memcpy(&p, S + x, rest);
+  p = exp2_nonpositive<T>(p - top) * factor;
+  __builtin_memcpy(S + x, &p, rest);
 }
 
 /// Merges the states of all chunks in their order and writes the rows of the output.
