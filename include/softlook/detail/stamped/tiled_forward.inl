@@ -231,7 +231,6 @@ inline void add_careful_product(const query_tile<T>& q, const panel_operand<T, t
     }
 }
 
-/// The first tile of a query begins its output.
 template <class T, bool Additive>
 inline void add_careful_products(const forward_args<T, Additive>& a, query_tile<T>& q,
                                  const key_tile<T, Additive>& k, const live_keys& live, const T* P,
@@ -241,6 +240,7 @@ inline void add_careful_products(const forward_args<T, Additive>& a, query_tile<
                         correction);
 }
 
+/// Oᵀ = Oᵀ·correction + Vᵀ Pᵀ; the first tile of a query begins its output.
 template <class T, bool Additive>
 inline void add_products(const forward_args<T, Additive>& a, query_tile<T>& q,
                          key_tile<T, Additive>& k, const live_keys& live, const T* P, bool grew,
