@@ -35,10 +35,10 @@ template <class T>
   return {x.data(), x.rows(), 1, 1, x.rows()};
 }
 
-/// Runs into O, and into the log-sum-exp if it has data.
-template <class Q, class K, class V, class O, class... Ps>
-void attend(const char* where, std::optional<kernel> forced, const Q& q, const K& k, const V& v,
-            O& o, mutable_matrix_view<scalar_of<Q>> log_sum_exp, const Ps&... policies) {
+/// f(sorted call) of a call into O whose shapes are checked.
+template <class Q, class K, class V, class O, class F, class... Ps>
+void with_checked_call(const char* where, const Q& q, const K& k, const V& v, O& o, const F& f,
+                       const Ps&... policies) {
   using T = scalar_of<Q>;
   const readable<Q> queries(q);
   const readable<K> keys(k);
@@ -49,11 +49,21 @@ void attend(const char* where, std::optional<kernel> forced, const Q& q, const K
   given.K = keys.view();
   given.V = values.view();
   given.O = writable_view(o);
-  given.log_sum_exp = log_sum_exp;
   sorted_call<T, Ps...> sorted(given, policies...);
   check_output(sorted.call);
-  if (forced) sorted.call.opts.kernel = forced;
-  sorted.run();
+  f(sorted);
+}
+
+/// Runs into O, and into the log-sum-exp if it has data.
+template <class Q, class K, class V, class O, class... Ps>
+void attend(const char* where, std::optional<kernel> forced, const Q& q, const K& k, const V& v,
+            O& o, mutable_matrix_view<scalar_of<Q>> log_sum_exp, const Ps&... policies) {
+  const auto run = [&](auto& sorted) {
+    sorted.call.log_sum_exp = log_sum_exp;
+    if (forced) sorted.call.opts.kernel = forced;
+    sorted.run();
+  };
+  with_checked_call(where, q, k, v, o, run, policies...);
 }
 
 template <class Q, class K, class V, class... Ps>

@@ -21,19 +21,8 @@ void attend_entmax(const char* where, const Q& q, const K& k, const V& v, O& o, 
                    const Ps&... policies) {
   check_alpha(where, alpha);
   if (alpha == 1) return attend(where, {}, q, k, v, o, {}, policies...);
-  using T = scalar_of<Q>;
-  const readable<Q> queries(q);
-  const readable<K> keys(k);
-  const readable<V> values(v);
-  forward_call<T> given;
-  given.where = where;
-  given.Q = queries.view();
-  given.K = keys.view();
-  given.V = values.view();
-  given.O = writable_view(o);
-  const sorted_call<T, Ps...> sorted(given, policies...);
-  check_output(sorted.call);
-  run_entmax(sorted.call, sorted.exec(), alpha);
+  const auto run = [&](const auto& sorted) { run_entmax(sorted.call, sorted.exec(), alpha); };
+  with_checked_call(where, q, k, v, o, run, policies...);
 }
 
 }  // namespace detail

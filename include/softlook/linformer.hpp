@@ -56,8 +56,8 @@ void linformer(const char* where, const Q& q, const K& k, const V& v, const E& e
                                            input_product_scratch<T>(std::max(k.cols(), v.cols())));
   const mutable_matrix_view<T> K_bar{start, rows, k.cols(), k.cols(), 1};
   const mutable_matrix_view<T> V_bar{start + room(rows * k.cols()), rows, v.cols(), v.cols(), 1};
-  given.K = {K_bar.data, rows, k.cols(), k.cols(), 1};
-  given.V = {V_bar.data, rows, v.cols(), v.cols(), 1};
+  given.K = as_input(K_bar);
+  given.V = as_input(V_bar);
   sorted_call<T, Ps...> sorted(given, policies...);
   check_output(sorted.call);
   sorted.call.opts.workspace = memory.inner();

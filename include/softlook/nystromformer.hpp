@@ -74,11 +74,6 @@ class nystrom_memory {
   T* scratch_ = nullptr;
 };
 
-template <class T>
-[[nodiscard]] matrix_view<T> read_only(const mutable_matrix_view<T>& X) {
-  return {X.data, X.rows, X.cols, X.row_stride, X.col_stride};
-}
-
 /// A checked call, done in six steps.
 template <class T, class... Ps>
 class nystrom_call {
@@ -100,10 +95,10 @@ class nystrom_call {
     at_->place(memory.template take<T>(at_->total()));
     take_landmarks();
     const index heads = whole_.query_heads;
-    attend(read_only(at_->Q), read_only(at_->K), heads, read_only(at_->identity), at_->A, memory);
-    attend(read_only(at_->Q), whole_.K, whole_.kv_heads, whole_.V, at_->mixed, memory);
+    attend(as_input(at_->Q), as_input(at_->K), heads, as_input(at_->identity), at_->A, memory);
+    attend(as_input(at_->Q), whole_.K, whole_.kv_heads, whole_.V, at_->mixed, memory);
     invert();
-    attend(whole_.Q, read_only(at_->K), heads, read_only(at_->weighted), whole_.O, memory);
+    attend(whole_.Q, as_input(at_->K), heads, as_input(at_->weighted), whole_.O, memory);
     convolve();
   }
 
@@ -146,9 +141,9 @@ class nystrom_call {
     const index e = whole_.values();
     run_tasks(exec_, whole_.query_heads, [&](index head, index worker) {
       T* const memory = at_->of_worker(worker);
-      const matrix_view<T> A = read_only(at_->A).columns(head * landmarks_, landmarks_);
+      const matrix_view<T> A = as_input(at_->A).columns(head * landmarks_, landmarks_);
       const matrix_view<T> Z = inverse(kernels_, A, iterations_, memory);
-      small_product(kernels_, Z, read_only(at_->mixed).columns(head * e, e),
+      small_product(kernels_, Z, as_input(at_->mixed).columns(head * e, e),
                     at_->weighted.columns(head * e, e), memory + inverse.scratch());
     });
   }

@@ -337,7 +337,7 @@ class rotary_embedding {
   void in_place(X&& x, const token_positions& at = 0) const {
     check_input("rotary_embedding::in_place", x, at);
     const mutable_matrix_view<T> view = detail::writable_view(x);
-    turn({view.data, view.rows, view.cols, view.row_stride, view.col_stride}, view, at);
+    turn(detail::as_input(view), view, at);
   }
 
  private:

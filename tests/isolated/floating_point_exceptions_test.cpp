@@ -131,6 +131,20 @@ TYPED_TEST(FloatingPointExceptions, NoneForAdditiveScoresOfAnySize) {
   }
 }
 
+// Forms are made in whole vectors, which reach into the keys of the next panel.
+TYPED_TEST(FloatingPointExceptions, NoneForAdditiveScoresBesideHugeKeys) {
+  using T = TypeParam;
+  auto random = seed(407);
+  const auto v = random_matrix<column<T>>(7, 1, random);
+  for (const index first : {4, 8, 16}) {
+    const auto clean = this->p;
+    for (index j = first; j < this->p.K.rows(); j += 2 * first)
+      this->p.K.middleRows(j, std::min(first, this->p.K.rows() - j)) *= T(1e30);
+    this->expect_none(scores::additive_projected{v});
+    this->p = clean;
+  }
+}
+
 TYPED_TEST(FloatingPointExceptions, NoneForProjections) {
   using T = TypeParam;
   auto random = seed(403);

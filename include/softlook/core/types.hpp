@@ -128,4 +128,14 @@ using mutable_matrix_view = strided_view<T>;
 
 /// \}
 
+namespace detail {
+
+/// What has been written, to be read.
+template <class T>
+[[nodiscard]] constexpr matrix_view<T> as_input(const mutable_matrix_view<T>& x) {
+  return {x.data, x.rows, x.cols, x.row_stride, x.col_stride};
+}
+
+}  // namespace detail
+
 SOFTLOOK_NAMESPACE_END

@@ -19,30 +19,29 @@ template <class T>
   return packed_size<T>(input_product_depth, columns);
 }
 
-/// f(A's columns, packed rows of B, whether they are the first) for one piece after another.
+/// Y = A·B + residual, a sum over pieces in their order: run(args) for one after another.
 template <class T, class F>
-void for_each_piece(const product_kernels<T>& kernels, const matrix_view<T>& A,
-                    const matrix_view<T>& B, T* packed, const F& f) {
+void sum_pieces(const product_kernels<T>& kernels, const matrix_view<T>& A, const matrix_view<T>& B,
+                const mutable_matrix_view<T>& Y, T* packed, const matrix_view<T>& residual,
+                const F& run) {
   index first = 0;
   do {
     const index count = std::min(input_product_depth, A.cols - first);
-    const matrix_view<T> rows = B.rows_from(first, count);
-    if (count > 0) kernels.pack(rows, packed);
-    f(A.columns(first, count), first == 0);
+    if (count > 0) kernels.pack(B.rows_from(first, count), packed);
+    linear_args<T> args{A.columns(first, count), packed, nullptr, Y, nullptr, residual};
+    if (first > 0) args.residual = as_input(Y);
+    run(args);
     first += count;
   } while (first < A.cols);
 }
 
-/// Y = A·B, a sum over pieces in their order: no executor changes a bit.
+/// Y = A·B; no executor changes a bit.
 template <class T>
 void input_product(const product_kernels<T>& kernels, const executor_ref& exec,
                    const matrix_view<T>& A, const matrix_view<T>& B,
                    const mutable_matrix_view<T>& Y, T* packed) {
-  for_each_piece(kernels, A, B, packed, [&](const matrix_view<T>& part, bool is_first) {
-    linear_args<T> args{part, packed, nullptr, Y, nullptr, {}};
-    if (!is_first) args.residual = {Y.data, Y.rows, Y.cols, Y.row_stride, Y.col_stride};
-    run_product(kernels, exec, args);
-  });
+  sum_pieces(kernels, A, B, Y, packed, {},
+             [&](const linear_args<T>& args) { run_product(kernels, exec, args); });
 }
 
 /// Y = A·B + residual on the calling thread.
@@ -51,11 +50,8 @@ void small_product(const product_kernels<T>& kernels, const matrix_view<T>& A,
                    const matrix_view<T>& B, const mutable_matrix_view<T>& Y, T* packed,
                    const matrix_view<T>& residual = {}) {
   if (Y.rows == 0 || Y.cols == 0) return;
-  for_each_piece(kernels, A, B, packed, [&](const matrix_view<T>& part, bool is_first) {
-    linear_args<T> args{part, packed, nullptr, Y, nullptr, residual};
-    if (!is_first) args.residual = {Y.data, Y.rows, Y.cols, Y.row_stride, Y.col_stride};
-    kernels.linear(args, {0, Y.rows}, {0, Y.cols});
-  });
+  sum_pieces(kernels, A, B, Y, packed, residual,
+             [&](const linear_args<T>& args) { kernels.linear(args, {0, Y.rows}, {0, Y.cols}); });
 }
 
 }  // namespace detail

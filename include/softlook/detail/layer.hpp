@@ -87,10 +87,5 @@ class matrix_cursor {
   T* next_;
 };
 
-template <class T>
-[[nodiscard]] matrix_view<T> as_input(const mutable_matrix_view<T>& x) {
-  return {x.data, x.rows, x.cols, x.row_stride, x.col_stride};
-}
-
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END

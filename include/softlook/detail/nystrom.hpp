@@ -53,27 +53,25 @@ class pseudo_inverse {
     mutable_matrix_view<T> Z = at(0), next = at(1), AZ = at(2), inner = at(3);
     T* const packed = memory + 4 * square();
     start(A, Z);
-    const auto product = [&](const auto& X, const auto& Y, const mutable_matrix_view<T>& to) {
-      small_product<T>(kernels, read(X), read(Y), to, packed);
+    const auto product = [&](const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+                             const mutable_matrix_view<T>& to) {
+      small_product(kernels, X, as_input(Y), to, packed);
     };
     for (index k = 0; k < iterations; ++k) {
-      small_product<T>(kernels, A, read(Z), AZ, packed);
+      product(A, Z, AZ);
       from_identity(T(7), AZ, inner);
-      product(AZ, inner, next);
+      product(as_input(AZ), inner, next);
       from_identity(T(15), next, inner);
-      product(AZ, inner, next);
+      product(as_input(AZ), inner, next);
       from_identity(T(13), next, inner);
-      product(Z, inner, next);
+      product(as_input(Z), inner, next);
       for (index x = 0; x < size_ * size_; ++x) Z.data[x] = next.data[x] / 4;
     }
-    return read(Z);
+    return as_input(Z);
   }
 
  private:
   [[nodiscard]] index square() const { return round_up(size_ * size_, 16); }
-  [[nodiscard]] static matrix_view<T> read(const mutable_matrix_view<T>& X) {
-    return {X.data, X.rows, X.cols, X.row_stride, X.col_stride};
-  }
   /// out = a·I − X
   void from_identity(T a, const mutable_matrix_view<T>& X,
                      const mutable_matrix_view<T>& out) const {
@@ -121,11 +119,9 @@ class value_convolution {
     const range around = intersection({rows.begin - half, rows.end + half}, {0, V.rows});
     const matrix_view<T> band{memory + (around.begin - (rows.begin - half)), rows.count(),
                               around.count(), reach(), 1};
-    const mutable_matrix_view<T> out{O.data + rows.begin * O.row_stride, rows.count(), O.cols,
-                                     O.row_stride, O.col_stride};
-    small_product<T>(kernels, band, V.rows_from(around.begin, around.count()), out,
-                     memory + round_up(block * reach(), 16),
-                     {out.data, out.rows, out.cols, out.row_stride, out.col_stride});
+    const mutable_matrix_view<T> out = O.rows_from(rows.begin, rows.count());
+    small_product(kernels, band, V.rows_from(around.begin, around.count()), out,
+                  memory + round_up(block * reach(), 16), as_input(out));
   }
 
  private:
