@@ -146,9 +146,7 @@ bench::row linear_row(form f, const shape& s) {
     work.error = [f, p] { return error_of(f, *p); };
     work.tolerance = bench::tolerance<float>();
     if (f == form::softmax || f == form::step || f == form::eigen_step) {
-      work.reference = [p] { run(form::causal, *p); };
-      work.compared_as = "relative_time";
-      work.inverted = true;
+      work.others.push_back({.call = [p] { run(form::causal, *p); }});
     }
     return work;
   };

@@ -46,7 +46,8 @@ configure "$build" -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DN
 "$cmake" --build "$build" --parallel "$jobs" --target softlook_benchmarks ||
   die "FAILED: the benchmarks do not build"
 
-programs="forward_dot multi_head layers additive few_queries threads double score_functor"
+programs="forward_dot small multi_head layouts layers additive few_queries threads double"
+programs="$programs instruction_sets flags scratch score_functor"
 for source in "$root"/bench/*_bench.cpp; do
   name=$(basename "$source" _bench.cpp)
   case " $programs " in *" $name "*) ;; *) programs="$programs $name" ;; esac
@@ -68,7 +69,7 @@ commit=$(git -C "$root" rev-parse --short HEAD 2> /dev/null || echo unknown)
 if [ -n "$(git -C "$root" status --porcelain --untracked-files=no 2> /dev/null)" ]; then
   commit=$commit-modified
 fi
-say "$total rows, $repetitions repetitions each; everything takes ten minutes or so"
+say "$total rows, $repetitions repetitions each; everything takes twelve minutes or so"
 if [ -r /proc/loadavg ] && awk '{ exit !($1 > 0.7) }' /proc/loadavg; then
   say "note: this machine is busy (load $(cut -d ' ' -f 1 /proc/loadavg)); the figures will show it"
 fi

@@ -87,11 +87,9 @@ template <class F>
         softlook::flash_attention_into(in->Q, in->K, in->V, *O, softlook::transforms::map(f),
                                        pinned);
       };
-    work.reference = [in, plain, pinned] {
+    work.others.push_back({.call = [in, plain, pinned] {
       softlook::flash_attention_into(in->Q, in->K, in->V, *plain, pinned);
-    };
-    work.compared_as = "relative_time";
-    work.inverted = true;
+    }});
     work.error = [in, O, f] {
       const auto raw = bench::dot_scores(in->Q, in->K);
       return bench::sampled_error(in->V, *O, false, [&](index i, index j) {

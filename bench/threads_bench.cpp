@@ -15,8 +15,7 @@ int main(int argc, char** argv) {
     one.threads = 1;
     r.prepare = [prepare_two = r.prepare, prepare_one = bench::dot_row<float>(which, one).prepare] {
       bench::prepared_row work = prepare_two();
-      work.reference = prepare_one().call;
-      work.compared_as = "speedup";
+      work.others.push_back({.call = prepare_one().call, .counter = "speedup", .speedup = true});
       return work;
     };
     rows.push_back(std::move(r));

@@ -59,8 +59,8 @@ std::string remark_on(const result& r) {
   if (r.has("pairs_per_second"))
     text += text_of("  %.1f Mpairs/s", r.counter("pairs_per_second") / 1e6);
   if (r.has("speedup")) text += text_of("  %.2f x one thread", r.counter("speedup"));
-  if (r.has("relative_time"))
-    text += text_of("  %.3f x the time without", r.counter("relative_time"));
+  if (r.has("relative_time")) text += text_of("  %.3f x its reference", r.counter("relative_time"));
+  if (r.has("relative_to_eigen")) text += text_of("  %.3f x Eigen", r.counter("relative_to_eigen"));
   return text;
 }
 
@@ -93,12 +93,18 @@ void print_table(const std::vector<result>& results) {
   }
 }
 
+// Rows that are compared with the P of their own instruction set end in its name.
+std::string set_of(const result& r) {
+  return r.suffix == "avx2" || r.suffix == "baseline" ? ", " + r.suffix : "";
+}
+
 void print_peaks(const std::vector<result>& results) {
   std::map<std::string, std::vector<double>> peaks;
   for (const result& r : results)
     if (r.failure.empty())
-      peaks[text_of("%s, %ld thread%s", r.suffix == "double" ? "double" : "single",
-                    std::max(1L, r.size("threads")), r.size("threads") > 1 ? "s" : "")]
+      peaks[text_of("%s, %ld thread%s%s", r.suffix == "double" ? "double" : "single",
+                    std::max(1L, r.size("threads")), r.size("threads") > 1 ? "s" : "",
+                    set_of(r).c_str())]
           .push_back(r.counter("peak_flops_per_second") / 1e9);
   for (auto& [what, values] : peaks) {
     std::sort(values.begin(), values.end());

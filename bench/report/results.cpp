@@ -44,7 +44,8 @@ std::vector<std::string> parts_of(const std::string& name) {
 }
 
 // forward/<path>/<score>/<mask>/n:<n>/m:<m>/d:<d>/heads:<h>/threads:<t>[/suffix], or
-// functor/<function>/<instruction set>/n:<n>/…, or layer/<path>/<layer>/…/n:<n>
+// small/<path>/<mask>/n:<n>/m:<m>/d:<d>, or functor/<function>/<instruction set>/n:<n>/…, or
+// layer/<path>/<layer>/…/n:<n>
 void take_name_apart(result& r) {
   std::vector<std::string> common;
   for (const std::string& part : parts_of(r.name)) {
@@ -61,7 +62,8 @@ void take_name_apart(result& r) {
     }
   }
   r.group = r.family;
-  if (r.sizes.contains("m") && r.size("n") != r.size("m")) r.group += ", few queries";
+  if (r.sizes.contains("m") && r.size("n") != r.size("m"))
+    r.group += r.size("n") < r.size("m") ? ", few queries" : ", few keys";
   for (const std::string& part : common) r.group += ", " + part;
   for (const char* which : {"d", "heads", "threads"})
     if (r.sizes.contains(which))

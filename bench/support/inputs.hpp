@@ -42,24 +42,41 @@ template <class T>
   return {rows.begin(), rows.end()};
 }
 
-/// The largest |O − truth| over sampled rows, truth = softmax(score(i, j)) V by nested loops in
-/// double; NaN when any entry of O is not finite.
-template <class Values, class Output, class Score>
-[[nodiscard]] double sampled_error(const Values& V, const Output& O, bool causal, Score score) {
+/// Keys [begin, end) of a query.
+struct key_run {
+  index begin = 0;
+  index end = 0;
+};
+
+/// The largest |O − truth| over sampled rows, truth = softmax(score(i, j)) V over the keys
+/// keys_of(i) by nested loops in double; NaN when any entry of O is not finite.
+template <class Values, class Output, class Keys, class Score>
+[[nodiscard]] double sampled_error(const Values& V, const Output& O, Keys keys_of, Score score) {
   if (!O.allFinite()) return std::numeric_limits<double>::quiet_NaN();
   double worst = 0;
   Eigen::VectorXd weights(V.rows());
   for (const index i : sampled_rows(O.rows())) {
-    const index live = causal ? std::min(i + 1, V.rows()) : V.rows();
+    const key_run live = keys_of(i);
     double highest = -std::numeric_limits<double>::infinity();
-    for (index j = 0; j < live; ++j) highest = std::max(highest, weights[j] = score(i, j));
+    for (index j = live.begin; j < live.end; ++j)
+      highest = std::max(highest, weights[j] = score(i, j));
     double sum = 0;
-    for (index j = 0; j < live; ++j) sum += weights[j] = std::exp(weights[j] - highest);
+    for (index j = live.begin; j < live.end; ++j)
+      sum += weights[j] = std::exp(weights[j] - highest);
     Eigen::RowVectorXd truth = Eigen::RowVectorXd::Zero(V.cols());
-    for (index j = 0; j < live; ++j) truth += weights[j] * V.row(j).template cast<double>();
+    for (index j = live.begin; j < live.end; ++j)
+      truth += weights[j] * V.row(j).template cast<double>();
     worst = std::max(worst, (truth / sum - O.row(i).template cast<double>()).cwiseAbs().maxCoeff());
   }
   return worst;
+}
+
+/// All keys, or those up to the query's own position.
+template <class Values, class Output, class Score>
+[[nodiscard]] double sampled_error(const Values& V, const Output& O, bool causal, Score score) {
+  return sampled_error(
+      V, O, [&](index i) { return key_run{0, causal ? std::min(i + 1, V.rows()) : V.rows()}; },
+      score);
 }
 
 /// scale · q_i k_j, in double.

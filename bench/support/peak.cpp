@@ -34,6 +34,8 @@ constexpr double chains = 12;
     SOFTLOOK_BENCH_TWELVE(SOFTLOOK_BENCH_STEP) \
   }
 
+constexpr int widest = 64;
+
 struct fma_loop {
   const char* name;
   int register_bytes;
@@ -83,10 +85,11 @@ void double_sse2(std::int64_t count) {
   SOFTLOOK_BENCH_LOOP
 }
 
-fma_loop best_loop() {
+fma_loop best_loop(int register_bytes) {
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f")) return {"avx512", 64, single_avx512, double_avx512};
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+  if (register_bytes >= 64 && __builtin_cpu_supports("avx512f"))
+    return {"avx512", 64, single_avx512, double_avx512};
+  if (register_bytes >= 32 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
     return {"avx2", 32, single_avx2, double_avx2};
   return {"sse2", 16, single_sse2, double_sse2};
 }
@@ -108,7 +111,7 @@ void double_neon(std::int64_t count) {
   SOFTLOOK_BENCH_LOOP
 }
 
-fma_loop best_loop() { return {"neon", 16, single_neon, double_neon}; }
+fma_loop best_loop(int) { return {"neon", 16, single_neon, double_neon}; }
 
 #else
 #error \
@@ -134,8 +137,8 @@ double peak_of_this_thread(const fma_loop& loop, precision p) {
 
 }  // namespace
 
-double peak_flops(precision p, int threads) {
-  static const fma_loop loop = best_loop();
+double peak_flops(precision p, int threads, int register_bytes) {
+  const fma_loop loop = best_loop(register_bytes > 0 ? register_bytes : widest);
   if (threads <= 1) return peak_of_this_thread(loop, p);
   std::vector<double> peaks(static_cast<std::size_t>(threads));
   std::atomic<int> waiting{threads};
@@ -154,6 +157,6 @@ double peak_flops(precision p, int threads) {
   return sum;
 }
 
-const char* peak_instruction_set() { return best_loop().name; }
+const char* peak_instruction_set() { return best_loop(widest).name; }
 
 }  // namespace bench

@@ -19,14 +19,33 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 
-constexpr double least_seconds = 0.1;  // of a repetition
+constexpr double least_seconds = 0.1;    // of a repetition
+constexpr double clock_seconds = 20e-6;  // reading the clock is nothing beside it
 const char* const least_repetitions = "5";
 
-template <class F>
-double seconds_of(const F& f) {
+double seconds_of(const std::function<void()>& f, std::int64_t calls) {
   const auto start = clock::now();
-  f();
+  for (std::int64_t k = 0; k < calls; ++k) f();
   return std::chrono::duration<double>(clock::now() - start).count();
+}
+
+// How many calls are timed at once: one, unless it is so short that the clock would count.
+struct batch {
+  std::int64_t calls = 1;
+  double seconds = 0;
+};
+
+batch batch_of(const std::function<void()>& f) {
+  constexpr std::int64_t most = 4096;
+  batch b{.calls = 1, .seconds = seconds_of(f, 1)};
+  while (b.calls < most) {
+    b.seconds = seconds_of(f, b.calls);
+    for (int again = 0; again < 2 && b.seconds < 10 * clock_seconds; ++again)
+      b.seconds = std::min(b.seconds, seconds_of(f, b.calls));
+    if (b.seconds >= clock_seconds) break;
+    b.calls *= 2;
+  }
+  return b;
 }
 
 // Inputs, result and verdict of the row in work; Google Benchmark comes back to it for every
@@ -35,6 +54,7 @@ struct checked_row {
   prepared_row work;
   double error = 0;
   double scratch_bytes = 0;
+  batch timed_together;
   std::string complaint;  // empty: the result is right
 };
 
@@ -55,7 +75,11 @@ checked_row check(const row& r) {
     complaint << "error " << checked.error << " against the oracle, more than " << work.tolerance;
   else if (!(difference <= 2 * work.tolerance))
     complaint << "differs from naive by " << difference << ", more than " << 2 * work.tolerance;
+  else if (!(checked.scratch_bytes <= work.most_scratch_bytes))
+    complaint << "scratch of " << checked.scratch_bytes << " bytes, more than "
+              << work.most_scratch_bytes;
   checked.complaint = complaint.str();
+  if (checked.complaint.empty()) checked.timed_together = batch_of(work.call);
   return checked;
 }
 
@@ -82,30 +106,36 @@ checked_row& checked_once(const row& r) {
   return *current;
 }
 
-// The best of some calls within a tenth of a second.
-double reference_seconds(const prepared_row& work) {
-  double best = seconds_of(work.reference);
-  for (double spent = best; spent < least_seconds;) {
-    const double now = seconds_of(work.reference);
+// The best of some calls within a tenth of a second; of short ones less is enough.
+double fastest_seconds(const std::function<void()>& call) {
+  const batch together = batch_of(call);
+  const double budget = together.calls > 1 ? 0.3 * least_seconds : least_seconds;
+  double best = together.seconds;
+  for (double spent = best; spent < budget;) {
+    const double now = seconds_of(call, together.calls);
     best = std::min(best, now);
     spent += now;
   }
-  return best;
+  return best / double(together.calls);
 }
 
 // What is measured before and after a row, because it drifts.
 struct surroundings {
   double peak = 0;
   double bandwidth = 0;
-  double reference = 0;
+  std::vector<double> others{};
 
   static surroundings measure(const row& r, const prepared_row& work) {
-    return {peak_flops(r.scalar, r.threads), work.reads.empty() ? 0 : read_bandwidth(work.reads),
-            work.reference ? reference_seconds(work) : 0};
+    surroundings now{peak_flops(r.scalar, r.threads, r.register_bytes),
+                     work.reads.empty() ? 0 : read_bandwidth(work.reads)};
+    for (const comparison& other : work.others) now.others.push_back(fastest_seconds(other.call));
+    return now;
   }
   friend surroundings middle(const surroundings& a, const surroundings& b) {
-    return {(a.peak + b.peak) / 2, (a.bandwidth + b.bandwidth) / 2,
-            std::min(a.reference, b.reference)};
+    surroundings both{(a.peak + b.peak) / 2, (a.bandwidth + b.bandwidth) / 2};
+    for (std::size_t k = 0; k < a.others.size(); ++k)
+      both.others.push_back(std::min(a.others[k], b.others[k]));
+    return both;
   }
 };
 
@@ -123,13 +153,21 @@ void time_row(benchmark::State& state, const row& r) {
     return;
   }
   const prepared_row& work = checked.work;
-  const surroundings before = surroundings::measure(r, work);
-  double fastest = std::numeric_limits<double>::infinity();
-  for ([[maybe_unused]] auto _ : state) {
-    fastest = std::min(fastest, seconds_of(work.call));
+  const batch& together = checked.timed_together;
+  // Google Benchmark tries how many iterations make a repetition: nothing is reported of a trial.
+  const double expected = double(state.max_iterations) * together.seconds / double(together.calls);
+  const bool trial = expected < least_seconds / 2;
+  const surroundings before = trial ? surroundings{} : surroundings::measure(r, work);
+  double fastest = std::numeric_limits<double>::infinity(), spent = 0;
+  while (state.KeepRunningBatch(together.calls)) {
+    const double now = seconds_of(work.call, together.calls);
+    fastest = std::min(fastest, now / double(together.calls));
+    spent += now;
     benchmark::ClobberMemory();
   }
-  const surroundings around = middle(before, surroundings::measure(r, work));
+  if (trial && spent < least_seconds / 2) return;
+  const surroundings after = surroundings::measure(r, work);
+  const surroundings around = trial ? after : middle(before, after);
 
   const auto per_second = [](double amount) {
     return benchmark::Counter(amount, benchmark::Counter::kIsIterationInvariantRate);
@@ -147,10 +185,10 @@ void time_row(benchmark::State& state, const row& r) {
     state.counters["fraction_of_bandwidth"] = per_second(bytes_per_call(work) / around.bandwidth);
     state.counters["bandwidth_bytes_per_second"] = around.bandwidth;
   }
-  if (work.reference) {
-    // Fastest against fastest: a busy machine disturbs both, but seldom in all their calls.
-    const double faster = around.reference / fastest;
-    state.counters[work.compared_as] = work.inverted ? 1 / faster : faster;
+  // Fastest against fastest: a busy machine disturbs both, but seldom in all their calls.
+  for (std::size_t k = 0; k < work.others.size(); ++k) {
+    const double relative = fastest / around.others[k];
+    state.counters[work.others[k].counter] = work.others[k].speedup ? 1 / relative : relative;
   }
   for (const auto& [name, amount] : r.rates) state.counters[name] = per_second(amount);
 }
@@ -210,6 +248,8 @@ class progress_reporter : public benchmark::BenchmarkReporter {
                 value("flops_per_second") / 1e9, value("fraction_of_peak"));
     if (!std::isnan(value("fraction_of_bandwidth")))
       std::printf("  %.3f B", value("fraction_of_bandwidth"));
+    for (const char* other : {"relative_time", "relative_to_eigen"})
+      if (!std::isnan(value(other))) std::printf("  %.3f %s", value(other), other);
     std::printf("  err %.1e\n", value("max_error"));
   }
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -10,6 +11,14 @@
 #include "support/peak.hpp"
 
 namespace bench {
+
+/// A call that a row is compared with, timed before and after it, fastest against fastest.
+struct comparison {
+  std::function<void()> call;
+  std::string counter = "relative_time";
+  /// The counter is how many times faster the row is; else the row's time over that of `call`.
+  bool speedup = false;
+};
 
 /// A row that is ready to be timed: its inputs exist, its result has not been computed yet.
 struct prepared_row {
@@ -25,11 +34,9 @@ struct prepared_row {
   std::vector<region> reads{};
   /// How many calls read `reads` once.
   double calls_per_read = 1;
-  /// Another call, timed before and after. The counter `compared_as` is the time of its fastest
-  /// call divided by that of the row's (how many times faster the row is), or the inverse.
-  std::function<void()> reference{};
-  std::string compared_as{};
-  bool inverted = false;
+  std::vector<comparison> others{};
+  /// A row whose first call holds more heap bytes at a time fails.
+  double most_scratch_bytes = std::numeric_limits<double>::infinity();
 };
 
 /// A row of a table: a name, useful work, and how to prepare it.
@@ -38,6 +45,8 @@ struct row {
   double flops = 0;
   precision scalar = precision::single_precision;
   int threads = 1;
+  /// Of the registers that P is measured with; 0: the widest there are.
+  int register_bytes = 0;
   /// Divided by the time and reported under their names.
   std::map<std::string, double> rates{};
   std::function<prepared_row()> prepare;
