@@ -12,10 +12,17 @@
 #include "softlook/detail/kernel_args.hpp"
 #include "softlook/detail/linear_args.hpp"
 
+// gcc reads immintrin.h for as long as a fifth of what Eigen takes, and the kernels use eleven of
+// its functions. They are one builtin each, and those of these versions are known.
+#if defined(__x86_64__) && !defined(__clang__) && __GNUC__ <= 16
+#define SOFTLOOK_STAMP_BUILTINS 1
+#else
+#define SOFTLOOK_STAMP_BUILTINS 0
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
+#endif
 #endif
 
 // The kernels, compiled once for each instruction set that the compiler may not already assume,
@@ -103,6 +110,7 @@ namespace stamped_avx512 {
 #undef SOFTLOOK_ALWAYS_INLINE
 #undef SOFTLOOK_STAMP_LAMBDA
 #undef SOFTLOOK_STAMP_X86
+#undef SOFTLOOK_STAMP_BUILTINS
 #undef SOFTLOOK_STAMP_OPAQUE
 
 /// Whether this build holds the kernels of a set and this machine can run them. Every feature that

@@ -58,7 +58,85 @@ SOFTLOOK_ALWAYS_INLINE void expect(const T* p, index offset) {
   __builtin_prefetch(reinterpret_cast<const void*>(address + std::uintptr_t(offset) * sizeof(T)));
 }
 
-#if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 64
+// The builtins are what the intrinsics below are made of: the object is the same, bit for bit.
+#if SOFTLOOK_STAMP_BUILTINS && SOFTLOOK_STAMP_BYTES >= 32
+inline constexpr int current_rounding = 4;     // _MM_FROUND_CUR_DIRECTION
+inline constexpr int greater_than_quiet = 30;  // _CMP_GT_OQ
+#endif
+
+#if SOFTLOOK_STAMP_BUILTINS && SOFTLOOK_STAMP_BYTES == 64
+
+SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) {
+  return float_vector{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
+SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) {
+  return double_vector{x, x, x, x, x, x, x, x};
+}
+SOFTLOOK_ALWAYS_INLINE float_vector fused(float_vector a, float_vector b, float_vector c) {
+  return __builtin_ia32_vfmaddps512_mask(a, b, c, -1, current_rounding);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector fused(double_vector a, double_vector b, double_vector c) {
+  return __builtin_ia32_vfmaddpd512_mask(a, b, c, -1, current_rounding);
+}
+SOFTLOOK_ALWAYS_INLINE float_vector negative_fused(float_vector a, float_vector b, float_vector c) {
+  return __builtin_ia32_vfnmaddps512_mask(a, b, c, -1, current_rounding);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector negative_fused(double_vector a, double_vector b,
+                                                    double_vector c) {
+  return __builtin_ia32_vfnmaddpd512_mask(a, b, c, -1, current_rounding);
+}
+SOFTLOOK_ALWAYS_INLINE float_vector larger(float_vector a, float_vector b) {
+  return __builtin_ia32_maxps512_mask(a, b, float_vector{}, -1, current_rounding);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector larger(double_vector a, double_vector b) {
+  return __builtin_ia32_maxpd512_mask(a, b, double_vector{}, -1, current_rounding);
+}
+SOFTLOOK_ALWAYS_INLINE bool any_greater(float_vector a, float_vector b) {
+  return __builtin_ia32_cmpps512_mask(a, b, greater_than_quiet, -1, current_rounding) != 0;
+}
+SOFTLOOK_ALWAYS_INLINE bool any_greater(double_vector a, double_vector b) {
+  return __builtin_ia32_cmppd512_mask(a, b, greater_than_quiet, -1, current_rounding) != 0;
+}
+SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
+  return __builtin_ia32_rcp14ps512_mask(a, float_vector{}, -1);
+}
+#define SOFTLOOK_STAMP_RECIPROCAL 1
+
+#elif SOFTLOOK_STAMP_BUILTINS && SOFTLOOK_STAMP_BYTES == 32
+
+SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return float_vector{x, x, x, x, x, x, x, x}; }
+SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return double_vector{x, x, x, x}; }
+SOFTLOOK_ALWAYS_INLINE float_vector fused(float_vector a, float_vector b, float_vector c) {
+  return __builtin_ia32_vfmaddps256(a, b, c);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector fused(double_vector a, double_vector b, double_vector c) {
+  return __builtin_ia32_vfmaddpd256(a, b, c);
+}
+SOFTLOOK_ALWAYS_INLINE float_vector negative_fused(float_vector a, float_vector b, float_vector c) {
+  return __builtin_ia32_vfnmaddps256(a, b, c);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector negative_fused(double_vector a, double_vector b,
+                                                    double_vector c) {
+  return __builtin_ia32_vfnmaddpd256(a, b, c);
+}
+SOFTLOOK_ALWAYS_INLINE float_vector larger(float_vector a, float_vector b) {
+  return __builtin_ia32_maxps256(a, b);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector larger(double_vector a, double_vector b) {
+  return __builtin_ia32_maxpd256(a, b);
+}
+SOFTLOOK_ALWAYS_INLINE bool any_greater(float_vector a, float_vector b) {
+  return __builtin_ia32_movmskps256(__builtin_ia32_cmpps256(a, b, greater_than_quiet)) != 0;
+}
+SOFTLOOK_ALWAYS_INLINE bool any_greater(double_vector a, double_vector b) {
+  return __builtin_ia32_movmskpd256(__builtin_ia32_cmppd256(a, b, greater_than_quiet)) != 0;
+}
+SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
+  return __builtin_ia32_rcpps256(a);
+}
+#define SOFTLOOK_STAMP_RECIPROCAL 1
+
+#elif SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 64
 
 SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return (float_vector)_mm512_set1_ps(x); }
 SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return (double_vector)_mm512_set1_pd(x); }
