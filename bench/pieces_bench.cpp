@@ -1,7 +1,8 @@
 // How fast could the tiled kernel be? Its pieces on one register tile of queries and one tile of
 // keys that stay in the caches: the products with keys (`scores`) and with values (`values`), and
-// both with the online softmax between them (`together`). The last row is the ceiling of a whole
-// call, which also packs, reads memory and meets the ends of matrices.
+// both with the online softmax, whose exponentials go beside the products that score the next tile
+// (`together`). The last row is the ceiling of a whole call, which also packs, reads memory and
+// meets the ends of matrices.
 
 #include <softlook/attention.hpp>
 
@@ -23,7 +24,7 @@ struct packed_tile {
   index d, rows, width;
   matrix<float> Q, K, V;
   softlook::workspace memory;  // aligned like the kernel's
-  float *keys_packed, *lanes, *S, *O, *maximum, *sum, *correction;
+  float *keys_packed, *lanes, *S, *next_S, *O, *maximum, *sum, *correction;
 
   packed_tile(index features, index tile_rows, index tile_width)
       : d(features),
@@ -32,12 +33,13 @@ struct packed_tile {
         Q(bench::random_matrix<float>(width, d, 1)),
         K(bench::random_matrix<float>(keys, d, 2)),
         V(bench::random_matrix<float>(keys, d, 3)) {
-    auto* at = reinterpret_cast<float*>(
-        memory.reserve(sizeof(float) * std::size_t(keys * d + 2 * d * width + (keys + 3) * width)));
+    auto* at = reinterpret_cast<float*>(memory.reserve(
+        sizeof(float) * std::size_t(keys * d + 2 * d * width + (2 * keys + 3) * width)));
     const auto take = [&](index count) { return std::exchange(at, at + count); };
     keys_packed = take(keys * d);
     lanes = take(d * width);
     S = take(keys * width);
+    next_S = take(keys * width);
     O = take(d * width);
     maximum = take(width);
     sum = take(width);
@@ -80,45 +82,84 @@ struct packed_tile {
 };
 
 // A struct of the same members for each set; `room` stands for its namespace.
-#define PIECES(set)                                                                        \
-  namespace set##_room {                                                                   \
-    namespace room = softlook::detail::stamped_##set;                                      \
-    struct pieces {                                                                        \
-      static constexpr int rows = room::tile_rows, vectors = room::tile_vectors;           \
-      static constexpr int width = vectors * room::lanes<float>;                           \
-      static void product(room::panel_operand<float, rows> A, const float* B, float* C,    \
-                          bench::index depth) {                                            \
-        const room::product_run all{0, depth, 0, vectors};                                 \
-        room::product_of_runs<float, rows, vectors>(A, B, C, &all, 1, room::finish::store, \
-                                                    nullptr);                              \
-      }                                                                                    \
-      static void absorb(packed_tile& t) {                                                 \
-        room::absorb<float, vectors>(t.S, keys, t.maximum, t.sum, t.correction);           \
-      }                                                                                    \
-    };                                                                                     \
+#define PIECES(set)                                                                                \
+  namespace set##_room {                                                                           \
+    namespace room = softlook::detail::stamped_##set;                                              \
+    struct pieces {                                                                                \
+      using softmax = room::softmax_step<float>;                                                   \
+      using side_work = room::side_work<softmax>;                                                  \
+      static constexpr int rows = room::tile_rows, vectors = room::tile_vectors;                   \
+      static constexpr int width = vectors * room::lanes<float>;                                   \
+      static void product(room::panel_operand<float, rows> A, const float* B, float* C,            \
+                          bench::index depth, float* top = nullptr, side_work beside = {}) {       \
+        room::product_beside<float, rows, vectors>(                                                \
+            A, B, C, depth, room::finish::store, static_cast<const float*>(nullptr), top, beside); \
+      }                                                                                            \
+      static side_work share_of(softmax* step, bench::index depth) {                               \
+        return room::share_of(step, depth);                                                        \
+      }                                                                                            \
+      static void begin(softmax& step, packed_tile& t) {                                           \
+        room::begin_exponentials(step, t.next_S, keys, t.maximum);                                 \
+      }                                                                                            \
+      static void end(softmax& step, packed_tile& t) {                                             \
+        room::exponentiate_rest<float, vectors>(step);                                             \
+        room::join_softmax(step.top, step.added, width, t.maximum, t.sum, t.correction);           \
+      }                                                                                            \
+    };                                                                                             \
   }
 PIECES(avx512)
 PIECES(avx2)
 #undef PIECES
 
+/// One tile after the other; all have the same keys.
 template <class Set>
-void run(piece which, packed_tile& t) {
-  const auto scores = [&] {
-    for (index r = 0; r < keys; r += Set::rows)
-      Set::product({t.keys_packed + r * t.d, Set::rows}, t.lanes, t.S + r * t.width, t.d);
-  };
-  const auto values = [&] {
-    for (index c = 0; c < t.d; c += Set::rows)
-      Set::product({t.V.data() + c, t.d}, t.S, t.O + c * t.width, keys);
-  };
-  if (which != piece::values) scores();
-  if (which == piece::together) {
-    std::fill(t.maximum, t.maximum + t.width, -std::numeric_limits<float>::infinity());
-    std::fill(t.sum, t.sum + t.width, 0.0f);
-    Set::absorb(t);
+class pieces_of {
+ public:
+  pieces_of(piece which, index d) : tile_(d, Set::rows, Set::width) {
+    if (which == piece::together) together();  // the first has none before it
   }
-  if (which != piece::scores) values();
-}
+  [[nodiscard]] double error(piece which) const { return tile_.error(which); }
+
+  void run(piece which) {
+    if (which == piece::scores) scores(tile_.S, nullptr, nullptr);
+    if (which == piece::values) values();
+    if (which == piece::together) together();
+  }
+
+ private:
+  void scores(float* S, float* top, typename Set::softmax* before) {
+    for (index r = 0; r < keys; r += Set::rows) {
+      typename Set::side_work beside = Set::share_of(before, tile_.d);
+      Set::product({tile_.keys_packed + r * tile_.d, Set::rows}, tile_.lanes, S + r * tile_.width,
+                   tile_.d, top, beside);
+    }
+  }
+  void values() {
+    for (index c = 0; c < tile_.d; c += Set::rows)
+      Set::product({tile_.V.data() + c, tile_.d}, tile_.S, tile_.O + c * tile_.width, keys);
+  }
+  void together() {
+    constexpr float none = -std::numeric_limits<float>::infinity();
+    auto& now = steps_[turn_];
+    auto& before = steps_[1 - turn_];
+    std::fill(now.top, now.top + Set::width, none);
+    now.vectors = Set::vectors;
+    scores(tile_.next_S, now.top, before.vectors > 0 ? &before : nullptr);
+    std::fill(tile_.maximum, tile_.maximum + Set::width, none);
+    std::fill(tile_.sum, tile_.sum + Set::width, 0.0f);
+    if (before.vectors > 0) {
+      Set::end(before, tile_);
+      values();
+    }
+    Set::begin(now, tile_);
+    std::swap(tile_.S, tile_.next_S);
+    turn_ = 1 - turn_;
+  }
+
+  packed_tile tile_;
+  typename Set::softmax steps_[2];
+  int turn_ = 0;
+};
 
 template <class Set>
 [[nodiscard]] bench::row piece_row(const char* set, piece which, index d) {
@@ -130,10 +171,10 @@ template <class Set>
                .flops = products * 2.0 * double(keys) * Set::width * double(d),
                .prepare = {}};
   r.prepare = [which, d] {
-    const auto tile = std::make_shared<packed_tile>(d, Set::rows, Set::width);
+    const auto pieces = std::make_shared<pieces_of<Set>>(which, d);
     bench::prepared_row work;
-    work.call = [tile, which] { run<Set>(which, *tile); };
-    work.error = [tile, which] { return tile->error(which); };
+    work.call = [pieces, which] { pieces->run(which); };
+    work.error = [pieces, which] { return pieces->error(which); };
     work.tolerance = bench::tolerance<float>() * 10;
     return work;
   };

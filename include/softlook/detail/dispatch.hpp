@@ -12,7 +12,7 @@
 #include "softlook/detail/kernel_args.hpp"
 #include "softlook/detail/linear_args.hpp"
 
-// gcc reads immintrin.h for as long as a fifth of what Eigen takes, and the kernels use eleven of
+// gcc reads immintrin.h for as long as a fifth of what Eigen takes, and the kernels use fifteen of
 // its functions. They are one builtin each, and those of these versions are known.
 #if defined(__x86_64__) && !defined(__clang__) && __GNUC__ <= 16
 #define SOFTLOOK_STAMP_BUILTINS 1
@@ -60,6 +60,7 @@ namespace stamped_baseline {
 #undef SOFTLOOK_STAMP_BYTES
 #undef SOFTLOOK_STAMP_REGISTER
 #undef SOFTLOOK_STAMP_RECIPROCAL
+#undef SOFTLOOK_STAMP_SCALES
 #endif
 
 #if SOFTLOOK_STAMP_X86 && !SOFTLOOK_ASSUMES_AVX512
@@ -82,6 +83,7 @@ namespace stamped_avx2 {
 #undef SOFTLOOK_STAMP_BYTES
 #undef SOFTLOOK_STAMP_REGISTER
 #undef SOFTLOOK_STAMP_RECIPROCAL
+#undef SOFTLOOK_STAMP_SCALES
 #endif
 
 #if SOFTLOOK_STAMP_X86
@@ -105,6 +107,7 @@ namespace stamped_avx512 {
 #undef SOFTLOOK_STAMP_BYTES
 #undef SOFTLOOK_STAMP_REGISTER
 #undef SOFTLOOK_STAMP_RECIPROCAL
+#undef SOFTLOOK_STAMP_SCALES
 #endif
 
 #undef SOFTLOOK_ALWAYS_INLINE

@@ -50,6 +50,7 @@ struct tiled_layout {
   index queries = 0, query_form = 0;  // packed queries; distance between forms (additive)
   index keys = 0, key_form = 0;
   index value_rows = 0, output = 0, scores = 0;
+  index score_tile = 0;  // from the scores of one visit to those of the next, if there is room
   index maximum = 0, sum = 0, correction = 0;
   index query_sizes = 0, key_sizes = 0, weights = 0;  // additive
   index positions = 0;                                // std::int32_t

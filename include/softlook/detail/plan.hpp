@@ -88,7 +88,9 @@ class layout_cursor {
   at.keys = cursor.take(forms * at.key_form);
   at.value_rows = cursor.take(stored * at.values);
   at.output = cursor.take(lanes * at.values);
-  at.scores = cursor.take(stored * r.width());
+  const bool overlaps = !s.additive && (query_tiles > 1 || s.keys > key_tile);
+  at.score_tile = overlaps ? round_up(stored * r.width(), 64 / s.scalar_bytes) : 0;
+  at.scores = cursor.take(stored * r.width() + at.score_tile);
   at.maximum = cursor.take(lanes);
   at.sum = cursor.take(lanes);
   at.correction = cursor.take(r.width());

@@ -8,6 +8,7 @@
 #include "softlook/detail/stamped/scores.inl"
 #include "softlook/detail/stamped/online_softmax.inl"
 #include "softlook/detail/stamped/edit.inl"
+#include "softlook/detail/stamped/tiles.inl"
 #include "softlook/detail/stamped/tiled_forward.inl"
 #include "softlook/detail/stamped/few_scores.inl"
 #include "softlook/detail/stamped/few_queries.inl"

@@ -23,6 +23,32 @@ SOFTLOOK_ALWAYS_INLINE vec<T> exp2_polynomial(vec<T> f) {
   return q;
 }
 
+/// x = whole + rest with |rest| ≤ 1/2, and p·2^whole. Where they have instructions, these run
+/// beside the multipliers, which the products need.
+template <class T>
+struct split_exponent {
+#if SOFTLOOK_STAMP_SCALES
+  vec<T> x, whole;
+  SOFTLOOK_ALWAYS_INLINE vec<T> split(vec<T> from) {
+    x = from;
+    whole = nearest(x);
+    return x - whole;
+  }
+  SOFTLOOK_ALWAYS_INLINE vec<T> scale(vec<T> p) const {
+    return scaled_from(x, spread(math::detail::exp2_constants<T>::lowest), p, whole);
+  }
+#else
+  vec<T> shifted;
+  SOFTLOOK_ALWAYS_INLINE vec<T> split(vec<T> from) {
+    const vec<T> rounder = spread(math::detail::exp2_constants<T>::rounder);
+    shifted = from + rounder;
+    SOFTLOOK_STAMP_OPAQUE(shifted);
+    return from - (shifted - rounder);
+  }
+  SOFTLOOK_ALWAYS_INLINE vec<T> scale(vec<T> p) const { return p * power_of_two<T>(shifted); }
+#endif
+};
+
 /// 2^x for x ≤ 0, for several vectors in step: chains of dependent operations one after the other
 /// fill the processor's queues with waiting ones. Relative error below 1.7e-7 (float), 3e-16
 /// (double); exact at 0; −∞ and everything below the smallest normal number give exactly 0; NaN
@@ -30,15 +56,10 @@ SOFTLOOK_ALWAYS_INLINE vec<T> exp2_polynomial(vec<T> f) {
 template <class T, int Count>
 SOFTLOOK_ALWAYS_INLINE void exp2_nonpositive(vec<T> (&x)[Count]) {
   using c = math::detail::exp2_constants<T>;
-  vec<T> shifted[Count], q[Count];
+  split_exponent<T> exponent[Count];
+  vec<T> q[Count];
 #pragma GCC unroll 8
-  for (int k = 0; k < Count; ++k) {
-    x[k] = larger(spread(c::lowest - 1), x[k]);
-    shifted[k] = x[k] + spread(c::rounder);
-    SOFTLOOK_STAMP_OPAQUE(shifted[k]);
-  }
-#pragma GCC unroll 8
-  for (int k = 0; k < Count; ++k) x[k] = x[k] - (shifted[k] - spread(c::rounder));
+  for (int k = 0; k < Count; ++k) x[k] = exponent[k].split(larger(spread(c::lowest - 1), x[k]));
   // exp2_polynomial, step by step.
 #pragma GCC unroll 8
   for (int k = 0; k < Count; ++k) q[k] = spread(c::q[0]);
@@ -47,8 +68,7 @@ SOFTLOOK_ALWAYS_INLINE void exp2_nonpositive(vec<T> (&x)[Count]) {
 #pragma GCC unroll 8
     for (int k = 0; k < Count; ++k) q[k] = fused(q[k], x[k], spread(c::q[d]));
 #pragma GCC unroll 8
-  for (int k = 0; k < Count; ++k)
-    x[k] = fused(q[k], x[k], spread(T(1))) * power_of_two<T>(shifted[k]);
+  for (int k = 0; k < Count; ++k) x[k] = exponent[k].scale(fused(q[k], x[k], spread(T(1))));
 }
 
 template <class T>

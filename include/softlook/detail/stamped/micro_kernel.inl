@@ -70,19 +70,31 @@ SOFTLOOK_ALWAYS_INLINE void add_steps(Operand& A, const T*& B, index steps,
   } while (--steps > 0);
 }
 
-template <class T, int Rows, int Vectors>
-SOFTLOOK_ALWAYS_INLINE void finish_sums(vec<T> (&sum)[Rows][Vectors], T* C, finish how,
-                                        const T* correction) {
+template <finish How, class T, int Rows, int Vectors>
+SOFTLOOK_ALWAYS_INLINE void finish_sums_by(const vec<T> (&sum)[Rows][Vectors], T* C,
+                                           const T* correction) {
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
       T* at = C + (r * Vectors + v) * lanes<T>;
-      if (how == finish::add) sum[r][v] = load(at) + sum[r][v];
-      if (how == finish::rescale)
-        sum[r][v] = fused(load(at), load(correction + v * lanes<T>), sum[r][v]);
-      store(at, sum[r][v]);
+      if constexpr (How == finish::store) store(at, sum[r][v]);
+      if constexpr (How == finish::add) store(at, load(at) + sum[r][v]);
+      if constexpr (How == finish::rescale)
+        store(at, fused(load(at), load(correction + v * lanes<T>), sum[r][v]));
     }
+}
+
+/// One branch for all sums: one for each costs 3 % of a product.
+template <class T, int Rows, int Vectors>
+SOFTLOOK_ALWAYS_INLINE void finish_sums(const vec<T> (&sum)[Rows][Vectors], T* C, finish how,
+                                        const T* correction) {
+  if (how == finish::store)
+    finish_sums_by<finish::store>(sum, C, correction);
+  else if (how == finish::add)
+    finish_sums_by<finish::add>(sum, C, correction);
+  else
+    finish_sums_by<finish::rescale>(sum, C, correction);
 }
 
 template <class T, int Rows, int Vectors>
@@ -127,17 +139,75 @@ __attribute__((noinline)) inline void product_of_runs(panel_operand<T, Rows> A,
   for (const product_run* run = runs; run < runs + count; ++run) {
     A.at = origin + run->row * A.step;
     const index steps = run->steps;
-    const int from = run->from, to = run->to;
-    if (from == 0 && to == Vectors) add_steps<0, Vectors>(A, wide, steps, sum);
-    if constexpr (Vectors >= 2) {
-      if (from == 0 && to == 1) add_steps<0, 1>(A, wide, steps, sum);
-      if (from == 1 && to == 2) add_steps<1, 2>(A, wide, steps, sum);
-    }
-    if constexpr (Vectors == 3) {
-      if (from == 0 && to == 2) add_steps<0, 2>(A, wide, steps, sum);
-      if (from == 1 && to == 3) add_steps<1, 3>(A, wide, steps, sum);
-      if (from == 2) add_steps<2, 3>(A, wide, steps, sum);
+    switch (run->from * 4 + run->to) {
+      case 1:
+        add_steps<0, 1>(A, wide, steps, sum);
+        break;
+      case 2:
+        if constexpr (Vectors >= 2) add_steps<0, 2>(A, wide, steps, sum);
+        break;
+      case 3:
+        if constexpr (Vectors >= 3) add_steps<0, 3>(A, wide, steps, sum);
+        break;
+      case 4 + 2:
+        if constexpr (Vectors >= 2) add_steps<1, 2>(A, wide, steps, sum);
+        break;
+      case 4 + 3:
+        if constexpr (Vectors >= 3) add_steps<1, 3>(A, wide, steps, sum);
+        break;
+      default:
+        if constexpr (Vectors >= 3) add_steps<2, 3>(A, wide, steps, sum);
+        break;
     }
   }
+  finish_sums(sum, C, how, correction);
+}
+
+/// top = max(top, the rows of a product).
+template <class T, int Rows, int Vectors>
+SOFTLOOK_ALWAYS_INLINE void raise_to_sums(const vec<T> (&sum)[Rows][Vectors], T* top) {
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v) {
+    vec<T> most[Rows];
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r) most[r] = sum[r][v];
+#pragma GCC unroll 4
+    for (int half = Rows / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+      for (int r = 0; r < half; ++r) most[r] = larger(most[r], most[r + half]);
+    store(top + v * lanes<T>, larger(most[0], load(top + v * lanes<T>)));
+  }
+}
+
+/// Other work that goes on beside a product: turns of it, each after so many steps.
+template <class Work>
+struct side_work {
+  Work* work = nullptr;
+  index turns = 0;
+  index steps = 1;
+};
+
+/// A whole product with turns of other work among its steps, turns·steps ≤ depth. A turn is as
+/// small as the registers that the sums leave, and the turns as near to each other as the processor
+/// looks ahead. Scores also raise a maximum, if `top` is there.
+template <class T, int Rows, int Vectors, class Work>
+__attribute__((noinline)) inline void product_beside(panel_operand<T, Rows> A,
+                                                     const T* __restrict B, T* C, index depth,
+                                                     finish how, const T* correction, T* top,
+                                                     side_work<Work> beside) {
+  vec<T> sum[Rows][Vectors];
+  const T* wide = B;
+  clear_sums<T>(sum);
+  for (;;) {
+    const index steps = beside.turns > 0 ? beside.steps : depth;
+    add_steps<0, Vectors>(A, wide, steps, sum);
+    depth -= steps;
+    if (beside.turns > 0) {
+      beside.work->turn();
+      --beside.turns;
+    }
+    if (depth <= 0) break;
+  }
+  if (top) raise_to_sums(sum, top);
   finish_sums(sum, C, how, correction);
 }

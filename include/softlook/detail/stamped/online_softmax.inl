@@ -21,7 +21,17 @@ SOFTLOOK_ALWAYS_INLINE void raise_to_maximum(const T* S, index rows, index width
     for (int v = 0; v < Vectors; ++v) top[v] = larger(load(S + r * width + v * lanes<T>), top[v]);
 }
 
-/// The part of exponentiate() for Rows rows from `at`, one behind the other.
+/// top = max(top, S over some rows), `width` queries.
+template <class T>
+inline void raise_to_panel(const T* S, index rows, index width, T* top) {
+  for (index x = 0; x < width; x += lanes<T>) {
+    vec<T> most[1] = {load(top + x)};
+    raise_to_maximum<T, 1>(S + x, rows, width, most);
+    store(top + x, most[0]);
+  }
+}
+
+/// The part of add_exponentials() for Rows rows from `at`, one behind the other.
 template <class T, int Vectors, int Rows, bool Careful>
 SOFTLOOK_ALWAYS_INLINE void exponentiate_rows(T* at, const vec<T> (&top)[Vectors],
                                               vec<T> (&sum)[Vectors]) {
@@ -38,15 +48,13 @@ SOFTLOOK_ALWAYS_INLINE void exponentiate_rows(T* at, const vec<T> (&top)[Vectors
   }
 }
 
-/// S = 2^(S − top), and its sums over the rows. With Careful a score of −∞ becomes −0 instead of
-/// +0: a weight that must not touch a value that is not finite, unlike one that underflowed.
-/// Rows are `width` apart: Vectors vectors, unless Careful.
+/// S = 2^(S − top); its sums over the rows are added to `sum`, one row after the other. With
+/// Careful a score of −∞ becomes −0 instead of +0: a weight that must not touch a value that is not
+/// finite, unlike one that underflowed. Rows are `width` apart: Vectors vectors, unless Careful.
 template <class T, int Vectors, bool Careful>
-SOFTLOOK_ALWAYS_INLINE void exponentiate(T* S, index rows, index width,
-                                         const vec<T> (&top)[Vectors], vec<T> (&sum)[Vectors]) {
+SOFTLOOK_ALWAYS_INLINE void add_exponentials(T* S, index rows, index width,
+                                             const vec<T> (&top)[Vectors], vec<T> (&sum)[Vectors]) {
   constexpr int group = vector_bytes == 64 && !Careful ? 2 : 1;  // as many as the registers hold
-#pragma GCC unroll 4
-  for (int v = 0; v < Vectors; ++v) sum[v] = vec<T>{};
   index r = 0;
 #pragma GCC unroll 1
   for (; r + group <= rows; r += group)
@@ -55,43 +63,115 @@ SOFTLOOK_ALWAYS_INLINE void exponentiate(T* S, index rows, index width,
     exponentiate_rows<T, Vectors, 1, Careful>(S + r * width, top, sum);
 }
 
-/// A maximum of −∞ (no key yet) is replaced by 0, so that −∞ − (−∞) never happens.
-template <class T, int Vectors>
-SOFTLOOK_ALWAYS_INLINE void finite_maximum(const vec<T> (&top)[Vectors], vec<T> (&safe)[Vectors]) {
+/// add_exponentials() to nothing.
+template <class T, int Vectors, bool Careful>
+SOFTLOOK_ALWAYS_INLINE void exponentiate(T* S, index rows, index width,
+                                         const vec<T> (&top)[Vectors], vec<T> (&sum)[Vectors]) {
 #pragma GCC unroll 4
-  for (int v = 0; v < Vectors; ++v)
-    safe[v] = blend<T>(top[v] == spread(-infinity<T>), vec<T>{}, top[v]);
+  for (int v = 0; v < Vectors; ++v) sum[v] = vec<T>{};
+  add_exponentials<T, Vectors, Careful>(S, rows, width, top, sum);
 }
 
-/// One step: the scores S become weights relative to the new maximum, `maximum` and `sum` are
-/// brought up to date. Returns whether a maximum grew; then the output so far must be multiplied by
-/// `correction`. Vectors of a wider tile are taken with care, their rows `stride` apart.
-template <class T, int Vectors, bool Careful = false>
-__attribute__((noinline)) inline bool absorb(T* S, index rows, T* maximum, T* sum, T* correction,
-                                             [[maybe_unused]] index stride = 0) {
-  const index width = Careful ? stride : index(Vectors * lanes<T>);
-  vec<T> old[Vectors], top[Vectors], safe[Vectors], added[Vectors];
-#pragma GCC unroll 4
-  for (int v = 0; v < Vectors; ++v) old[v] = top[v] = load(maximum + v * lanes<T>);
-  raise_to_maximum<T, Vectors>(S, rows, width, top);
-  finite_maximum<T, Vectors>(top, safe);
-  exponentiate<T, Vectors, Careful>(S, rows, width, safe, added);
-  bool grew = false;
-#pragma GCC unroll 4
-  for (int v = 0; v < Vectors; ++v) grew |= any_greater(top[v], old[v]);
+/// A maximum of −∞ (no key yet) is replaced by 0, so that −∞ − (−∞) never happens.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE vec<T> finite_maximum(vec<T> top) {
+  return blend<T>(top == spread(-infinity<T>), vec<T>{}, top);
+}
+
+/// The online softmax of the queries of a register tile over some rows of scores, in three parts:
+/// the maximum, the exponentials, and what they change in the running maximum and sum. The
+/// exponentials may be computed a vector at a time beside a product, whose multiply-adds leave the
+/// units of additions idle.
+template <class T>
+struct softmax_step {
+  T* scores = nullptr;  // the next vector
+  T* end = nullptr;
+  int vectors = 0;
+  int column = 0;  // of the next vector
+  alignas(vector_bytes) T top[tile_vectors * lanes<T>];
+  alignas(vector_bytes) T safe[tile_vectors * lanes<T>];  // finite_maximum(top)
+  alignas(vector_bytes) T added[tile_vectors * lanes<T>];
+
+  /// In vectors.
+  [[nodiscard]] SOFTLOOK_ALWAYS_INLINE index left() const { return (end - scores) / lanes<T>; }
+  /// The next vector.
+  SOFTLOOK_ALWAYS_INLINE void turn() {
+    T* const sum = added + column * lanes<T>;
+    const vec<T> p = exp2_nonpositive<T>(load(scores) - load(safe + column * lanes<T>));
+    store(scores, p);
+    store(sum, load(sum) + p);
+    scores += lanes<T>;
+    column = column + 1 == vectors ? 0 : column + 1;
+  }
+};
+
+/// The scores S of `rows` keys, whose maximum is in step.top, wait for their exponentials, which
+/// are relative to the larger of it and the running maximum.
+template <class T>
+inline void begin_exponentials(softmax_step<T>& step, T* S, index rows, const T* maximum) {
+  const index width = step.vectors * lanes<T>;
+  step.scores = S;
+  step.end = S + rows * width;
+  step.column = 0;
+  for (index x = 0; x < width; x += lanes<T>) {
+    const vec<T> top = larger(load(step.top + x), load(maximum + x));
+    store(step.top + x, top);
+    store(step.safe + x, finite_maximum<T>(top));
+    store(step.added + x, vec<T>{});
+  }
+}
+
+/// The exponentials that are left.
+template <class T, int Vectors>
+__attribute__((noinline)) inline void exponentiate_rest(softmax_step<T>& step) {
+  while (step.column != 0) step.turn();
+  vec<T> top[Vectors], added[Vectors];
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) {
-    T* l = sum + v * lanes<T>;
+    top[v] = load(step.safe + v * lanes<T>);
+    added[v] = load(step.added + v * lanes<T>);
+  }
+  add_exponentials<T, Vectors, false>(step.scores, step.left() / Vectors, Vectors * lanes<T>, top,
+                                      added);
+#pragma GCC unroll 4
+  for (int v = 0; v < Vectors; ++v) store(step.added + v * lanes<T>, added[v]);
+}
+
+/// Brings `maximum` and `sum` of `width` queries up to date. Returns whether a maximum grew; then
+/// the output so far must be multiplied by `correction`.
+template <class T>
+inline bool join_softmax(const T* top, const T* added, index width, T* maximum, T* sum,
+                         T* correction) {
+  bool grew = false;
+  for (index x = 0; x < width; x += lanes<T>) grew |= any_greater(load(top + x), load(maximum + x));
+  for (index x = 0; x < width; x += lanes<T>) {
+    T* l = sum + x;
     if (grew) {
-      const vec<T> c = exp2_nonpositive<T>(old[v] - safe[v]);
-      store(correction + v * lanes<T>, c);
-      store(maximum + v * lanes<T>, top[v]);
-      store(l, fused(load(l), c, added[v]));
+      const vec<T> c = exp2_nonpositive<T>(load(maximum + x) - finite_maximum<T>(load(top + x)));
+      store(correction + x, c);
+      store(maximum + x, load(top + x));
+      store(l, fused(load(l), c, load(added + x)));
     } else {
-      store(l, load(l) + added[v]);
+      store(l, load(l) + load(added + x));
     }
   }
   return grew;
+}
+
+/// The three parts for one vector of queries, `width` from row to row, whose weights touch values
+/// that may not be finite.
+template <class T>
+__attribute__((noinline)) inline void absorb_with_care(T* S, index rows, index width, T* maximum,
+                                                       T* sum, T* correction) {
+  vec<T> top[1] = {load(maximum)}, added[1];
+  raise_to_maximum<T, 1>(S, rows, width, top);
+  const vec<T> safe[1] = {finite_maximum<T>(top[0])};
+  exponentiate<T, 1, true>(S, rows, width, safe, added);
+  alignas(vector_bytes) T tops[lanes<T>], sums[lanes<T>];
+  store(tops, top[0]);
+  store(sums, added[0]);
+  store(correction, spread(T(1)));
+  join_softmax(tops, sums, lanes<T>, maximum, sum, correction);
 }
 
 /// Natural log-sum-exp from a maximum in units of log2 and the sum of the weights relative to it.

@@ -62,6 +62,8 @@ SOFTLOOK_ALWAYS_INLINE void expect(const T* p, index offset) {
 #if SOFTLOOK_STAMP_BUILTINS && SOFTLOOK_STAMP_BYTES >= 32
 inline constexpr int current_rounding = 4;     // _MM_FROUND_CUR_DIRECTION
 inline constexpr int greater_than_quiet = 30;  // _CMP_GT_OQ
+inline constexpr int not_less = 21;            // _CMP_NLT_UQ
+inline constexpr int no_exceptions = 8;        // _MM_FROUND_NO_EXC, to the nearest
 #endif
 
 #if SOFTLOOK_STAMP_BUILTINS && SOFTLOOK_STAMP_BYTES == 64
@@ -101,6 +103,24 @@ SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
   return __builtin_ia32_rcp14ps512_mask(a, float_vector{}, -1);
 }
 #define SOFTLOOK_STAMP_RECIPROCAL 1
+// The nearest integer; p·2^n where x is at least `least` (or NaN), 0 elsewhere.
+SOFTLOOK_ALWAYS_INLINE float_vector nearest(float_vector x) {
+  return __builtin_ia32_rndscaleps_mask(x, no_exceptions, float_vector{}, -1, current_rounding);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector nearest(double_vector x) {
+  return __builtin_ia32_rndscalepd_mask(x, no_exceptions, double_vector{}, -1, current_rounding);
+}
+SOFTLOOK_ALWAYS_INLINE float_vector scaled_from(float_vector x, float_vector least, float_vector p,
+                                                float_vector n) {
+  const auto some = __builtin_ia32_cmpps512_mask(x, least, not_less, -1, current_rounding);
+  return __builtin_ia32_scalefps512_mask(p, n, float_vector{}, some, current_rounding);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector scaled_from(double_vector x, double_vector least,
+                                                 double_vector p, double_vector n) {
+  const auto some = __builtin_ia32_cmppd512_mask(x, least, not_less, -1, current_rounding);
+  return __builtin_ia32_scalefpd512_mask(p, n, double_vector{}, some, current_rounding);
+}
+#define SOFTLOOK_STAMP_SCALES 1
 
 #elif SOFTLOOK_STAMP_BUILTINS && SOFTLOOK_STAMP_BYTES == 32
 
@@ -170,6 +190,23 @@ SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
   return (float_vector)_mm512_maskz_rcp14_ps(0xffff, (__m512)a);
 }
 #define SOFTLOOK_STAMP_RECIPROCAL 1
+SOFTLOOK_ALWAYS_INLINE float_vector nearest(float_vector x) {
+  return (float_vector)_mm512_maskz_roundscale_ps(0xffff, (__m512)x, _MM_FROUND_NO_EXC);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector nearest(double_vector x) {
+  return (double_vector)_mm512_maskz_roundscale_pd(0xff, (__m512d)x, _MM_FROUND_NO_EXC);
+}
+SOFTLOOK_ALWAYS_INLINE float_vector scaled_from(float_vector x, float_vector least, float_vector p,
+                                                float_vector n) {
+  const __mmask16 some = _mm512_cmp_ps_mask((__m512)x, (__m512)least, _CMP_NLT_UQ);
+  return (float_vector)_mm512_maskz_scalef_ps(some, (__m512)p, (__m512)n);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector scaled_from(double_vector x, double_vector least,
+                                                 double_vector p, double_vector n) {
+  const __mmask8 some = _mm512_cmp_pd_mask((__m512d)x, (__m512d)least, _CMP_NLT_UQ);
+  return (double_vector)_mm512_maskz_scalef_pd(some, (__m512d)p, (__m512d)n);
+}
+#define SOFTLOOK_STAMP_SCALES 1
 
 #elif SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 32
 
@@ -259,6 +296,9 @@ SOFTLOOK_ALWAYS_INLINE bool any_greater(V a, V b) {
 }
 #define SOFTLOOK_STAMP_RECIPROCAL 0
 
+#endif
+#ifndef SOFTLOOK_STAMP_SCALES
+#define SOFTLOOK_STAMP_SCALES 0
 #endif
 
 /// What follows waits for x. A register tile needs nearly every register; clang (4×3 of 16) and gcc

@@ -1,0 +1,142 @@
+// The tiles of the tiled kernel: register tiles of queries with their running softmax and output,
+// tiles of keys and values; how they are cut, packed and written back.
+
+/// One register tile of queries.
+template <class T>
+struct query_tile {
+  int vectors = 0;
+  index first = 0;  // position of lane 0
+  index used = 0;   // lanes that hold a query
+  range keys{};     // keys the mask may allow, and those of each vector of queries
+  range live[tile_vectors]{};
+  bool started = false;
+  T* packed = nullptr;
+  T* output = nullptr;  // Oᵀ, values × width
+  T* maximum = nullptr;
+  T* sum = nullptr;
+  std::int32_t* positions = nullptr;
+  additive_panel<T> additive{};
+};
+
+/// One tile of keys, packed on first use.
+template <class T, bool Additive>
+struct key_tile {
+  range keys{};
+  bool packed = false;
+  bool finite = true;  // every value of the tile
+  T* keys_packed = nullptr;
+  row_block<T> values{};
+  // Rows of the next tile that have not been asked for, and how many go with each product: all at
+  // once they would wait for each other, and reading them on demand costs 5 % at d = 128.
+  range next_keys{};
+  range next_values{};
+  index keys_at_once = 1;
+  index values_at_once = 1;
+  additive_panel<T> additive[Additive ? max_key_tile / tile_rows : 1]{};
+};
+
+template <class T, bool Additive>
+inline void pack_queries(const forward_args<T, Additive>& a, query_tile<T>& q) {
+  const index width = q.vectors * lanes<T>;
+  const T scale = Additive ? T(1) : a.query_scale;
+  pack_panel(row_of(a.Q, q.first), q.used, a.Q.cols, a.Q.row_stride, a.Q.col_stride, width, scale,
+             q.packed);
+  if constexpr (Additive) begin_panel(q.additive, a.Q.cols, width, q.used);
+  for (index l = 0; l < width; ++l) {
+    q.positions[l] = std::int32_t(q.first + (l < q.used ? l : 0));
+    q.maximum[l] = -infinity<T>;
+    q.sum[l] = 0;
+  }
+}
+
+template <class T, bool Additive>
+inline void pack_keys(const forward_args<T, Additive>& a, key_tile<T, Additive>& k, T* value_rows) {
+  const index count = k.keys.count(), features = a.K.cols;
+  k.packed = true;
+  pack_panels(row_of(a.K, k.keys.begin), count, features, a.K.row_stride, a.K.col_stride, tile_rows,
+              k.keys_packed);
+  k.values = contiguous_rows(a.V, k.keys, a.layout.values, count, value_rows);
+  k.finite = all_finite(k.values, count, a.V.cols);
+  // Forms are computed in whole vectors: what lies behind the last panel must be numbers too.
+  if constexpr (Additive) store(k.keys_packed + round_up(count, tile_rows) * features, vec<T>{});
+  for (index r = 0; Additive && r < count; r += tile_rows)
+    begin_panel(k.additive[r / tile_rows], features, tile_rows,
+                count - r < tile_rows ? count - r : tile_rows);
+}
+
+/// The keys that the mask may allow.
+template <class T, bool Additive>
+inline void find_keys(const forward_args<T, Additive>& a, query_tile<T>& q) {
+  q.keys = {};
+  for (int v = 0; v < q.vectors; ++v) {
+    const index first = q.first + v * lanes<T>;
+    const range queries = intersection({first, first + lanes<T>}, {q.first, q.first + q.used});
+    if (queries.empty()) break;
+    q.live[v] =
+        intersection(a.policy.key_range(a.policy.policies, queries, a.shape), {0, a.K.rows});
+    q.keys = hull(q.keys, q.live[v]);
+  }
+}
+
+/// Cuts the queries of a task into register tiles; a remainder of 4 vectors is 2 + 2, not 3 + 1.
+template <class T, bool Additive>
+inline index cut_queries(const forward_args<T, Additive>& a, range queries, T* scratch,
+                         query_tile<T>* tiles) {
+  const tiled_layout& at = a.layout;
+  constexpr index full = tile_vectors * lanes<T>;
+  index count = 0;
+  for (index first = queries.begin; first < queries.end; ++count) {
+    const index left = ceil_div(queries.end - first, lanes<T>);
+    query_tile<T>& q = tiles[count];
+    q.vectors = int(left == 4 ? 2 : left < tile_vectors ? left : tile_vectors);
+    q.first = first;
+    const index room = q.vectors * lanes<T>, rest = queries.end - first;
+    q.used = rest < room ? rest : room;
+    q.packed = scratch + at.queries + count * full * a.Q.cols;
+    q.output = scratch + at.output + count * full * at.values;
+    q.maximum = scratch + at.maximum + count * full;
+    q.sum = scratch + at.sum + count * full;
+    q.positions = reinterpret_cast<std::int32_t*>(scratch + at.positions) + count * full;
+    q.additive.raw = q.packed;
+    q.additive.exponential = q.packed + at.query_form;
+    q.additive.tangent = q.packed + 2 * at.query_form;
+    q.additive.largest = scratch + at.query_sizes + count * full;
+    find_keys(a, q);
+    pack_queries(a, q);
+    first += q.used;
+  }
+  return count;
+}
+
+template <class T, bool Additive>
+inline void begin_key_tile(const forward_args<T, Additive>& a, range keys, T* scratch,
+                           key_tile<T, Additive>& k) {
+  const tiled_layout& at = a.layout;
+  k.keys = keys;
+  k.packed = false;
+  k.keys_packed = scratch + at.keys;
+  k.next_keys = k.next_values = intersection({keys.end, keys.end + at.key_tile}, {0, a.K.rows});
+  for (index r = 0; Additive && r < keys.count(); r += tile_rows) {
+    additive_panel<T>& p = k.additive[r / tile_rows];
+    p.raw = k.keys_packed + r * a.K.cols;
+    p.exponential = p.raw + at.key_form;
+    p.tangent = p.raw + 2 * at.key_form;
+    p.largest = scratch + at.key_sizes + r;
+  }
+}
+
+/// O / l and m + log l. A query without a key has l = 0: a row of zeros, log-sum-exp −∞.
+template <class T, bool Additive>
+inline void write_output(const forward_args<T, Additive>& a, query_tile<T>& q) {
+  const index width = q.vectors * lanes<T>;
+  if (a.log_sum_exp)
+    for (index l = 0; l < q.used; ++l)
+      a.log_sum_exp[(q.first + l) * a.log_sum_exp_stride] =
+          natural_log_sum_exp(q.maximum[l], q.sum[l]);
+  for (index x = 0; x < width; x += lanes<T>)
+    store(q.sum + x, reciprocal_or_one<T>(load(q.sum + x)));
+  if (!q.started)
+    for (index x = 0; x < a.O.cols * width; x += lanes<T>) store(q.output + x, vec<T>{});
+  unpack_panel(q.output, width, row_of(a.O, q.first), q.used, a.O.cols, a.O.row_stride,
+               a.O.col_stride, q.sum);
+}
