@@ -248,15 +248,8 @@ SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
 SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return (float_vector)vdupq_n_f32(x); }
 SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return (double_vector)vdupq_n_f64(x); }
 #else
-template <class V, class T>
-SOFTLOOK_ALWAYS_INLINE V spread_lanes(T x) {
-  V v = {};
-#pragma GCC unroll 16
-  for (int l = 0; l < vector_bytes / int(sizeof(T)); ++l) v[l] = x;
-  return v;
-}
-SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return spread_lanes<float_vector>(x); }
-SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return spread_lanes<double_vector>(x); }
+SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return float_vector{x, x, x, x}; }
+SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return double_vector{x, x}; }
 #endif
 #if defined(__aarch64__)
 SOFTLOOK_ALWAYS_INLINE float_vector fused(float_vector a, float_vector b, float_vector c) {
