@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <string>
 #include <type_traits>
 
 #include "softlook/core/policy.hpp"
@@ -130,8 +129,10 @@ template <class T>
 void check_overlap(const char* where, const char* input, const mutable_matrix_view<T>& O,
                    const matrix_view<T>& X, const char* output = "O") {
   if (overlap(O, X))
-    raise<argument_error>(std::string(where) + ": " + output + " overlaps " + input +
-                          " (the output is written while the inputs are still read)");
+    raise<argument_error>(
+        formatted("%s: %s overlaps %s (the output is written while the inputs are still read)",
+                  where, output, input)
+            .text);
 }
 
 /// Everything that must hold before anything is written.

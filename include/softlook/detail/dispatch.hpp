@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -146,8 +145,10 @@ namespace stamped_avx512 {
 [[nodiscard]] inline instruction_set chosen_instruction_set(const char* where, const options& o) {
   if (!o.isa) return best_instruction_set();
   if (!can_run(*o.isa))
-    raise<argument_error>(std::string(where) + ": options.isa is " + name_of(*o.isa) +
-                          ", which this machine or this build does not have");
+    raise<argument_error>(
+        formatted("%s: options.isa is %s, which this machine or this build does not have", where,
+                  name_of(*o.isa))
+            .text);
   return *o.isa;
 }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <string>
 
 #include "softlook/core/error.hpp"
 #include "softlook/detail/kernel_args.hpp"
@@ -176,10 +175,10 @@ struct kernel_choice {
 inline void check_tile(const char* where, const tile_shape& t) {
   if (t.keys < 1 || t.keys > max_key_tile)
     raise_argument(where, "options.tile.keys", double(t.keys),
-                   "it must lie between 1 and " + std::to_string(max_key_tile));
+                   formatted("it must lie between 1 and %d", int(max_key_tile)).text);
   if (t.query_tiles < 1 || t.query_tiles > max_query_tiles)
     raise_argument(where, "options.tile.query_tiles", double(t.query_tiles),
-                   "it must lie between 1 and " + std::to_string(max_query_tiles));
+                   formatted("it must lie between 1 and %d", int(max_query_tiles)).text);
 }
 
 /// A tile of the options has been checked.

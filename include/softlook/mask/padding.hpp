@@ -27,7 +27,9 @@ struct padding {
     if (length < 0 || length > p.keys)
       softlook::detail::raise_argument(
           where, "masks::padding.length", double(length),
-          "it must lie between 0 and the number of keys, " + std::to_string(p.keys));
+          softlook::detail::formatted("it must lie between 0 and the number of keys, %d",
+                                      int(p.keys))
+              .text);
   }
 };
 
