@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
 #include <type_traits>
 
 #include "tests/support/errors.hpp"
@@ -36,6 +37,17 @@ TEST(Errors, MessageOfAnArgumentNamesItsValueAndTheRule) {
   expect_error<argument_error>(
       [] { detail::raise_argument("exec::thread_pool", "threads", -3.0, "at least 1"); },
       {"exec::thread_pool: threads is -3 (at least 1)"});
+}
+
+TEST(Errors, AMessageThatIsTooLongIsCut) {
+  const std::string rule(2000, 'x');
+  try {
+    detail::raise_argument("attention", "options.scale", 2.0, rule);
+    FAIL() << "no error";
+  } catch (const argument_error& error) {
+    const std::string whole = "attention: options.scale is 2 (" + rule + ")";
+    EXPECT_EQ(error.what(), whole.substr(0, sizeof(detail::message) - 1));
+  }
 }
 
 }  // namespace
