@@ -222,6 +222,7 @@ void run_forward(forward_call<T> c, const executor_ref& exec) {
   T* const v = start + projected.total() - projected.v;
   const T v_scale = T(c.policy.transforms ? scale : scale * log2_e);
   for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * v_scale;
+  if constexpr (Additive) kernels.prepare_weights(v, c.score.v.cols);
   T* const scratch = v + projected.v;
   if (run.chosen.kernel == kernel::tiled)
     run_tiled(c, kernels, exec, scale, run.chosen, v, scratch);

@@ -106,7 +106,7 @@ template <class T>
     s.keys = room(c.K.rows * (c.K.cols + c.kv_heads));
   }
   s.weights = room(s.weights);
-  s.v = room(c.score.v.cols);
+  if (c.score.additive) s.v = weights_layout_for(c.score.v.cols).total;
   return s;
 }
 

@@ -156,6 +156,7 @@ struct kernel_table {
   void (*tiled_forward)(const forward_args<T, Additive>&, range queries, T* scratch) = nullptr;
   void (*few_queries)(const few_args<T, Additive>&, range keys, T* partial, T* scratch) = nullptr;
   void (*merge_chunks)(const few_args<T, Additive>&, T* partials, index chunks) = nullptr;
+  void (*prepare_weights)(T* v, index features) = nullptr;  // additive: see weights_layout
 };
 
 template <class T>
@@ -178,6 +179,27 @@ constexpr index ceil_div(index a, index b) { return (a + b - 1) / b; }
 /// tiny call.
 constexpr index round_up(index a, index b) {
   return (b & (b - 1)) == 0 ? (a + b - 1) & -b : ceil_div(a, b) * b;
+}
+
+/// The vector v of additive scores, and behind it what depends on it alone. In scalars from v.
+struct weights_layout {
+  index inverse = 0;  // 1 / u, where u = v / largest |v|, kept off zero
+  index halves = 0;   // ½ Σ u of each group of features
+  index scale = 0;    // largest |v|
+  index total = 0;
+};
+
+/// Features after which a sum of additive scores is centred.
+inline constexpr index weights_group = 8;
+
+/// An entry of u is not below it: 1 / u must leave room for exponentials, and what is added to u
+/// must be lost in the rounding of a score.
+template <class T>
+inline constexpr T least_weight = sizeof(T) == 4 ? T(0x1p-40) : T(0x1p-80);
+
+constexpr weights_layout weights_layout_for(index features) {
+  const index whole = round_up(features, 16);
+  return {whole, 2 * whole, 3 * whole, 3 * whole + 16};
 }
 
 }  // namespace detail

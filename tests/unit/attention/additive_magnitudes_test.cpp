@@ -2,6 +2,8 @@
 // largest |q| and |k| of a tile, so tiles of every kind and of mixed kinds are asked.
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
@@ -87,6 +89,35 @@ TYPED_TEST(AdditiveMagnitudes, OfTheVector) {
     this->v = unit * static_cast<TypeParam>(size);
     this->expect_agreement(this->inputs(this->n, 1), this->inputs(this->m, 1));
     this->expect_agreement(this->inputs(this->n, 1e-4), this->inputs(this->m, 1e-4));
+  }
+}
+
+TYPED_TEST(AdditiveMagnitudes, OfWeightsFarApart) {
+  const double sizes[] = {1, 0, 1e-6, 1e-12, 1e-30};
+  for (index u = 0; u < this->a; ++u) this->v(u) *= static_cast<TypeParam>(sizes[u % 5]);
+  for (const double size : {0.3, 2.0, 12.0})
+    this->expect_agreement(this->inputs(this->n, size), this->inputs(this->m, size));
+}
+
+TYPED_TEST(AdditiveMagnitudes, OfWeightsNextToNothing) {
+  const auto unit = this->v;
+  for (const double size : {1e-20, 1e-30, 1e-40, 0.0}) {
+    SCOPED_TRACE(size);
+    this->v = unit * static_cast<TypeParam>(size);
+    this->expect_agreement(this->inputs(this->n, 1), this->inputs(this->m, 1));
+  }
+}
+
+TYPED_TEST(AdditiveMagnitudes, OfAWeightThatIsNotANumberLeaveNone) {
+  this->v(this->a / 2) = std::numeric_limits<TypeParam>::quiet_NaN();
+  const auto K = this->inputs(this->m, 1);
+  for (const double size : {1e-3, 1.0, 1e3}) {
+    const auto Q = this->inputs(this->n, size);
+    for (const way& which : every_way()) {
+      SCOPED_TRACE(which.name);
+      const scores::additive_projected score{this->v};
+      EXPECT_TRUE(attention(Q, K, this->V, score, which.opts).array().isNaN().all());
+    }
   }
 }
 

@@ -59,16 +59,6 @@ inline void few_dot_scores(const few_args<T, Additive>& f, range keys, T* scratc
   }
 }
 
-template <class T>
-inline additive_panel<T> panel_at(T* raw, index form, T* largest) {
-  additive_panel<T> p;
-  p.raw = raw;
-  p.exponential = raw + form;
-  p.tangent = raw + 2 * form;
-  p.largest = largest;
-  return p;
-}
-
 /// Packs all keys of additive scores and computes ahead what depends on them alone.
 template <class T>
 void prepare_keys(const matrix_view<T>& K, const prepared_layout& at, T* memory) {

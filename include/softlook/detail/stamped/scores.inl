@@ -9,15 +9,16 @@
 //   large     e^{2q + 2k} could overflow: tanh of each pair
 // The first keeps scores near 0 accurate where the second cancels.
 //
-// A pair and feature costs a fused multiply-add, an approximate reciprocal with one Newton step
-// and an accumulation: 4 FMAs and a reciprocal (moderate), 7 operations (small).
+// The second divides v into the exponentials of the rows, v / (1 + ab) = 1 / (1/v + (a/v)·b), so
+// that a pair and feature costs a fused multiply-add, an approximate reciprocal, its Newton step
+// and the accumulation of their product: 3 FMAs and a reciprocal (small: 7 operations).
 
 enum class additive_form { small, moderate, large };
 
 template <class T>
 inline constexpr T small_sum = 1;
 template <class T>
-inline constexpr T moderate_sum = sizeof(T) == 4 ? 43 : 350;
+inline constexpr T moderate_sum = sizeof(T) == 4 ? 29 : 320;  // e^{2·29} / least_weight is finite
 
 inline constexpr int additive_rows = vector_bytes == 64 ? 4 : 2;
 
@@ -26,7 +27,7 @@ inline constexpr int additive_rows = vector_bytes == 64 ? 4 : 2;
 template <class T>
 struct additive_panel {
   T* raw = nullptr;
-  T* exponential = nullptr;  // e^{2x}
+  T* exponential = nullptr;  // e^{2x}; of rows, divided by v
   T* tangent = nullptr;      // tanh x
   T* largest = nullptr;      // of each vector; infinite if it holds a NaN
   index width = 0;           // vectors side by side
@@ -37,10 +38,28 @@ struct additive_panel {
   bool has_tangent = false;
 };
 
-/// Applies f to data in whole vectors; buffers are padded to whole vectors.
+/// A panel in memory: its forms lie `form` scalars apart.
+template <class T>
+inline additive_panel<T> panel_at(T* raw, index form, T* largest) {
+  additive_panel<T> p;
+  p.raw = raw;
+  p.exponential = raw + form;
+  p.tangent = raw + 2 * form;
+  p.largest = largest;
+  return p;
+}
+
+/// to[k] = f(from[k], k), vector by vector; the next panel begins where a panel ends.
 template <class T, class F>
 SOFTLOOK_ALWAYS_INLINE void map_vectors(const T* from, T* to, index count, const F& f) {
-  for (index k = 0; k < count; k += lanes<T>) store(to + k, f(load(from + k)));
+  index k = 0;
+  for (; k + lanes<T> <= count; k += lanes<T>) store(to + k, f(load(from + k), k));
+  if (k == count) return;
+  const std::size_t rest = std::size_t(count - k) * sizeof(T);
+  vec<T> x = {};
+  __builtin_memcpy(&x, from + k, rest);
+  x = f(x, k);
+  __builtin_memcpy(to + k, &x, rest);
 }
 
 template <class T>
@@ -50,14 +69,34 @@ inline void need_exponential(additive_panel<T>& p) {
   const vec<T> bound = spread(moderate_sum<T>);  // beyond it this form is not used
   if (p.most <= moderate_sum<T>) {
     map_vectors(p.raw, p.exponential, p.size,
-                [&](vec<T> x) SOFTLOOK_STAMP_LAMBDA { return exp_bounded<T>(x + x); });
+                [&](vec<T> x, index) SOFTLOOK_STAMP_LAMBDA { return exp_bounded<T>(x + x); });
     return;
   }
-  map_vectors(p.raw, p.exponential, p.size, [&](vec<T> x) SOFTLOOK_STAMP_LAMBDA {
+  map_vectors(p.raw, p.exponential, p.size, [&](vec<T> x, index) SOFTLOOK_STAMP_LAMBDA {
     const vec<T> low = blend<T>(x > -bound, x, -bound);
     const vec<T> clamped = blend<T>(low < bound, low, bound);
     return exp_bounded<T>(clamped + clamped);
   });
+}
+
+/// Of rows: e^{2x} / v. A single row is one vector after the other.
+template <class T>
+inline void need_weighted_exponential(additive_panel<T>& p, const T* inverse) {
+  if (p.has_exponential) return;
+  need_exponential(p);
+  T* at = p.exponential;
+  if (p.width == 1) {
+    map_vectors(at, at, p.size,
+                [&](vec<T> x, index c) SOFTLOOK_STAMP_LAMBDA { return x * load(inverse + c); });
+    return;
+  }
+  for (T* const end = at + p.size; at < end; ++inverse)
+    for (index w = 0; w < p.width; w += 4, at += 4) {
+      row4<T> x;
+      __builtin_memcpy(&x, at, sizeof x);
+      x = x * *inverse;
+      __builtin_memcpy(at, &x, sizeof x);
+    }
 }
 
 template <class T>
@@ -65,7 +104,7 @@ inline void need_tangent(additive_panel<T>& p) {
   if (p.has_tangent) return;
   p.has_tangent = true;
   map_vectors(p.raw, p.tangent, p.size,
-              [&](vec<T> x) SOFTLOOK_STAMP_LAMBDA { return tanh_of<T>(x); });
+              [&](vec<T> x, index) SOFTLOOK_STAMP_LAMBDA { return tanh_of<T>(x); });
 }
 
 /// largest[w] = max over c of |raw(c, w)| for as many w as Bits has lanes. As integers, magnitudes
@@ -86,6 +125,16 @@ SOFTLOOK_ALWAYS_INLINE void find_largest(const T* raw, index depth, index width,
   __builtin_memcpy(largest, &most, sizeof most);
 }
 
+/// The largest magnitude of a row whose features are contiguous, zeros behind them up to a whole
+/// vector.
+template <class T>
+inline T largest_of_row(const T* raw, index features) {
+  T sizes[lanes<T>], most = 0;
+  find_largest<T, typename simd<T>::bits>(raw, ceil_div(features, lanes<T>), lanes<T>, sizes);
+  for (const T size : sizes) most = size > most ? size : most;
+  return most;
+}
+
 /// Starts a panel whose `raw` has been packed. Unused vectors are given the magnitude of the first,
 /// so that padding never decides the form.
 template <class T>
@@ -93,7 +142,9 @@ inline void begin_panel(additive_panel<T>& p, index depth, index width, index us
   p.width = width;
   p.size = depth * width;
   p.has_exponential = p.has_tangent = false;
-  if (width % lanes<T> == 0)
+  if (width == 1)
+    p.largest[0] = largest_of_row(p.raw, depth);
+  else if (width % lanes<T> == 0)
     for (index w = 0; w < width; w += lanes<T>)
       find_largest<T, typename simd<T>::bits>(p.raw + w, depth, width, p.largest + w);
   else
@@ -108,70 +159,131 @@ inline void begin_panel(additive_panel<T>& p, index depth, index width, index us
   }
 }
 
+/// v of a call and what depends on it alone: see weights_layout.
+template <class T>
+struct additive_weights {
+  const T* v;
+  const T* inverse;
+  const T* halves;
+  T scale;
+};
+
+/// Writes behind v what weights_layout says; a v that is not finite has an infinite scale. Where
+/// all of v is next to nothing, so is the scale, but not 0.
+template <class T>
+void prepare_weights(T* v, index features) {
+  const weights_layout at = weights_layout_for(features);
+  for (index c = features; c < at.inverse; ++c) v[c] = 0;
+  const T least_scale = sizeof(T) == 4 ? T(0x1p-86) : T(0x1p-942);  // · least_weight is normal
+  const T most = largest_of_row(v, features), scale = most > least_scale ? most : least_scale;
+  const vec<T> top = spread(scale), least = spread(scale * least_weight<T>);
+  map_vectors(v, v + at.inverse, at.inverse, [&](vec<T> x, index) SOFTLOOK_STAMP_LAMBDA {
+    const vec<T> size = blend<T>(x < vec<T>{}, -x, x);
+    vec<T> kept = blend<T>(size < least, least, x);
+    SOFTLOOK_STAMP_OPAQUE(kept);  // or clang selects after the division
+    return top / kept;
+  });
+  const T half = T(0.5) / scale;
+  for (index c = 0; c < features; c += weights_group) {
+    T sum = 0;
+    for (index k = c; k < c + weights_group && k < features; ++k) sum = sum + v[k];
+    v[at.halves + c / weights_group] = sum * half;
+  }
+  v[at.scale] = scale;
+}
+
+template <class T>
+inline additive_weights<T> weights_at(const T* v, index depth) {
+  const weights_layout at = weights_layout_for(depth);
+  return {v, v + at.inverse, v + at.halves, v[at.scale]};
+}
+
+/// 1 where t is 0 or not finite. The compiler must not know: clang would divide first and select
+/// afterwards.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE vec<T> proper_divisor(vec<T> t) {
+  const vec<T> size = blend<T>(t < vec<T>{}, -t, t);
+  vec<T> proper = blend<T>((size > vec<T>{}) & (size < spread(infinity<T>)), t, spread(T(1)));
+  SOFTLOOK_STAMP_OPAQUE(proper);
+  return proper;
+}
+
+/// sum + top / t; top is 1 unless Scaled.
+template <class T, bool Scaled>
+SOFTLOOK_ALWAYS_INLINE vec<T> add_quotient([[maybe_unused]] vec<T> top, vec<T> t, vec<T> sum) {
+#if SOFTLOOK_STAMP_RECIPROCAL
+  if constexpr (sizeof(T) == 4) {
+    const vec<T> r = near_reciprocal(t);
+    const vec<T> correction = negative_fused(t, r, spread(T(2)));
+    return fused(Scaled ? top * r : r, correction, sum);
+  }
+#endif
+  return sum + (Scaled ? top : spread(T(1))) / t;
+}
+
+/// sum + v·tanh; in the moderate form sum + 1 / (v + ab) with 1/v for v and rows divided by it.
 /// With Select the tile also holds pairs of other forms, whose results are thrown away; they must
 /// not raise floating-point exceptions on the way.
 template <class T, additive_form Form, bool Select>
 SOFTLOOK_ALWAYS_INLINE vec<T> additive_term(vec<T> a, vec<T> b, vec<T> v, vec<T> sum) {
-  const vec<T> one = spread(T(1));
   if constexpr (Form == additive_form::large) {
     return fused(v, tanh_of<T>(a + b), sum);
   } else {
-    vec<T> t = fused(a, b, one);
-    if constexpr (Select) {
-      t = blend<T>((t > vec<T>{}) & (t < spread(infinity<T>)), t, one);
-      SOFTLOOK_STAMP_OPAQUE(t);  // or clang selects after the division
-    }
-#if SOFTLOOK_STAMP_RECIPROCAL
-    if constexpr (sizeof(T) == 4) {
-      const vec<T> r = near_reciprocal(t);
-      const vec<T> correction = negative_fused(t, r, spread(T(2)));
-      if constexpr (Form == additive_form::moderate)
-        return fused(v, negative_fused(r, correction, spread(T(0.5))), sum);
-      else
-        return fused(v * (a + b), r * correction, sum);
-    }
-#endif
+    vec<T> t = fused(a, b, Form == additive_form::moderate ? v : spread(T(1)));
+    if constexpr (Select) t = proper_divisor<T>(t);
     if constexpr (Form == additive_form::moderate)
-      return fused(v, spread(T(0.5)) - one / t, sum);
+      return add_quotient<T, false>(v, t, sum);
     else
-      return fused(v, (a + b) / t, sum);
+      return add_quotient<T, true>(v * (a + b), t, sum);
   }
 }
 
-/// sum = Σ_c v_c · term(rows' c, lanes' c) for Rows rows of a panel.
+/// sum = Σ_c v_c · tanh(rows' c, lanes' c) for Rows rows of a panel.
 template <class T, int Rows, int Vectors, additive_form Form, bool Select>
 SOFTLOOK_ALWAYS_INLINE void additive_sums(const T* rows, index rows_width, const T* wide,
-                                          const T* v, index depth, vec<T> (&sum)[Rows][Vectors]) {
+                                          const additive_weights<T>& weights, index depth,
+                                          vec<T> (&sum)[Rows][Vectors]) {
   constexpr int width = Vectors * lanes<T>;
+  constexpr bool moderate = Form == additive_form::moderate;
+  const T* const v = moderate ? weights.inverse : weights.v;
 #pragma GCC unroll 4
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
     for (int x = 0; x < Vectors; ++x) sum[r][x] = vec<T>{};
 #pragma GCC unroll 1
-  for (index c = 0; c < depth; ++c, rows += rows_width) {
-    const vec<T> weight = spread(v[c]);
+  for (index first = 0; first < depth; first += weights_group) {
+    const index end = first + weights_group < depth ? first + weights_group : depth;
+#pragma GCC unroll 1
+    for (index c = first; c < end; ++c, rows += rows_width) {
+      const vec<T> weight = spread(v[c]);
 #pragma GCC unroll 4
-    for (int r = 0; r < Rows; ++r) {
-      const vec<T> a = spread(rows[r]);
+      for (int r = 0; r < Rows; ++r) {
+        const vec<T> a = spread(rows[r]);
 #pragma GCC unroll 4
-      for (int x = 0; x < Vectors; ++x)
-        sum[r][x] = additive_term<T, Form, Select>(a, load(wide + c * width + x * lanes<T>), weight,
-                                                   sum[r][x]);
+        for (int x = 0; x < Vectors; ++x)
+          sum[r][x] = additive_term<T, Form, Select>(a, load(wide + c * width + x * lanes<T>),
+                                                     weight, sum[r][x]);
+      }
     }
-  }
-  if constexpr (Form == additive_form::moderate) {
-    const vec<T> two = spread(T(2));
+    // Centred, sums stay as small as those of v·tanh.
+    const vec<T> half = spread(moderate ? weights.halves[first / weights_group] : T(0));
 #pragma GCC unroll 4
-    for (int r = 0; r < Rows; ++r)
+    for (int r = 0; moderate && r < Rows; ++r)
 #pragma GCC unroll 4
-      for (int x = 0; x < Vectors; ++x) sum[r][x] = sum[r][x] * two;
+      for (int x = 0; x < Vectors; ++x) sum[r][x] = sum[r][x] - half;
   }
+  const vec<T> scale = spread(T(-2) * weights.scale);
+#pragma GCC unroll 4
+  for (int r = 0; moderate && r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int x = 0; x < Vectors; ++x) sum[r][x] = sum[r][x] * scale;
 }
 
 /// S (used rows × width) in one form. With Select only the pairs that belong to it are written.
 template <class T, int Rows, int Vectors, additive_form Form, bool Select>
 __attribute__((noinline)) inline void additive_block(const additive_panel<T>& rows,
-                                                     const additive_panel<T>& wide, const T* v,
+                                                     const additive_panel<T>& wide,
+                                                     const additive_weights<T>& weights,
                                                      index depth, index used, T* S) {
   constexpr int width = Vectors * lanes<T>;
   const auto form = [](const additive_panel<T>& p) SOFTLOOK_STAMP_LAMBDA -> const T* {
@@ -181,8 +293,8 @@ __attribute__((noinline)) inline void additive_block(const additive_panel<T>& ro
   };
   for (index r0 = 0; r0 < used; r0 += Rows) {
     vec<T> sum[Rows][Vectors];
-    additive_sums<T, Rows, Vectors, Form, Select>(form(rows) + r0, rows.width, form(wide), v, depth,
-                                                  sum);
+    additive_sums<T, Rows, Vectors, Form, Select>(form(rows) + r0, rows.width, form(wide), weights,
+                                                  depth, sum);
 #pragma GCC unroll 4
     for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
@@ -200,15 +312,18 @@ __attribute__((noinline)) inline void additive_block(const additive_panel<T>& ro
   }
 }
 
+/// Several rows at a time where that is common.
 template <class T, int Vectors, additive_form Form>
-inline void additive_pass(const additive_panel<T>& rows, const additive_panel<T>& wide, const T* v,
-                          index depth, index used, bool select, T* S) {
-  if (used == 1 && !select)
-    additive_block<T, 1, Vectors, Form, false>(rows, wide, v, depth, used, S);
-  else if (select)
-    additive_block<T, additive_rows, Vectors, Form, true>(rows, wide, v, depth, used, S);
+inline void additive_pass(const additive_panel<T>& rows, const additive_panel<T>& wide,
+                          const additive_weights<T>& weights, index depth, index used, bool select,
+                          T* S) {
+  constexpr int at_once = Form == additive_form::large ? 1 : additive_rows;
+  if (select)
+    additive_block<T, 1, Vectors, Form, true>(rows, wide, weights, depth, used, S);
+  else if (used == 1)
+    additive_block<T, 1, Vectors, Form, false>(rows, wide, weights, depth, used, S);
   else
-    additive_block<T, additive_rows, Vectors, Form, false>(rows, wide, v, depth, used, S);
+    additive_block<T, at_once, Vectors, Form, false>(rows, wide, weights, depth, used, S);
 }
 
 /// Additive scores of the `used` rows of a panel against one register tile of lanes. Mixed
@@ -216,21 +331,24 @@ inline void additive_pass(const additive_panel<T>& rows, const additive_panel<T>
 template <class T, int Vectors>
 inline void additive_scores(additive_panel<T>& rows, additive_panel<T>& wide, const T* v,
                             index depth, index used, T* S) {
-  const T least = rows.least + wide.least, most = rows.most + wide.most;
+  const additive_weights<T> weights = weights_at(v, depth);
+  const bool finite = weights.scale < infinity<T>;
+  const T least = finite ? rows.least + wide.least : infinity<T>;
+  const T most = finite ? rows.most + wide.most : infinity<T>;
   const bool any_large = !(most <= moderate_sum<T>);
   const bool any_moderate = least <= moderate_sum<T> && !(most <= small_sum<T>);
   const bool any_small = least <= small_sum<T>;
   using form = additive_form;
-  if (any_large) additive_pass<T, Vectors, form::large>(rows, wide, v, depth, used, false, S);
+  if (any_large) additive_pass<T, Vectors, form::large>(rows, wide, weights, depth, used, false, S);
   if (any_moderate) {
-    need_exponential(rows);
+    need_weighted_exponential(rows, weights.inverse);
     need_exponential(wide);
-    additive_pass<T, Vectors, form::moderate>(rows, wide, v, depth, used, any_large, S);
+    additive_pass<T, Vectors, form::moderate>(rows, wide, weights, depth, used, any_large, S);
   }
   if (any_small) {
     need_tangent(rows);
     need_tangent(wide);
-    additive_pass<T, Vectors, form::small>(rows, wide, v, depth, used, any_large || any_moderate,
-                                           S);
+    additive_pass<T, Vectors, form::small>(rows, wide, weights, depth, used,
+                                           any_large || any_moderate, S);
   }
 }
