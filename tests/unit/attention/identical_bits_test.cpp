@@ -2,6 +2,8 @@
 // any executor, any storage order, any split of the queries and any number of query tiles.
 #include <gtest/gtest.h>
 
+#include <string>
+
 #include "softlook/exec/thread_pool.hpp"
 #include "tests/support/agreement.hpp"
 #include "tests/support/executors.hpp"
@@ -160,6 +162,24 @@ TYPED_TEST(IdenticalBits, ForQueriesInOneCallOrInSeveral) {
         EXPECT_TRUE(bitwise_equal(part.output, whole.output.middleRows(first, count)))
             << rows << " rows from " << first;
         EXPECT_TRUE(bitwise_equal(part.log_sum_exp, whole.log_sum_exp.segment(first, count)));
+      }
+    }
+  }
+}
+
+// One query may take whole rows of keys and values in one run, several take a few rows in turn.
+TYPED_TEST(IdenticalBits, ForOneQueryAtATimeOverRowsOfWholeVectors) {
+  for (const index width : {16, 32, 64, 128}) {
+    const auto whole = random_problem<TypeParam>(
+        {.queries = 3, .keys = 1003, .features = width, .values = width}, seed(94));
+    const col_major<TypeParam> K = whole.K, V = whole.V;
+    for (const way& which : this->pinned_ways()) {
+      SCOPED_TRACE(which.name + (" of width " + std::to_string(width)));
+      const auto together = attention(whole.Q, whole.K, whole.V, which.opts);
+      for (index i = 0; i < 3; ++i) {
+        const row_major<TypeParam> q = whole.Q.row(i);
+        EXPECT_TRUE(bitwise_equal(attention(q, whole.K, whole.V, which.opts), together.row(i)));
+        EXPECT_TRUE(bitwise_equal(attention(q, K, V, which.opts), together.row(i)));
       }
     }
   }

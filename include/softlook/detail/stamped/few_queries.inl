@@ -120,9 +120,10 @@ SOFTLOOK_ALWAYS_INLINE void add_value_row(T p, const T* values, index value_stri
 
 /// output += Σ_j p_j · value row j, `Vectors` vectors of columns at a time, in `Apart` sums over
 /// every Apart-th row: where columns are few, an addition takes longer than a row is to load.
+/// A function of its own, as dot_run() is.
 template <class T, int Vectors, int Apart, bool Careful>
-SOFTLOOK_ALWAYS_INLINE void add_value_rows(const T* p, const T* values, index value_stride,
-                                           index count, T* output) {
+__attribute__((noinline)) inline void add_value_rows(const T* p, const T* values,
+                                                     index value_stride, index count, T* output) {
   vec<T> sum[Apart * Vectors];
 #pragma GCC unroll 8
   for (int v = 0; v < Apart * Vectors; ++v)
@@ -145,11 +146,25 @@ SOFTLOOK_ALWAYS_INLINE void add_value_rows(const T* p, const T* values, index va
   for (int v = 0; v < Vectors; ++v) store(output + v * lanes<T>, sum[v]);
 }
 
+/// Rows of values that are taken at a time: as many as stay in the first-level cache for all that
+/// read them; one row of the output that reads each line once takes a block in one run. Sums that
+/// are kept apart end with the step, so there it is always the same.
+template <class T, bool Additive>
+inline index few_value_step(const few_args<T, Additive>& f) {
+  const few_layout& at = f.layout;
+  const matrix_view<T>& V = f.head.V;
+  constexpr index n = lanes<T>;
+  const bool one_run = V.cols == 8 * n || V.cols == 4 * n;
+  if (!one_run || V.col_stride != 1) return 32;
+  return f.rows.count() == 1 ? at.block : 256 * n / V.cols;
+}
+
 template <class T, bool Careful, bool Additive>
 inline void few_add_values(const few_args<T, Additive>& f, range keys, const few_state<T>& state,
                            T* scratch) {
   const few_layout& at = f.layout;
-  constexpr index n = lanes<T>, step = 32;
+  constexpr index n = lanes<T>;
+  const index step = few_value_step(f);
   for (index j = keys.begin; j < keys.end; j += step) {
     const index count = keys.end - j < step ? keys.end - j : step;
     const row_block<T> block =
@@ -200,25 +215,20 @@ inline void few_pack_queries(const few_args<T, Additive>& f, additive_panel<T>* 
     const T* from = row_of_head(a.Q, row / n * f.head_stride_Q, row % n);
     T* base = Additive ? to + r / width * width * a.Q.cols + r % width : to + r * at.features;
     const index stride = Additive ? width : 1;
-    for (index c = 0; c < a.Q.cols; ++c)
+    index c = 0;
+    if constexpr (!Additive)
+      for (; a.Q.col_stride == 1 && c + lanes<T> <= a.Q.cols; c += lanes<T>)
+        store(base + c, load(from + c) * spread(a.query_scale));
+    for (; c < a.Q.cols; ++c)
       base[c * stride] = from[c * a.Q.col_stride] * (Additive ? T(1) : a.query_scale);
     if constexpr (!Additive)
-      for (index c = a.Q.cols; c < at.features; ++c) base[c] = 0;
+      for (; c < at.features; ++c) base[c] = 0;
   }
   for (index r = 0; Additive && r < count; r += tile_rows) {
     panels[r / tile_rows] =
         panel_at(to + r * a.Q.cols, at.query_form, scratch + at.query_sizes + r);
     begin_panel(panels[r / tile_rows], a.Q.cols, width, count - r < width ? count - r : width);
   }
-}
-
-/// Asks for the first rows of what is read next, while other things are computed.
-template <class T>
-inline void expect_block(const matrix_view<T>& X, range rows) {
-  constexpr index line = 64 / index(sizeof(T));
-  index lines = X.col_stride == 1 ? 128 : 0;
-  for (index r = rows.begin; r < rows.end && lines > 0; ++r)
-    for (index c = 0; c < X.cols; c += line, --lines) expect(row_of(X, r), c);
 }
 
 template <class T, bool Additive>
@@ -245,7 +255,6 @@ __attribute__((noinline)) inline void few_chunk(const few_args<T, Additive>& f,
       few_additive_scores(f, panels, block, scratch);
     else
       few_dot_scores(f, block, scratch);
-    expect_block(f.head.V, block);
     for (index r = 0; r < f.rows.count(); ++r) {
       T* S = scratch + at.scores + r * at.block;
       few_edit(f, r, block, S, positions);
@@ -261,7 +270,6 @@ __attribute__((noinline)) inline void few_chunk(const few_args<T, Additive>& f,
       few_add_values<T, true>(f, block, state, scratch);
     else
       few_add_values<T, false>(f, block, state, scratch);
-    if constexpr (!Additive) expect_block(f.head.K, {block.end, keys.end});
   }
 }
 
