@@ -34,7 +34,7 @@ template <class T>
 template <bool Additive, class T>
 [[nodiscard]] forward_args<T, Additive> args_of_head(const forward_call<T>& c, double scale,
                                                      const plan& p, const T* v, index head) {
-  const index kv_head = head / c.group();
+  const index kv_head = head == 0 ? 0 : head / c.group();
   forward_args<T, Additive> a;
   a.Q = c.Q.columns(head * c.query_features(), c.query_features());
   a.K = c.K.columns(kv_head * c.key_features(), c.key_features());
@@ -79,8 +79,9 @@ template <class T>
   } else {
     run.chunks = std::max<index>(ceil_div(c.K.rows, p.chunk), 1);
     const index groups = ceil_div(c.Q.rows * c.group(), p.few.rows) * c.kv_heads;
-    const index fit = scratch_limit / index(sizeof(T)) / (run.chunks * p.few.partial);
-    run.groups_at_once = std::clamp<index>(fit, 1, std::max<index>(groups, 1));
+    const index room = scratch_limit / index(sizeof(T)), partial = run.chunks * p.few.partial;
+    run.groups_at_once =
+        groups * partial <= room ? std::max<index>(groups, 1) : std::max<index>(room / partial, 1);
     run.tasks = run.groups_at_once * run.chunks;
     run.each = p.few.total;
     run.partials = run.groups_at_once * run.chunks * p.few.partial;
@@ -96,7 +97,7 @@ void run_tiled(const forward_call<T>& c, const kernel_table<T, Additive>& kernel
   const index blocks = ceil_div(c.Q.rows, step);
   run_tasks(exec, blocks * c.query_heads, [&](index task, index worker) {
     // The last queries first: under a causal mask they are the longest.
-    const index head = task / blocks, block = blocks - 1 - task % blocks;
+    const index head = quotient(task, blocks), block = blocks - 1 - (task - head * blocks);
     const range queries{block * step, std::min((block + 1) * step, c.Q.rows)};
     kernels.tiled_forward(args_of_head<Additive>(c, scale, p, v, head), queries,
                           scratch + worker * p.tiled.total);
@@ -116,11 +117,12 @@ void run_few_queries(const forward_call<T>& c, const kernel_table<T, Additive>& 
   const index groups_per_head = ceil_div(rows, p.few.rows), groups = groups_per_head * c.kv_heads;
   const auto args_of_group = [&](index group) {
     few_args<T, Additive> f;
-    f.head = args_of_head<Additive>(c, scale, p, v, group / groups_per_head * c.group());
+    const index kv_head = quotient(group, groups_per_head);
+    f.head = args_of_head<Additive>(c, scale, p, v, kv_head * c.group());
     f.head_stride_Q = c.query_features() * c.Q.col_stride;
     f.head_stride_O = c.values() * c.O.col_stride;
     f.head_stride_log_sum_exp = c.log_sum_exp.col_stride;
-    const index first = group % groups_per_head * p.few.rows;
+    const index first = (group - kv_head * groups_per_head) * p.few.rows;
     f.rows = {first, std::min(first + p.few.rows, rows)};
     f.layout = p.few;
     f.prepared = c.prepared;
@@ -131,14 +133,16 @@ void run_few_queries(const forward_call<T>& c, const kernel_table<T, Additive>& 
   };
   for (index from = 0; from < groups; from += groups_at_once) {
     const index count = std::min(groups_at_once, groups - from);
+    const few_args<T, Additive> first = args_of_group(from);  // often the only one
     run_tasks(exec, count * chunks, [&](index task, index worker) {
-      const index chunk = task % chunks;
+      const index group = quotient(task, chunks), chunk = task - group * chunks;
       const range keys{chunk * p.chunk, std::min((chunk + 1) * p.chunk, c.K.rows)};
-      kernels.few_queries(args_of_group(from + task / chunks), keys,
+      kernels.few_queries(group == 0 ? first : args_of_group(from + group), keys,
                           partials + task * p.few.partial, scratch + worker * p.few.total);
     });
     for (index g = 0; g < count; ++g)
-      kernels.merge_chunks(args_of_group(from + g), partials + g * chunks * p.few.partial, chunks);
+      kernels.merge_chunks(g == 0 ? first : args_of_group(from + g),
+                           partials + g * chunks * p.few.partial, chunks);
   }
 }
 

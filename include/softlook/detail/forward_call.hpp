@@ -37,10 +37,14 @@ struct forward_call {
   mutable_matrix_view<T> weights;  // n×m: of one head, by the naive and the few-query kernel
   instruction_set isa = instruction_set::baseline;
 
-  [[nodiscard]] index query_features() const { return Q.cols / query_heads; }
-  [[nodiscard]] index key_features() const { return K.cols / kv_heads; }
-  [[nodiscard]] index values() const { return V.cols / kv_heads; }
-  [[nodiscard]] index group() const { return query_heads / kv_heads; }
+  [[nodiscard]] index query_features() const { return shared(Q.cols, query_heads); }
+  [[nodiscard]] index key_features() const { return shared(K.cols, kv_heads); }
+  [[nodiscard]] index values() const { return shared(V.cols, kv_heads); }
+  [[nodiscard]] index group() const { return shared(query_heads, kv_heads); }
+  /// One head is the rule, and a division is not free in a tiny call.
+  [[nodiscard]] static constexpr index shared(index count, index heads) {
+    return heads == 1 ? count : count / heads;
+  }
   [[nodiscard]] problem shape(index head) const {
     return {std::int32_t(Q.rows), std::int32_t(K.rows), std::int32_t(head),
             std::int32_t(query_heads)};

@@ -174,7 +174,9 @@ struct layer_kernels {
   void (*layer_norm)(const layer_norm_args<T>&, range rows, T* row) = nullptr;
 };
 
-constexpr index ceil_div(index a, index b) { return (a + b - 1) / b; }
+constexpr index ceil_div(index a, index b) { return a <= b && a > 0 ? 1 : (a + b - 1) / b; }
+/// a / b for a, b > 0; of what is small, as nearly all numbers of tasks are, without a division.
+constexpr index quotient(index a, index b) { return a < b ? 0 : a / b; }
 /// Without a division where b is a power of two, as nearly everywhere: they would be a fifth of a
 /// tiny call.
 constexpr index round_up(index a, index b) {

@@ -25,6 +25,12 @@ struct call_shape {
   bool prepared = false;  // additive: the keys are packed already
 };
 
+/// Query rows that share the keys and values of a head.
+[[nodiscard]] constexpr index shared_rows(const call_shape& s) {
+  return s.query_heads == s.kv_heads ? s.queries
+                                     : s.queries * (s.query_heads / std::max<index>(s.kv_heads, 1));
+}
+
 struct plan {
   softlook::kernel kernel = kernel::tiled;
   const char* reason = "";
@@ -39,16 +45,17 @@ inline constexpr index scratch_limit = index{4} << 20;
 /// Keys in a tile. It may depend on the sizes of a row, never on the number of queries: where a
 /// tile begins decides when the output is rescaled, and that decides bits.
 [[nodiscard]] constexpr index key_tile_for(const call_shape& s, const register_shape& r) {
-  const index wanted = s.additive ? 64 : 96;
-  const index fits =
-      768 * 1024 / ((s.features * (s.additive ? 3 : 1) + s.values + 1) * s.scalar_bytes);
-  return std::clamp(fits / r.rows * r.rows, r.rows, round_up(wanted, r.rows));
+  const index wanted = round_up(s.additive ? 64 : 96, r.rows);
+  const index key_bytes = (s.features * (s.additive ? 3 : 1) + s.values + 1) * s.scalar_bytes;
+  if (wanted * key_bytes <= 768 * 1024) return wanted;
+  return std::max(768 * 1024 / key_bytes / r.rows * r.rows, r.rows);
 }
 
 /// Register tiles of queries in a task: as many as keep packed queries and outputs in the
 /// second-level cache, fewer where that leaves workers idle, evenly spread.
 [[nodiscard]] constexpr index query_tiles_for(const call_shape& s, const register_shape& r,
                                               index workers) {
+  if (s.queries <= r.width()) return 1;
   const index row_bytes = (s.features * (s.additive ? 3 : 1) + s.values + 4) * s.scalar_bytes;
   const index most = std::clamp(index{640 * 1024} / (row_bytes * r.width()), index{1}, index{12});
   const index tiles = ceil_div(std::max<index>(s.queries, 1), r.width());
@@ -74,7 +81,11 @@ class layout_cursor {
 
 [[nodiscard]] constexpr tiled_layout tiled_layout_for(const call_shape& s, const register_shape& r,
                                                       index key_tile, index query_tiles) {
-  const index forms = s.additive ? 3 : 1, lanes = query_tiles * r.width();
+  // A call of one register tile or less has room for its own queries alone: then it may stay off
+  // the heap.
+  const index lanes = s.queries <= r.width() ? round_up(std::max<index>(s.queries, 1), r.lanes)
+                                             : query_tiles * r.width();
+  const index forms = s.additive ? 3 : 1;
   const index stored = std::min(key_tile, round_up(std::max<index>(s.keys, 1), r.rows));
   layout_cursor cursor(64 / s.scalar_bytes);
   tiled_layout at;
@@ -106,14 +117,16 @@ class layout_cursor {
   few_layout at;
   const index forms = s.additive ? 3 : 1, padded_rows = round_up(rows, r.rows);
   at.rows = rows;
-  at.block = round_up(512, r.width());
+  at.block = round_up(std::clamp<index>(s.keys, 1, 512), r.width());
   at.features = round_up(s.features, r.lanes);
   at.values = round_up(s.values, r.lanes);
   at.query_form = round_up(padded_rows * at.features + r.lanes, 64);
   at.queries = cursor.take(forms * at.query_form);
-  at.key_form = s.prepared ? 0 : round_up(r.width() * at.features + r.lanes, 64);
+  // Dot products pack as many keys as a vector has lanes, and only where they do not lie so.
+  at.key_form =
+      s.prepared ? 0 : round_up((s.additive ? r.width() : r.lanes) * at.features + r.lanes, 64);
   at.keys = cursor.take(forms * at.key_form);
-  at.value_rows = cursor.take(32 * at.values);
+  at.value_rows = cursor.take(std::clamp<index>(s.keys, 1, 32) * at.values);
   at.scores = cursor.take(rows * at.block);
   at.positions = cursor.take(at.block);
   at.query_sizes = cursor.take(s.additive ? padded_rows : 0);
@@ -148,7 +161,8 @@ class layout_cursor {
 /// 128: at 8 rows (6 in double) and 256 keys or more the few-query kernel takes 0.6 to 1.1 times as
 /// long as the tiled one, at 12 1.0 to 1.7 times, on AVX2 and on AVX-512; the fewer keys there are,
 /// the more the setting up of each row weighs.
-[[nodiscard]] constexpr index most_few_rows(index scalar_bytes, index keys) {
+[[nodiscard]] constexpr index most_few_rows(index scalar_bytes, index keys, index features) {
+  if (keys < 8) return features < 32 ? 0 : 1;
   if (keys < 16) return 2;
   if (keys < 64) return 4;
   return scalar_bytes == 4 ? 8 : 6;
@@ -162,11 +176,11 @@ struct kernel_choice {
 /// Which kernel, and why.
 [[nodiscard]] constexpr kernel_choice kernel_for(const call_shape& s, const options& o) {
   if (o.kernel) return {*o.kernel, "options.kernel asks for it"};
-  const index rows = s.queries * (s.query_heads / std::max<index>(s.kv_heads, 1));
-  if (rows <= most_few_rows(s.scalar_bytes, s.keys))
+  const index rows = shared_rows(s);
+  if (rows <= most_few_rows(s.scalar_bytes, s.keys, s.features))
     return {kernel::few_queries,
             "few rows share the keys of a head: reading keys and values once is the bound"};
-  if (rows <= most_few_rows(s.scalar_bytes, max_key_tile))
+  if (rows <= most_few_rows(s.scalar_bytes, max_key_tile, s.features))
     return {kernel::tiled, "few keys: setting up each row costs more than packing them"};
   return {kernel::tiled,
           "many rows share the keys of a head: a packed tile of keys serves them all"};
@@ -188,12 +202,15 @@ inline void check_tile(const char* where, const tile_shape& t) {
   const kernel_choice choice = kernel_for(s, o);
   p.kernel = choice.kernel;
   p.reason = choice.reason;
+  // Only what is used is laid out: the divisions of both would be a fifth of a tiny call.
+  if (p.kernel == kernel::few_queries) {
+    p.few = few_layout_for(s, r, std::clamp(shared_rows(s), index{1}, max_few_rows));
+    p.chunk = chunk_for(s.keys, p.few.block);
+    return p;
+  }
   const index key_tile = o.tile ? round_up(o.tile->keys, r.rows) : key_tile_for(s, r);
   const index query_tiles = o.tile ? o.tile->query_tiles : query_tiles_for(s, r, workers);
   p.tiled = tiled_layout_for(s, r, key_tile, query_tiles);
-  const index rows = s.queries * (s.query_heads / std::max<index>(s.kv_heads, 1));
-  p.few = few_layout_for(s, r, std::clamp(rows, index{1}, max_few_rows));
-  p.chunk = chunk_for(s.keys, p.few.block);
   return p;
 }
 

@@ -56,22 +56,25 @@ TEST(Plan, ScratchStaysWithinItsLimitWhateverTheNumberOfQueriesAndKeys) {
     for (const index count : {1, 50, 131072}) {
       s.queries = count;
       s.keys = count;
-      for (const index workers : {1, 2, 16}) {
-        const plan p = plan_for(s, r, {}, workers);
-        EXPECT_LE(p.tiled.total * s.scalar_bytes, scratch_limit)
-            << s.features << " " << s.values << " additive " << s.additive << " bytes "
-            << s.scalar_bytes << " lanes " << r.lanes;
-        EXPECT_LE(p.few.total * s.scalar_bytes, scratch_limit);
-      }
+      for (const index workers : {1, 2, 16})
+        for (const kernel which : {kernel::tiled, kernel::few_queries}) {
+          const plan p = plan_for(s, r, {.kernel = which}, workers);
+          const index total = which == kernel::tiled ? p.tiled.total : p.few.total;
+          EXPECT_GT(total, 0);
+          EXPECT_LE(total * s.scalar_bytes, scratch_limit)
+              << s.features << " " << s.values << " additive " << s.additive << " bytes "
+              << s.scalar_bytes << " lanes " << r.lanes;
+        }
     }
   });
 }
 
 TEST(Plan, ChunksOfFewQueriesDoNotDependOnThreads) {
   for_every_call([](const call_shape& s, const register_shape& r) {
-    const index alone = plan_for(s, r, {}, 1).chunk;
+    const options few{.kernel = kernel::few_queries};
+    const index alone = plan_for(s, r, few, 1).chunk;
     EXPECT_GT(alone, 0);
-    for (const index workers : {2, 16}) EXPECT_EQ(plan_for(s, r, {}, workers).chunk, alone);
+    for (const index workers : {2, 16}) EXPECT_EQ(plan_for(s, r, few, workers).chunk, alone);
   });
 }
 
@@ -116,7 +119,9 @@ TEST(Plan, FewRowsAreFewerWhereKeysAreFew) {
   EXPECT_EQ(chosen(9, 64), kernel::tiled);
   EXPECT_EQ(chosen(4, 63), kernel::few_queries);
   EXPECT_EQ(chosen(5, 63), kernel::tiled);
-  EXPECT_EQ(chosen(2, 1), kernel::few_queries);
+  EXPECT_EQ(chosen(2, 15), kernel::few_queries);
+  EXPECT_EQ(chosen(1, 7), kernel::few_queries);
+  EXPECT_EQ(chosen(2, 7), kernel::tiled);
   EXPECT_EQ(chosen(3, 15), kernel::tiled);
 }
 

@@ -19,16 +19,18 @@ struct block4<double> {
 template <class T>
 using row4 = typename block4<T>::row;
 
-/// target = (source · diag(scale))ᵀ
+/// target = (source · diag(scale))ᵀ, of the first `from` rows of the source (zeros for the others),
+/// the first `to` rows of the target; either is 1 … 4.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE void transpose4(const T* source, index source_stride, T* target,
-                                       index target_stride, const row4<T>& scale) {
+                                       index target_stride, const row4<T>& scale, index from = 4,
+                                       index to = 4) {
   using row = row4<T>;
-  row a, b, c, d;
+  row a, b = {}, c = {}, d = {};
   __builtin_memcpy(&a, source, sizeof a);
-  __builtin_memcpy(&b, source + source_stride, sizeof b);
-  __builtin_memcpy(&c, source + 2 * source_stride, sizeof c);
-  __builtin_memcpy(&d, source + 3 * source_stride, sizeof d);
+  if (from > 1) __builtin_memcpy(&b, source + source_stride, sizeof b);
+  if (from > 2) __builtin_memcpy(&c, source + 2 * source_stride, sizeof c);
+  if (from > 3) __builtin_memcpy(&d, source + 3 * source_stride, sizeof d);
   a = a * scale;
   b = b * scale;
   c = c * scale;
@@ -42,9 +44,9 @@ SOFTLOOK_ALWAYS_INLINE void transpose4(const T* source, index source_stride, T* 
   const row r2 = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
   const row r3 = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
   __builtin_memcpy(target, &r0, sizeof r0);
-  __builtin_memcpy(target + target_stride, &r1, sizeof r1);
-  __builtin_memcpy(target + 2 * target_stride, &r2, sizeof r2);
-  __builtin_memcpy(target + 3 * target_stride, &r3, sizeof r3);
+  if (to > 1) __builtin_memcpy(target + target_stride, &r1, sizeof r1);
+  if (to > 2) __builtin_memcpy(target + 2 * target_stride, &r2, sizeof r2);
+  if (to > 3) __builtin_memcpy(target + 3 * target_stride, &r3, sizeof r3);
 }
 
 /// Asks for four rows. Rows far apart are more streams than the processor follows by itself.
@@ -65,6 +67,8 @@ __attribute__((noinline)) inline void pack_panel(const T* source, index rows, in
   const row s = {scale, scale, scale, scale};
   const index whole_rows = rows / 4 * 4, whole_depth = depth / 4 * 4;
   index r = 0;
+  // At once: a few zeros for each column are a call of memset each.
+  if (rows < width) __builtin_memset(panel, 0, std::size_t(depth * width) * sizeof(T));
   if (col_stride == 1) {
     for (; r < whole_rows; r += 4) {
       const T* from = source + r * row_stride;
@@ -73,6 +77,15 @@ __attribute__((noinline)) inline void pack_panel(const T* source, index rows, in
         transpose4(from + c, row_stride, panel + c * width + r, width, s);
       for (index c = whole_depth; c < depth; ++c)
         for (index k = 0; k < 4; ++k) panel[c * width + r + k] = from[k * row_stride + c] * scale;
+    }
+    if (r < rows && r + 4 <= width) {
+      const T* from = source + r * row_stride;
+      for (index c = 0; c < whole_depth; c += 4)
+        transpose4(from + c, row_stride, panel + c * width + r, width, s, rows - r);
+      for (index c = whole_depth; c < depth; ++c)
+        for (index k = 0; k < rows - r; ++k)
+          panel[c * width + r + k] = from[k * row_stride + c] * scale;
+      return;
     }
   } else if (row_stride == 1) {
     for (index c = 0; c < depth; ++c)
@@ -87,9 +100,6 @@ __attribute__((noinline)) inline void pack_panel(const T* source, index rows, in
   for (; r < rows; ++r)
     for (index c = 0; c < depth; ++c)
       panel[c * width + r] = source[r * row_stride + c * col_stride] * scale;
-  if (rows < width)
-    for (index c = 0; c < depth; ++c)
-      for (index q = rows; q < width; ++q) panel[c * width + q] = T(0);
 }
 
 /// Rows [0, rows) cut into panels of `width`, each `depth` deep; panels follow one another.
@@ -181,15 +191,22 @@ template <class T>
 inline void unpack_panel(const T* panel, index width, T* target, index rows, index depth,
                          index row_stride, index col_stride, const T* scale = nullptr) {
   if (depth == 0) return;
-  const index whole_rows = col_stride == 1 ? rows / 4 * 4 : 0, whole_depth = depth / 4 * 4;
-  for (index r = 0; r < whole_rows; r += 4) {
+  const index whole_depth = col_stride == 1 ? depth / 4 * 4 : 0;
+  index done = 0;
+  for (index r = 0; r < rows && r + 4 <= width && whole_depth > 0; done = r += 4) {
     row4<T> s = {T(1), T(1), T(1), T(1)};
     if (scale) __builtin_memcpy(&s, scale + r, sizeof s);
     if (r + 8 <= rows) expect_rows(target + (r + 4) * row_stride, row_stride, depth);
-    for (index c = 0; c < whole_depth; c += 4)
-      transpose4(panel + c * width + r, width, target + r * row_stride + c, row_stride, s);
+    const index left = rows - r;
+    if (left >= 4)
+      for (index c = 0; c < whole_depth; c += 4)
+        transpose4(panel + c * width + r, width, target + r * row_stride + c, row_stride, s);
+    else
+      for (index c = 0; c < whole_depth; c += 4)
+        transpose4(panel + c * width + r, width, target + r * row_stride + c, row_stride, s, 4,
+                   left);
   }
   for (index c = 0; c < depth; ++c)
-    for (index r = c < whole_depth ? whole_rows : 0; r < rows; ++r)
+    for (index r = c < whole_depth ? done : 0; r < rows; ++r)
       target[r * row_stride + c * col_stride] = panel[c * width + r] * (scale ? scale[r] : T(1));
 }
