@@ -198,7 +198,9 @@ SOFTLOOK_ALWAYS_INLINE Element* row_of_head(const strided_view<Element>& X, inde
 }
 
 /// Rows of a panel of queries: few rows share a narrower one, which has less to exponentiate.
-inline index row_panel_width(index rows) { return rows <= 4 ? 4 : index(tile_rows); }
+inline index row_panel_width(index rows) {
+  return rows == 1 ? 1 : rows <= 4 ? 4 : index(tile_rows);
+}
 
 template <class T, bool Additive>
 inline void few_pack_queries(const few_args<T, Additive>& f, additive_panel<T>* panels,

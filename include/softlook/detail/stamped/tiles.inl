@@ -57,8 +57,6 @@ inline void pack_keys(const forward_args<T, Additive>& a, key_tile<T, Additive>&
               k.keys_packed);
   k.values = contiguous_rows(a.V, k.keys, a.layout.values, count, value_rows);
   k.finite = all_finite(k.values, count, a.V.cols);
-  // Forms are computed in whole vectors: what lies behind the last panel must be numbers too.
-  if constexpr (Additive) store(k.keys_packed + round_up(count, tile_rows) * features, vec<T>{});
   for (index r = 0; Additive && r < count; r += tile_rows)
     begin_panel(k.additive[r / tile_rows], features, tile_rows,
                 count - r < tile_rows ? count - r : tile_rows);
@@ -97,10 +95,8 @@ inline index cut_queries(const forward_args<T, Additive>& a, range queries, T* s
     q.maximum = scratch + at.maximum + count * full;
     q.sum = scratch + at.sum + count * full;
     q.positions = reinterpret_cast<std::int32_t*>(scratch + at.positions) + count * full;
-    q.additive.raw = q.packed;
-    q.additive.exponential = q.packed + at.query_form;
-    q.additive.tangent = q.packed + 2 * at.query_form;
-    q.additive.largest = scratch + at.query_sizes + count * full;
+    if constexpr (Additive)
+      q.additive = panel_at(q.packed, at.query_form, scratch + at.query_sizes + count * full);
     find_keys(a, q);
     pack_queries(a, q);
     first += q.used;
@@ -116,13 +112,9 @@ inline void begin_key_tile(const forward_args<T, Additive>& a, range keys, T* sc
   k.packed = false;
   k.keys_packed = scratch + at.keys;
   k.next_keys = k.next_values = intersection({keys.end, keys.end + at.key_tile}, {0, a.K.rows});
-  for (index r = 0; Additive && r < keys.count(); r += tile_rows) {
-    additive_panel<T>& p = k.additive[r / tile_rows];
-    p.raw = k.keys_packed + r * a.K.cols;
-    p.exponential = p.raw + at.key_form;
-    p.tangent = p.raw + 2 * at.key_form;
-    p.largest = scratch + at.key_sizes + r;
-  }
+  for (index r = 0; Additive && r < keys.count(); r += tile_rows)
+    k.additive[r / tile_rows] =
+        panel_at(k.keys_packed + r * a.K.cols, at.key_form, scratch + at.key_sizes + r);
 }
 
 /// O / l and m + log l. A query without a key has l = 0: a row of zeros, log-sum-exp −∞.
