@@ -76,7 +76,7 @@ template <class T>
   if (p.kernel == kernel::tiled) {
     run.tasks = ceil_div(c.Q.rows, p.tiled.query_tiles * registers.width()) * c.query_heads;
     run.each = p.tiled.total;
-  } else {
+  } else if (p.kernel == kernel::few_queries) {
     run.chunks = std::max<index>(ceil_div(c.K.rows, p.chunk), 1);
     const index groups = ceil_div(c.Q.rows * c.group(), p.few.rows) * c.kv_heads;
     const index room = scratch_limit / index(sizeof(T)), partial = run.chunks * p.few.partial;
