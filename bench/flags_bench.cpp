@@ -6,7 +6,6 @@
 
 namespace {
 
-using bench::index;
 using bench::matrix;
 using bench::shape;
 
@@ -14,19 +13,15 @@ using bench::shape;
   bench::row r = bench::dot_row<float>(bench::path::automatic, s);
   r.name += "/plain";
   r.prepare = [s] {
-    const auto in = bench::dot_inputs<float>::of(s);
-    const auto O = std::make_shared<matrix<float>>(matrix<float>::Zero(s.n, s.d));
-    const auto other = std::make_shared<matrix<float>>(matrix<float>::Zero(s.n, s.d));
-    const auto arguments = [s, in](matrix<float>& output) {
-      return built_twice::arguments{bench::naive_view(in->Q), bench::naive_view(in->K),
-                                    bench::naive_view(in->V), bench::naive_output(output),
-                                    s.causal};
+    const auto arguments = [s](const bench::dot_inputs<float>& in, matrix<float>& O) {
+      return built_twice::arguments{bench::naive_view(in.Q), bench::naive_view(in.K),
+                                    bench::naive_view(in.V), bench::naive_output(O), s.causal};
     };
-    bench::prepared_row work;
-    work.call = [O, a = arguments(*O)] { built_twice::plain(a); };
-    work.others.push_back({.call = [other, a = arguments(*other)] { built_twice::native(a); }});
-    work.error = [in, O, s] { return bench::dot_error(*in, *O, s); };
-    work.tolerance = bench::tolerance<float>();
+    bench::prepared_row work = bench::dot_work<float>(
+        s, [=](const auto& in, auto& O) { built_twice::plain(arguments(in, O)); });
+    bench::prepared_row native = bench::dot_work<float>(
+        s, [=](const auto& in, auto& O) { built_twice::native(arguments(in, O)); });
+    work.others.push_back({.call = native.call});
     return work;
   };
   return r;

@@ -5,8 +5,6 @@
 
 namespace {
 
-using bench::index;
-using bench::matrix;
 using bench::shape;
 
 [[nodiscard]] bench::row pinned_row(softlook::instruction_set isa, const shape& s) {
@@ -16,20 +14,14 @@ using bench::shape;
                      : isa == softlook::instruction_set::avx2 ? 32
                                                               : 16;
   r.prepare = [isa, s] {
-    const auto in = bench::dot_inputs<float>::of(s);
-    const auto O = std::make_shared<matrix<float>>(matrix<float>::Zero(s.n, s.d));
     const softlook::options pinned{.isa = isa};
-    bench::prepared_row work;
-    work.call = [in, O, pinned, causal = s.causal] {
+    return bench::dot_work<float>(s, [pinned, causal = s.causal](const auto& in, auto& O) {
       if (causal)
-        softlook::flash_attention_into(in->Q, in->K, in->V, *O, softlook::masks::causal_top_left{},
+        softlook::flash_attention_into(in.Q, in.K, in.V, O, softlook::masks::causal_top_left{},
                                        pinned);
       else
-        softlook::flash_attention_into(in->Q, in->K, in->V, *O, pinned);
-    };
-    work.error = [in, O, s] { return bench::dot_error(*in, *O, s); };
-    work.tolerance = bench::tolerance<float>();
-    return work;
+        softlook::flash_attention_into(in.Q, in.K, in.V, O, pinned);
+    });
   };
   return r;
 }

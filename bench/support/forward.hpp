@@ -155,6 +155,18 @@ template <class T>
   return double((expected - O).cwiseAbs().maxCoeff());
 }
 
+/// The work call(inputs, O), whose result is softmax(Q Kᵀ/√d) V.
+template <class T, class F>
+[[nodiscard]] prepared_row dot_work(const shape& s, const F& call) {
+  const auto in = dot_inputs<T>::of(s);
+  const auto O = std::make_shared<matrix<T>>(matrix<T>::Zero(s.n, s.heads * s.d));
+  prepared_row work;
+  work.call = [in, O, call] { call(*in, *O); };
+  work.error = [in, O, s] { return dot_error(*in, *O, s); };
+  work.tolerance = tolerance<T>();
+  return work;
+}
+
 /// softmax(Q Kᵀ/√d) V, packed heads.
 template <class T>
 [[nodiscard]] row dot_row(path which, const shape& s) {
