@@ -49,7 +49,7 @@ struct operands {
 template <class X, class Y>
 void attend(const shape& s, const X& Q, const X& K, const X& V, Y& O) {
   if (s.heads > 1)
-    softlook::multi_head_attention_into(Q, K, V, O, softlook::heads{.query = s.heads});
+    softlook::attention_into(Q, K, V, O, softlook::heads{.query = s.heads});
   else
     softlook::attention_into(Q, K, V, O);
 }

@@ -41,7 +41,7 @@ int main(int argc, char** argv) {
   K << position, position, word, word;
 
   const heads four{.query = heads_count};
-  const std::vector<Eigen::MatrixXf> P = multi_head_attention_weights(Q, K, four);
+  const std::vector<Eigen::MatrixXf> P = attention_weights(Q, K, four);
 
   std::vector<inspect::heat_map> maps;
   for (std::size_t h = 0; h < P.size(); ++h) maps.emplace_back(P[h], words, words, names[h]);
@@ -56,7 +56,7 @@ int main(int argc, char** argv) {
   // One value for each head: the word's position. So the output is where each head looks on
   // average.
   const Eigen::MatrixXf V = Eigen::VectorXf::LinSpaced(n, 1, float(n)).replicate(1, heads_count);
-  const Eigen::MatrixXf O = multi_head_attention(Q, K, V, four);
+  const Eigen::MatrixXf O = attention(Q, K, V, four);
   std::cout << "\noutputs: " << O.rows() << " x " << O.cols()
             << ", the mean position each word looks at, a column for each head:\n"
             << O << '\n';

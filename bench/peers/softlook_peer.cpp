@@ -107,7 +107,7 @@ prepared attention_with(const row_description& r, index threads, const Policies&
     if (count == 1)
       softlook::attention_into(*Q, keys.K, keys.V, *O, policies..., executor..., kept);
     else
-      softlook::multi_head_attention_into(*Q, keys.K, keys.V, *O, softlook::heads{.query = count},
+      softlook::attention_into(*Q, keys.K, keys.V, *O, softlook::heads{.query = count},
                                           policies..., executor..., kept);
   };
   return {with_executor(threads, call), O};

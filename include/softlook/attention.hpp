@@ -1,9 +1,12 @@
 #pragma once
 
+#include <algorithm>
+#include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
-#include "softlook/detail/call.hpp"
+#include "softlook/detail/bound_call.hpp"
 #include "softlook/mask/causal.hpp"
 #include "softlook/mask/combine.hpp"
 #include "softlook/mask/dense.hpp"
@@ -30,65 +33,21 @@ SOFTLOOK_NAMESPACE_BEGIN
 
 namespace detail {
 
-template <class T>
-[[nodiscard]] mutable_matrix_view<T> column_view(Eigen::Matrix<T, Eigen::Dynamic, 1>& x) {
-  return {x.data(), x.rows(), 1, 1, x.rows()};
-}
-
-/// f(sorted call) of a call into O whose shapes are checked.
-template <class Q, class K, class V, class O, class F, class... Ps>
-void with_checked_call(const char* where, const Q& q, const K& k, const V& v, O& o, const F& f,
-                       const Ps&... policies) {
-  using T = scalar_of<Q>;
-  const readable<Q> queries(q);
-  const readable<K> keys(k);
-  const readable<V> values(v);
-  forward_call<T> given;
-  given.where = where;
-  given.Q = queries.view();
-  given.K = keys.view();
-  given.V = values.view();
-  given.O = writable_view(o);
-  sorted_call<T, Ps...> sorted(given, policies...);
-  check_output(sorted.call);
-  f(sorted);
-}
-
-/// Runs into O, and into the log-sum-exp if it has data.
-template <class Q, class K, class V, class O, class... Ps>
-void attend(const char* where, std::optional<kernel> forced, const Q& q, const K& k, const V& v,
-            O& o, mutable_matrix_view<scalar_of<Q>> log_sum_exp, const Ps&... policies) {
-  const auto run = [&](auto& sorted) {
-    sorted.call.log_sum_exp = log_sum_exp;
-    if (forced) sorted.call.opts.kernel = forced;
-    sorted.run();
-  };
-  with_checked_call(where, q, k, v, o, run, policies...);
-}
+/// Room for the log-sum-exp of a call: n numbers, or n×heads where heads{…} is given.
+template <class Matrix, class... Ps>
+using state_of = std::conditional_t<(is_heads<Ps> || ...), multi_head_state<Matrix>,
+                                    attention_state<Matrix>>;
 
 template <class Q, class K, class V, class... Ps>
-[[nodiscard]] auto attend_state(const char* where, std::optional<kernel> forced, const Q& q,
+[[nodiscard]] auto attend_state(const char* where, std::optional<kernel> pinned, const Q& q,
                                 const K& k, const V& v, const Ps&... policies) {
-  using T = scalar_of<Q>;
-  attention_state<plain_matrix_like<Q>> state{plain_matrix_like<Q>(q.rows(), v.cols()),
-                                              Eigen::Matrix<T, Eigen::Dynamic, 1>(q.rows())};
-  attend(where, forced, q, k, v, state.output, column_view(state.log_sum_exp), policies...);
-  return state;
-}
-
-/// f(sorted call) for the functions that need no values.
-template <class Q, class K, class F, class... Ps>
-[[nodiscard]] auto with_scores(const char* where, const Q& q, const K& k, const F& f,
-                               const Ps&... policies) {
-  const readable<Q> queries(q);
-  const readable<K> keys(k);
-  forward_call<scalar_of<Q>> given;
-  given.where = where;
-  given.Q = queries.view();
-  given.K = keys.view();
-  given.V = given.K.columns(0, 0);
-  const sorted_call<scalar_of<Q>, Ps...> sorted(given, policies...);
-  return f(sorted);
+  auto call = bind(where, q, k, v, policies...);
+  using matrix = plain_matrix_like<Q>;
+  using state = state_of<matrix, Ps...>;
+  state out{matrix(q.rows(), call.output_columns()),
+            typename state::log_sum_exp_type(q.rows(), call.call().query_heads)};
+  call.pin(pinned).run(out.output, writable_view(out.log_sum_exp));
+  return out;
 }
 
 }  // namespace detail
@@ -101,31 +60,37 @@ template <class Q, class K, class F, class... Ps>
 /// Q: n×d, K: m×d, V: m×e -> O: n×e, a dynamic matrix in Q's storage order.
 /// A query that may attend to no key, or whose scores are all −∞, gets a row of zeros.
 /// \param policies  a score (default scaled_dot), transforms (applied as written), a mask, an
-///                  executor, options: in any order, at most one of a kind but transforms.
-/// \throws shape_error  unless K.cols() == Q.cols() (or the score's matrices fit) and
-///         V.rows() == K.rows(); argument_error for a parameter out of range.
+///                  executor, heads, a frame, options: in any order, at most one of a kind but
+///                  transforms.
+/// With heads{.query = h, .kv = g} heads lie side by side, Q: n×(h·d), K: m×(g·d), V: m×(g·e) ->
+/// O: n×(h·e), each query head attends to its group's keys and values,
+///   O_h = attention(Q_h, K_g, V_g),  g = h / (query / kv),
+/// read in place; functors, biases and ALiBi slopes are told the query head.
+/// \see Vaswani et al., 2017, section 3.2.2; Shazeer, 2019 (multi-query); Ainslie et al., 2023
+///      (grouped).
+/// \throws shape_error  unless K.cols() == Q.cols() (or the score's matrices fit),
+///         V.rows() == K.rows(), heads divide the columns and kv divides query; argument_error for a
+///         parameter out of range.
 /// Cost: O(n·m·(d + e)) time; scratch per worker independent of n and m. Never stores n×m.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto attention(const Q& q, const K& k, const V& v, const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, V, Ps...>()) {
-    plain_matrix_like<Q> o(q.rows(), v.cols());
-    detail::attend("attention", {}, q, k, v, o, {}, policies...);
-    return o;
+    return detail::bind("attention", q, k, v, policies...).output();
   }
 }
 
-/// attention() into the caller's n×e matrix, block or map, which is never resized.
+/// attention() into the caller's n×e (or n×(query·e)) matrix, block or map, which is never resized.
 /// \throws argument_error  if O overlaps an input; nothing has been written then.
 template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
           class... Ps>
 void attention_into(const Q& q, const K& k, const V& v, O&& o, const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O>()) {
-    detail::attend("attention_into", {}, q, k, v, o, {}, policies...);
+    detail::bind("attention_into", q, k, v, policies...).run(o);
   }
 }
 
-/// attention() and the natural log-sum-exp of each row's scores (scaled, transformed, masked); −∞
-/// for an empty row.
+/// attention() and the natural log-sum-exp of each row's scores (scaled, transformed, masked), a
+/// vector, or with heads{…} n×query; −∞ for an empty row.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto attention_with_log_sum_exp(const Q& q, const K& k, const V& v,
                                               const Ps&... policies) {
@@ -139,9 +104,7 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto flash_attention(const Q& q, const K& k, const V& v, const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, V, Ps...>()) {
-    plain_matrix_like<Q> o(q.rows(), v.cols());
-    detail::attend("flash_attention", kernel::tiled, q, k, v, o, {}, policies...);
-    return o;
+    return detail::bind("flash_attention", q, k, v, policies...).pin(kernel::tiled).output();
   }
 }
 
@@ -150,7 +113,7 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
           class... Ps>
 void flash_attention_into(const Q& q, const K& k, const V& v, O&& o, const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O>()) {
-    detail::attend("flash_attention_into", kernel::tiled, q, k, v, o, {}, policies...);
+    detail::bind("flash_attention_into", q, k, v, policies...).pin(kernel::tiled).run(o);
   }
 }
 
@@ -179,14 +142,13 @@ struct attention_plan {
 
 namespace detail {
 
-template <class T, class... Ps>
-[[nodiscard]] attention_plan describe(const sorted_call<T, Ps...>& sorted) {
-  const forward_call<T>& c = sorted.call;
-  const index concurrency = sorted.exec().concurrency;
+template <class T>
+[[nodiscard]] attention_plan describe(const attention_call<T>& c) {
+  const index concurrency = c.exec.concurrency;
   attention_plan out;
   out.isa = c.isa;
-  out.projected_bytes = std::size_t(sizes_of_projections(c).total()) * sizeof(T);
-  const planned_run run = plan_run(c, registers_of<T>(c.isa), concurrency);
+  out.projected_bytes = std::size_t(sizes_of_inputs(c).total()) * sizeof(T);
+  const planned_run run = plan_run(c, registers_of<T>(c.isa));
   out.kernel = run.chosen.kernel;
   out.reason = run.chosen.reason;
   if (out.kernel == kernel::naive) {  // S and P of each head that is in progress
@@ -214,62 +176,50 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
 [[nodiscard]] attention_plan plan_attention(const Q& q, const K& k, const V& v,
                                             const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, V, Ps...>()) {
-    using T = detail::scalar_of<Q>;
-    const detail::readable<Q> queries(q);
-    const detail::readable<K> keys(k);
-    const detail::readable<V> values(v);
-    detail::forward_call<T> given;
-    given.where = "plan_attention";
-    given.Q = queries.view();
-    given.K = keys.view();
-    given.V = values.view();
-    return detail::describe(detail::sorted_call<T, Ps...>(given, policies...));
+    return detail::describe(detail::bind("plan_attention", q, k, v, policies...).call());
   }
 }
 
-/// What naive_attention returns: output n×e, weights n×m, log-sum-exp n.
-template <class Matrix>
+/// What naive_attention returns: output n×e, weights n×m, log-sum-exp n; with heads{…} the weights
+/// are a vector of matrices, one for each query head, and the log-sum-exp is n×query.
+template <class Matrix, class Weights = Matrix, class State = attention_state<Matrix>>
 struct naive_result {
   Matrix output;
-  Matrix weights;
-  typename attention_state<Matrix>::vector log_sum_exp;
+  Weights weights;
+  typename State::log_sum_exp_type log_sum_exp;
 };
 
 /// Attention with everything stored: the baseline, and the one that shows its weights.
-/// Cost: O(n·m) memory.
+/// Cost: O(n·m) memory for each head.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto naive_attention(const Q& q, const K& k, const V& v, const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, V, Ps...>()) {
     using T = detail::scalar_of<Q>;
     using matrix = plain_matrix_like<Q>;
-    const detail::readable<Q> queries(q);
-    const detail::readable<K> keys(k);
-    const detail::readable<V> values(v);
-    naive_result<matrix> result{
-        matrix(q.rows(), v.cols()), {}, typename attention_state<matrix>::vector(q.rows())};
-    detail::forward_call<T> given;
-    given.where = "naive_attention";
-    given.Q = queries.view();
-    given.K = keys.view();
-    given.V = values.view();
-    given.O = detail::writable_view(result.output);
-    given.log_sum_exp = detail::column_view(result.log_sum_exp);
-    detail::sorted_call<T, Ps...> sorted(given, policies...);
-    result.weights = detail::run_weights(sorted.call, sorted.exec()).front();
+    using state = detail::state_of<matrix, Ps...>;
+    using weights = decltype(detail::of_heads<matrix, T, Ps...>({}));
+    auto call = detail::bind("naive_attention", q, k, v, policies...);
+    auto& c = call.call();
+    naive_result<matrix, weights, state> result{
+        matrix(q.rows(), call.output_columns()),
+        {},
+        typename state::log_sum_exp_type(q.rows(), c.query_heads)};
+    c.O = detail::writable_view(result.output);
+    c.log_sum_exp = detail::writable_view(result.log_sum_exp);
+    result.weights = detail::of_heads<matrix, T, Ps...>(call.weights());
     return result;
   }
 }
 
 /// The n×m weights of attention(), without values:
 ///   P = softmax(scale · Q Kᵀ), restricted to the mask.
-/// A query that may attend to no key gets a row of zeros.
+/// A query that may attend to no key gets a row of zeros. With heads{…} a vector of matrices, one
+/// for each query head.
 template <dense_expression Q, dense_expression K, class... Ps>
 [[nodiscard]] auto attention_weights(const Q& q, const K& k, const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, K, Ps...>()) {
-    const auto weights = [](const auto& sorted) {
-      return plain_matrix_like<Q>(detail::run_weights(sorted.call, sorted.exec()).front());
-    };
-    return detail::with_scores("attention_weights", q, k, weights, policies...);
+    return detail::of_heads<plain_matrix_like<Q>, detail::scalar_of<Q>, Ps...>(
+        detail::bind("attention_weights", q, k, detail::no_values{}, policies...).weights());
   }
 }
 
@@ -303,34 +253,40 @@ template <class... Fs, std::size_t... I>
   return chain_of(std::make_tuple(std::get<I>(chain.steps)...));
 }
 
+/// The scores of every query head at a stage; `capping` are the transforms up to the soft cap.
+template <class T>
+[[nodiscard]] std::vector<row_major<T>> run_scores(const attention_call<T>& c, stage at,
+                                                   const transform_calls<T>& capping = {}) {
+  std::vector<row_major<T>> all = run_raw_scores(c);
+  policy_calls<T> calls = c.policy;
+  if (at == stage::capped) calls.transform = capping;
+  for (index head = 0; head < c.query_heads; ++head) {
+    const mutable_matrix_view<T> S = view_of_scores(all[std::size_t(head)]);
+    if (at != stage::raw) transform_matrix(calls, c.frame, c.problem_of(head), S);
+    if (at == stage::masked) mask_matrix(calls, c.frame, c.problem_of(head), S);
+  }
+  return all;
+}
+
 /// The transforms up to and with the last soft_cap.
 template <class T, class... Ps>
-void cap_scores(const mutable_matrix_view<T>& S, problem shape, const Ps&... policies) {
-  const auto chain = first_steps(transforms_of(policies...),
-                                 std::make_index_sequence<transforms_until_capped<Ps...>()>{});
-  using capping = edits<std::remove_cv_t<decltype(chain)>, masks::none>;
-  const capping first{chain, {}};
-  edit_matrix<T, capping>(&first, S, shape, false);
+[[nodiscard]] auto capping_of(const sorted_policies<T, Ps...>& policies) {
+  return first_steps(policies.transforms(),
+                     std::make_index_sequence<transforms_until_capped<Ps...>()>{});
 }
 
 }  // namespace detail
 
-/// The n×m scores at a stage; exactly what attention() softens.
+/// The n×m scores at a stage; exactly what attention() softens. With heads{…} a vector of matrices,
+/// one for each query head.
 template <dense_expression Q, dense_expression K, class... Ps>
 [[nodiscard]] auto attention_scores(const Q& q, const K& k, stage at, const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, K, Ps...>()) {
     using T = detail::scalar_of<Q>;
-    const auto scores = [&](const auto& sorted) {
-      detail::row_major<T> S = detail::run_raw_scores(sorted.call, sorted.exec());
-      const mutable_matrix_view<T> view{S.data(), S.rows(), S.cols(), S.cols(), 1};
-      if (at == stage::capped)
-        detail::cap_scores(view, sorted.call.shape(0), policies...);
-      else if (at != stage::raw)
-        sorted.call.policy.edit_matrix(sorted.call.policy.policies, view, sorted.call.shape(0),
-                                       at == stage::masked);
-      return plain_matrix_like<Q>(S);
-    };
-    return detail::with_scores("attention_scores", q, k, scores, policies...);
+    const auto call = detail::bind("attention_scores", q, k, detail::no_values{}, policies...);
+    const auto capping = detail::capping_of(call.policies());
+    return detail::of_heads<plain_matrix_like<Q>, T, Ps...>(detail::run_scores(
+        call.call(), at, detail::calls_of_transform<T>(capping, call.call().isa)));
   }
 }
 

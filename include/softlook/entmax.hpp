@@ -20,9 +20,11 @@ template <class Q, class K, class V, class O, class... Ps>
 void attend_entmax(const char* where, const Q& q, const K& k, const V& v, O& o, double alpha,
                    const Ps&... policies) {
   check_alpha(where, alpha);
-  if (alpha == 1) return attend(where, {}, q, k, v, o, {}, policies...);
-  const auto run = [&](const auto& sorted) { run_entmax(sorted.call, sorted.exec(), alpha); };
-  with_checked_call(where, q, k, v, o, run, policies...);
+  auto bound = bind(where, q, k, v, policies...);
+  if (alpha == 1) return bound.run(o);
+  bound.call().O = writable_view(o);
+  check_output(bound.call());
+  run_entmax(bound.call(), alpha);
 }
 
 }  // namespace detail
@@ -96,7 +98,7 @@ template <dense_expression X>
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto entmax_attention(const Q& q, const K& k, const V& v, double alpha,
                                     const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_single_head<Ps...>()) {
     plain_matrix_like<Q> o(q.rows(), v.cols());
     detail::attend_entmax("entmax_attention", q, k, v, o, alpha, policies...);
     return o;
@@ -109,7 +111,8 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
           class... Ps>
 void entmax_attention_into(const Q& q, const K& k, const V& v, O&& o, double alpha,
                            const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O>()) {
+  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O>() &&
+                detail::check_single_head<Ps...>()) {
     detail::attend_entmax("entmax_attention_into", q, k, v, o, alpha, policies...);
   }
 }
@@ -119,15 +122,12 @@ void entmax_attention_into(const Q& q, const K& k, const V& v, O&& o, double alp
 template <dense_expression Q, dense_expression K, class... Ps>
 [[nodiscard]] auto entmax_attention_weights(const Q& q, const K& k, double alpha,
                                             const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, K, Ps...>()) {
+  if constexpr (detail::check_types<Q, K, K, Ps...>() && detail::check_single_head<Ps...>()) {
     const char* where = "entmax_attention_weights";
     detail::check_alpha(where, alpha);
-    const auto weights = [&](const auto& sorted) {
-      return plain_matrix_like<Q>(
-          alpha == 1 ? detail::run_weights(sorted.call, sorted.exec()).front()
-                     : detail::run_entmax_weights(sorted.call, sorted.exec(), alpha));
-    };
-    return detail::with_scores(where, q, k, weights, policies...);
+    const auto bound = detail::bind(where, q, k, detail::no_values{}, policies...);
+    return plain_matrix_like<Q>(alpha == 1 ? bound.weights().front()
+                                           : detail::run_entmax_weights(bound.call(), alpha));
   }
 }
 

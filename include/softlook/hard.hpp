@@ -49,59 +49,6 @@ struct hard_attention_result {
 
 namespace detail {
 
-/// A transform or mask of n queries, asked about a block of them that starts at `first`.
-template <class P>
-struct shifted_policy {
-  const P& whole;
-  std::int32_t first;
-  std::int32_t queries;
-
-  [[nodiscard]] problem of_all(problem p) const {
-    p.queries = queries;
-    return p;
-  }
-  void check(const char* where, problem p) const {
-    if constexpr (requires { whole.check(where, p); }) whole.check(where, of_all(p));
-  }
-};
-
-template <class P>
-struct shifted_transform : shifted_policy<P> {
-  using policy_kind = transform_kind;
-  template <class S>
-  [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
-    return this->whole(s, i + this->first, j, this->of_all(p));
-  }
-};
-
-template <class P>
-struct shifted_mask : shifted_policy<P> {
-  using policy_kind = mask_kind;
-  [[nodiscard]] range shifted(range r) const {
-    return {r.begin + this->first, r.end + this->first};
-  }
-  [[nodiscard]] bool allows(std::int32_t i, std::int32_t j, problem p) const {
-    return this->whole.allows(i + this->first, j, this->of_all(p));
-  }
-  [[nodiscard]] range key_range(range q, problem p) const {
-    return this->whole.key_range(shifted(q), this->of_all(p));
-  }
-  [[nodiscard]] coverage coverage_of(range q, range k, problem p) const {
-    return this->whole.coverage_of(shifted(q), k, this->of_all(p));
-  }
-};
-
-template <class P>
-[[nodiscard]] decltype(auto) shifted(const P& policy, index first, index queries) {
-  const auto f = static_cast<std::int32_t>(first), n = static_cast<std::int32_t>(queries);
-  if constexpr (transform_policy<P>)
-    return shifted_transform<P>{{policy, f, n}};
-  else if constexpr (mask_policy<P>)
-    return shifted_mask<P>{{policy, f, n}};
-  else
-    return (policy);
-}
-
 struct hard_choice {
   index key = -1;
   double log_probability = 0;
@@ -174,38 +121,30 @@ template <dense_expression Q, dense_expression K, dense_expression V, class Sele
   static_assert(
       std::is_invocable_r_v<double, decltype(&Selection::noise), const Selection&, index, index>,
       "softlook: say how to choose: selections::argmax{} or selections::sample{…}");
-  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_single_head<Ps...>()) {
     using T = detail::scalar_of<Q>;
     constexpr index block = 128;
-    const char* where = "hard_attention";
-    detail::check_sizes(where, "V.rows()", v.rows(), "K.rows()", k.rows(),
-                        "each key has one value");
-    detail::check_positions(where, "Q.rows()", q.rows());
-    const plain_matrix_like<Q> queries = q.matrix();
-    const plain_matrix_like<K> keys = k.matrix();
-    const plain_matrix_like<V> values = v.matrix();
+    const auto bound = detail::bind("hard_attention", q, k, v, policies...);
+    const detail::attention_call<T>& call = bound.call();
     hard_attention_result<plain_matrix_like<Q>> result;
     result.output.setZero(q.rows(), v.cols());
     result.choice.setConstant(q.rows(), -1);
     result.log_probability.setZero(q.rows());
-    index first = 0;
-    do {  // also for no query at all: policies are checked
-      const index count = std::min(block, q.rows() - first);
-      const detail::row_major<T> S =
-          attention_scores(queries.middleRows(first, count), keys, stage::masked,
-                           detail::shifted(policies, first, q.rows())...);
-      for (index r = 0; r < count; ++r) {
-        const index i = first + r;
-        const detail::hard_choice chosen = detail::choose(S.row(r), i, select);
-        result.choice[i] = chosen.key;
-        result.log_probability[i] = static_cast<T>(chosen.log_probability);
-        if (chosen.key >= 0)
-          result.output.row(i) = values.row(chosen.key);
-        else if (std::isnan(chosen.log_probability))
-          result.output.row(i).setConstant(std::numeric_limits<T>::quiet_NaN());
+    detail::with_inputs(call, [&](const detail::running_call<T>& run) {
+      for (index first = 0; first < q.rows(); first += block) {
+        const range rows{first, std::min(first + block, q.rows())};
+        const detail::row_major<T> S = detail::masked_scores(run, rows);
+        for (index i = rows.begin; i < rows.end; ++i) {
+          const detail::hard_choice chosen = detail::choose(S.row(i - first), i, select);
+          result.choice[i] = chosen.key;
+          result.log_probability[i] = static_cast<T>(chosen.log_probability);
+          if (chosen.key >= 0)
+            for (index c = 0; c < call.V.cols; ++c) result.output(i, c) = call.V(chosen.key, c);
+          else if (std::isnan(chosen.log_probability))
+            result.output.row(i).setConstant(std::numeric_limits<T>::quiet_NaN());
+        }
       }
-      first += block;
-    } while (first < q.rows());
+    });
     return result;
   }
 }

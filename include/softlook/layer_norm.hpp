@@ -68,8 +68,8 @@ class layer_norm {
                           "a row of X has an entry for each of gain's");
       detail::check_layer_output(where, out, "X.rows()", x.rows(), "features()", features());
       detail::check_in_place(where, out, in.view());
-      const detail::layer_call call(where, policies...);
-      detail::call_memory memory(call.workspace);
+      const detail::layer_call call = detail::layer_call_of(where, policies...);
+      detail::call_scratch memory(call.opts.workspace);
       const index workers = norm_.workers(x.rows(), call.exec);
       norm_.run(call.isa, call.exec, in.view(), out,
                 memory.template take<T>(workers * norm_.scratch()));

@@ -76,7 +76,7 @@ inline void check_half_width(const char* where, index window, index least) {
                               : "D is the number of keys on either side; σ = D/2 is positive");
 }
 
-[[nodiscard]] inline masks::window window_of(const alignments::monotonic& m) {
+[[nodiscard]] inline masks::window window_around(const alignments::monotonic& m) {
   return {.left = m.window, .right = m.window, .offset = m.first};
 }
 
@@ -87,21 +87,6 @@ void check_predictive(const char* where, const alignments::predictive<T>& p, ind
               "W maps a query to the hidden features of its position");
   check_sizes(where, "alignments::predictive v.size()", p.v().cols, "W.cols()", p.W().cols,
               "v has an entry for each hidden feature");
-}
-
-/// The caller's policies with one more mask: joined to theirs, or alone.
-template <class F, class... Ps>
-auto with_mask(const masks::window& window, const F& f, const Ps&... policies) {
-  const auto one = [&](const auto& policy) -> decltype(auto) {
-    if constexpr (mask_policy<std::remove_cvref_t<decltype(policy)>>)
-      return policy & window;
-    else
-      return (policy);
-  };
-  if constexpr ((mask_policy<Ps> || ...))
-    return f(one(policies)...);
-  else
-    return f(one(policies)..., window);
 }
 
 /// The few-query kernel reads all keys, so short calls are tiled too unless the caller pins one.
@@ -135,22 +120,17 @@ template <class Q, class K, class V, class... Ps>
   const std::vector<std::int32_t>& order = windows.order();
   matrix sorted(q.rows(), q.cols());
   for (index i = 0; i < q.rows(); ++i) sorted.row(i) = q.row(order[std::size_t(i)]);
-  const placement at{order.data(), 0, 0, std::int32_t(q.rows()), std::int32_t(k.rows())};
-  const kernel forced = local_kernel(policies...);
-  const auto near = gaussian_of(windows, half_width);
-  const auto favoured = with_windows(
-      windows, at, masks::none{},
-      [&](const auto&... ps) {
-        return attend_state("local_attention", forced, sorted, k, v, ps..., near);
-      },
-      policies...);
+  const auto state_over_windows = [&](const auto& values, const auto&... ps) {
+    auto bound = bind("local_attention", sorted, k, values, ps...);
+    windows.limit(bound.call().frame);
+    attention_state<matrix> state{matrix(q.rows(), bound.output_columns()),
+                                  typename attention_state<matrix>::vector(q.rows())};
+    bound.pin(local_kernel(policies...)).run(state.output, writable_view(state.log_sum_exp));
+    return state;
+  };
+  const auto favoured = state_over_windows(v, policies..., gaussian_of(windows, half_width));
   const row_major<T> nothing(k.rows(), 0);
-  const auto plain = with_windows(
-      windows, at, masks::none{},
-      [&](const auto&... ps) {
-        return attend_state("local_attention", forced, sorted, k, nothing, ps...);
-      },
-      policies...);
+  const auto plain = state_over_windows(nothing, policies...);
   matrix output(q.rows(), v.cols());
   for (index i = 0; i < q.rows(); ++i) {
     const T all = plain.log_sum_exp[i];
@@ -183,15 +163,14 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
                                    const alignments::monotonic& alignment, const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, V, Ps...>()) {
     detail::check_half_width("local_attention", alignment.window, 0);
-    plain_matrix_like<Q> o(q.rows(), v.cols());
-    detail::with_mask(
-        detail::window_of(alignment),
+    return detail::with_mask(
+        detail::window_around(alignment),
         [&](const auto&... ps) {
-          detail::attend("local_attention", detail::local_kernel(policies...), q, k, v, o, {},
-                         ps...);
+          return detail::bind("local_attention", q, k, v, ps...)
+              .pin(detail::local_kernel(policies...))
+              .output();
         },
         policies...);
-    return o;
   }
 }
 
@@ -213,7 +192,7 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
 [[nodiscard]] auto local_attention(const Q& q, const K& k, const V& v,
                                    const alignments::predictive<detail::scalar_of<Q>>& alignment,
                                    const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_single_head<Ps...>()) {
     using T = detail::scalar_of<Q>;
     detail::check_sizes("local_attention", "V.rows()", v.rows(), "K.rows()", k.rows(),
                         "each key has one value");
@@ -239,7 +218,7 @@ template <dense_expression Q, dense_expression K, class... Ps>
   if constexpr (detail::check_types<Q, K, K, Ps...>()) {
     detail::check_half_width("local_attention_weights", alignment.window, 0);
     return detail::with_mask(
-        detail::window_of(alignment),
+        detail::window_around(alignment),
         [&](const auto&... ps) { return attention_weights(q, k, ps...); }, policies...);
   }
 }
@@ -249,15 +228,14 @@ template <dense_expression Q, dense_expression K, class... Ps>
 [[nodiscard]] auto local_attention_weights(
     const Q& q, const K& k, const alignments::predictive<detail::scalar_of<Q>>& alignment,
     const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, K, Ps...>()) {
+  if constexpr (detail::check_types<Q, K, K, Ps...>() && detail::check_single_head<Ps...>()) {
     using T = detail::scalar_of<Q>;
     const std::vector<double> positions =
         detail::positions_of("local_attention_weights", q, k.rows(), alignment, policies...);
     const detail::sorted_windows<T> windows(positions, alignment.window(), k.rows(), false);
-    const detail::placement at{nullptr, 0, 0, std::int32_t(q.rows()), std::int32_t(k.rows())};
-    plain_matrix_like<Q> P = detail::with_windows(
-        windows, at, masks::none{},
-        [&](const auto&... ps) { return attention_weights(q, k, ps...); }, policies...);
+    auto bound = detail::bind("local_attention_weights", q, k, detail::no_values{}, policies...);
+    windows.limit(bound.call().frame);
+    plain_matrix_like<Q> P = std::move(bound.weights().front());
     const auto near = detail::gaussian_of(windows, alignment.window());
     for (index i = 0; i < P.rows(); ++i)
       for (index j = 0; j < P.cols(); ++j)

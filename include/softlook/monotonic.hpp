@@ -2,12 +2,10 @@
 
 #include <cmath>
 #include <limits>
-#include <tuple>
 #include <vector>
 
 #include "softlook/attention.hpp"
 #include "softlook/detail/monotonic_rows.hpp"
-#include "softlook/detail/placed.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -93,11 +91,10 @@ void write_choice(const monotonic_head& head, Row&& weights) {
 
 /// The energies of one query, computed for 64 keys at a time as they are asked for. Blocks lie at
 /// multiples of 64, so that an energy does not depend on where the search began.
-template <class T, class Q, class K, class... Ps>
+template <class T>
 class lazy_energies {
  public:
-  lazy_energies(const Q& q, const K& k, double bias, const Ps&... policies)
-      : q_(q), k_(k), bias_(bias), policies_(policies...) {}
+  lazy_energies(const attention_call<T>& call, double bias) : call_(call), bias_(bias) {}
 
   void begin_row(index i) {
     row_ = i;
@@ -112,60 +109,44 @@ class lazy_energies {
   static constexpr index block = 64;
 
   void fill(index first) {
-    keys_ = {first, std::min(first + block, k_.rows())};
-    [[maybe_unused]] const placement at{nullptr, std::int32_t(row_), std::int32_t(first),
-                                        std::int32_t(q_.rows()), std::int32_t(k_.rows())};
-    S_ = std::apply(
-        [&](const Ps&... ps) {
-          return attention_scores(q_.middleRows(row_, 1), k_.middleRows(first, keys_.count()),
-                                  stage::masked, placed(ps, at)...);
-        },
-        policies_);
+    keys_ = {first, std::min(first + block, call_.K.rows)};
+    with_inputs(part_of(call_, {row_, row_ + 1}, keys_),
+                [&](const running_call<T>& run) { S_ = masked_scores(run, {0, 1}); });
   }
 
-  const Q& q_;
-  const K& k_;
+  const attention_call<T>& call_;
   double bias_;
-  std::tuple<const Ps&...> policies_;
   index row_ = 0;
   range keys_{};
   row_major<T> S_;
 };
 
 /// Where the head stands after each query.
-template <class Q, class K, class P, class... Ps>
-[[nodiscard]] std::vector<monotonic_head> hard_alignments(const Q& q, const K& k, double bias,
-                                                          const P& previous,
-                                                          const Ps&... policies) {
-  // Types, shapes and parameters are checked even where no score is asked for.
-  [[maybe_unused]] const placement whole{nullptr, 0, 0, std::int32_t(q.rows()),
-                                         std::int32_t(k.rows())};
-  static_cast<void>(
-      attention_scores(q.topRows(0), k.topRows(0), stage::raw, placed(policies, whole)...));
-  lazy_energies<scalar_of<Q>, Q, K, Ps...> energy(q, k, bias, policies...);
+template <class T, class P>
+[[nodiscard]] std::vector<monotonic_head> hard_alignments(const attention_call<T>& call,
+                                                          double bias, const P& previous) {
+  lazy_energies<T> energy(call, bias);
   std::vector<monotonic_head> heads;
   monotonic_head head = head_of(previous);
-  for (index i = 0; i < q.rows(); ++i) {
+  for (index i = 0; i < call.Q.rows; ++i) {
     energy.begin_row(i);
-    advance(head, k.rows(), energy);
+    advance(head, call.K.rows, energy);
     heads.push_back(head);
   }
   return heads;
 }
 
-template <class V, class Matrix>
-void choose_values(const std::vector<monotonic_head>& heads, const V& values,
+template <class T, class Matrix>
+void choose_values(const std::vector<monotonic_head>& heads, const matrix_view<T>& values,
                    monotonic_result<Matrix>& result) {
-  using T = scalar_of<Matrix>;
   for (index i = 0; i < result.output.rows(); ++i) {
     const monotonic_head& head = heads[std::size_t(i)];
     write_choice(head, result.weights.row(i));
     if (head.lost)
       result.output.row(i).setConstant(std::numeric_limits<T>::quiet_NaN());
-    else if (head.key < values.rows())
-      result.output.row(i) = values.row(head.key);
     else
-      result.output.row(i).setZero();
+      for (index c = 0; c < values.cols; ++c)
+        result.output(i, c) = head.key < values.rows ? values(head.key, c) : T(0);
   }
 }
 
@@ -228,32 +209,25 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
 [[nodiscard]] auto monotonic_attention(const Q& q, const K& k, const V& v,
                                        const monotonic_options& how, const P& previous,
                                        const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, P>()) {
+  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, P>() &&
+                detail::check_single_head<Ps...>()) {
     using T = detail::scalar_of<Q>;
     using matrix = plain_matrix_like<Q>;
     const char* where = "monotonic_attention";
-    detail::check_sizes(where, "V.rows()", v.rows(), "K.rows()", k.rows(),
-                        "each key has one value");
+    const auto bound = detail::bind(where, q, k, v, policies...);
+    const detail::attention_call<T>& call = bound.call();
     detail::check_previous(where, previous, "K.rows()", k.rows());
     if (!std::isfinite(how.score_bias))
       detail::raise_argument(where, "score_bias", how.score_bias, "a bias of scores is finite");
-    const matrix queries = q.matrix();
-    const plain_matrix_like<K> keys = k.matrix();
     monotonic_result<matrix> result{matrix(q.rows(), v.cols()), matrix(q.rows(), k.rows())};
     if (how.form == monotonic_form::hard) {
-      const plain_matrix_like<V> values = v.matrix();
-      detail::choose_values(
-          detail::hard_alignments(queries, keys, how.score_bias, previous, policies...), values,
-          result);
+      detail::choose_values(detail::hard_alignments(call, how.score_bias, previous), call.V, result);
       return result;
     }
-    static constexpr exec::sequential sequential{};
-    const detail::row_major<T> S = attention_scores(queries, keys, stage::masked, policies...);
+    const detail::row_major<T> S = detail::run_scores(call, stage::masked).front();
     detail::row_major<T> W = S.array() + T(how.score_bias);
-    detail::expected_alignments<T>(detail::ref_to(detail::executor_or(sequential, policies...)),
-                                   how.form, previous, detail::writable_view(W));
-    const detail::readable<V> values(v);
-    detail::weighted_sum(W, S, values.view(), detail::writable_view(result.output));
+    detail::expected_alignments<T>(call.exec, how.form, previous, detail::writable_view(W));
+    detail::weighted_sum(W, S, call.V, detail::writable_view(result.output));
     result.weights = W;
     return result;
   }

@@ -12,6 +12,7 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// \defgroup multi_head Multi-head attention
 /// Several attentions beside each other, each with its columns of the features; keys and values may
 /// be shared by groups of them (grouped-query, multi-query).
+/// The calls of this page are those of attention() with heads{…}; the layer adds projections.
 /// \cases tests/conformance/data/torch/mha, tests/conformance/data/other/keras_mha,
 ///        tests/conformance/data/onnx_attention/attention
 /// \program examples/multi_head.cpp
@@ -30,150 +31,6 @@ template <dense_expression X>
                            "it must lie between 0 and " + std::to_string(count - 1));
   const index width = x.cols() / count;
   return x.middleCols(head * width, width);
-}
-
-namespace detail {
-
-template <class T>
-void check_heads(const forward_call<T>& c) {
-  const char* where = c.where;
-  const auto divides = [&](const char* name, index columns, const char* heads_name, index count) {
-    if (columns % count != 0)
-      raise_sizes(where, name, columns, heads_name, count,
-                  "every head has the same number of columns");
-  };
-  if (c.query_heads < 1)
-    raise_argument(where, "heads.query", double(c.query_heads), "there is at least 1 head");
-  if (c.kv_heads < 1)
-    raise_argument(where, "heads.kv", double(c.kv_heads), "there is at least 1 head");
-  if (c.query_heads % c.kv_heads != 0)
-    raise_sizes(where, "heads.query", c.query_heads, "heads.kv", c.kv_heads,
-                "each key and value head serves the same number of query heads");
-  divides("Q.cols()", c.Q.cols, "heads.query", c.query_heads);
-  divides("K.cols()", c.K.cols, "heads.kv", c.kv_heads);
-  divides("V.cols()", c.V.cols, "heads.kv", c.kv_heads);
-}
-
-template <class Q, class K, class V>
-[[nodiscard]] forward_call<scalar_of<Q>> packed_call(const char* where, const readable<Q>& q,
-                                                     const readable<K>& k, const readable<V>& v,
-                                                     const heads& h) {
-  forward_call<scalar_of<Q>> c;
-  c.where = where;
-  c.Q = q.view();
-  c.K = k.view();
-  c.V = v.view();
-  c.query_heads = h.query;
-  c.kv_heads = h.kv.value_or(h.query);
-  check_heads(c);
-  return c;
-}
-
-template <class Q, class K, class V, class O, class... Ps>
-void attend_heads(const char* where, const Q& q, const K& k, const V& v, O& o,
-                  mutable_matrix_view<scalar_of<Q>> log_sum_exp, const heads& h,
-                  const Ps&... policies) {
-  using T = scalar_of<Q>;
-  const readable<Q> queries(q);
-  const readable<K> keys(k);
-  const readable<V> values(v);
-  forward_call<T> given = packed_call<Q, K, V>(where, queries, keys, values, h);
-  given.O = writable_view(o);
-  given.log_sum_exp = log_sum_exp;
-  sorted_call<T, Ps...> sorted(given, policies...);
-  check_output(sorted.call);
-  sorted.run();
-}
-
-[[nodiscard]] inline index output_columns(index value_columns, const heads& h) {
-  const index kv = h.kv.value_or(h.query);
-  return kv > 0 && h.query > 0 ? value_columns / kv * h.query : 0;
-}
-
-}  // namespace detail
-
-/// Multi-head attention of inputs that are already projected, heads side by side:
-///   O_h = attention(Q_h, K_g, V_g),  g = h / (query / kv).
-///
-/// \see Vaswani et al., 2017, section 3.2.2; Shazeer, 2019 (multi-query); Ainslie et al., 2023
-///      (grouped).
-/// Q: n×(query·d), K: m×(kv·d), V: m×(kv·e) -> O: n×(query·e). Heads are read in place. Policies as
-/// in attention(); functors and ALiBi slopes are told the query head.
-/// \throws shape_error  unless heads divide the columns and kv divides query.
-template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
-[[nodiscard]] auto multi_head_attention(const Q& q, const K& k, const V& v, const heads& h,
-                                        const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
-    plain_matrix_like<Q> o(q.rows(), detail::output_columns(v.cols(), h));
-    detail::attend_heads("multi_head_attention", q, k, v, o, {}, h, policies...);
-    return o;
-  }
-}
-
-/// What multi_head_attention(Q, K, V, heads, policies…) would do, without doing it.
-template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
-[[nodiscard]] attention_plan plan_multi_head_attention(const Q& q, const K& k, const V& v,
-                                                       const heads& h, const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
-    using T = detail::scalar_of<Q>;
-    const detail::readable<Q> queries(q);
-    const detail::readable<K> keys(k);
-    const detail::readable<V> values(v);
-    const detail::forward_call<T> given =
-        detail::packed_call<Q, K, V>("plan_multi_head_attention", queries, keys, values, h);
-    return detail::describe(detail::sorted_call<T, Ps...>(given, policies...));
-  }
-}
-
-/// multi_head_attention() into the caller's matrix.
-/// \throws argument_error  if O overlaps an input.
-template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
-          class... Ps>
-void multi_head_attention_into(const Q& q, const K& k, const V& v, O&& o, const heads& h,
-                               const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O>()) {
-    detail::attend_heads("multi_head_attention_into", q, k, v, o, {}, h, policies...);
-  }
-}
-
-/// Output n×(query·e) and natural log-sum-exp n×query.
-template <class Matrix>
-struct multi_head_state {
-  Matrix output;
-  Matrix log_sum_exp;
-};
-
-/// multi_head_attention() and the log-sum-exp of every query and head.
-template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
-[[nodiscard]] auto multi_head_attention_with_log_sum_exp(const Q& q, const K& k, const V& v,
-                                                         const heads& h, const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
-    using matrix = plain_matrix_like<Q>;
-    multi_head_state<matrix> state{matrix(q.rows(), detail::output_columns(v.cols(), h)),
-                                   matrix(q.rows(), std::max<index>(h.query, 0))};
-    detail::attend_heads("multi_head_attention_with_log_sum_exp", q, k, v, state.output,
-                         detail::writable_view(state.log_sum_exp), h, policies...);
-    return state;
-  }
-}
-
-/// The weights of every query head, n×m each.
-template <dense_expression Q, dense_expression K, class... Ps>
-[[nodiscard]] auto multi_head_attention_weights(const Q& q, const K& k, const heads& h,
-                                                const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, K, Ps...>()) {
-    using T = detail::scalar_of<Q>;
-    const detail::readable<Q> queries(q);
-    const detail::readable<K> keys(k);
-    detail::forward_call<T> given =
-        detail::packed_call<Q, K, K>("multi_head_attention_weights", queries, keys, keys, h);
-    given.V = given.K.columns(0, 0);
-    detail::sorted_call<T, Ps...> sorted(given, policies...);
-    std::vector<plain_matrix_like<Q>> weights;
-    for (auto& P : detail::run_weights(sorted.call, sorted.exec()))
-      weights.emplace_back(std::move(P));
-    return weights;
-  }
 }
 
 /// The weights of a multi-head layer. Matrices are inputs × outputs, as in the papers: of a torch
@@ -224,7 +81,7 @@ class multi_head {
 
   /// \throws shape_error  unless the matrices fit each other and the heads.
   multi_head(const multi_head_parameters<T>& p, const heads& h)
-      : block_("multi_head", p, h.query, h.kv.value_or(h.query)) {}
+      : block_("multi_head", p, h) {}
 
   [[nodiscard]] index features() const { return block_.features(); }
   [[nodiscard]] index outputs() const { return block_.outputs(); }
@@ -265,12 +122,8 @@ class multi_head {
       detail::check_overlap(in.where, "Q", out, in.Q);
       detail::check_overlap(in.where, "K", out, in.K);
       detail::check_overlap(in.where, "V", out, in.V);
-      with_memory(
-          in,
-          [&](const detail::block_memory<T>& memory) {
-            block_.run(in, out, {}, memory, policies...);
-          },
-          policies...);
+      const detail::sorted_policies<T, Ps...> sorted(in.where, policies...);
+      run_block(in, *sorted, [&](const auto& memory) { block_.run(in, out, {}, memory, *sorted); });
     }
   }
 
@@ -284,13 +137,11 @@ class multi_head {
       const detail::readable<K> keys(k);
       const detail::readable<V> values(v);
       const detail::block_inputs<T> in{"multi_head", queries.view(), keys.view(), values.view()};
-      with_memory(
-          in,
-          [&](const detail::block_memory<T>& memory) {
-            for (auto& P : block_.weights(in, memory, policies...))
-              result.weights.emplace_back(std::move(P));
-          },
-          policies...);
+      const detail::sorted_policies<T, Ps...> sorted(in.where, policies...);
+      run_block(in, *sorted, [&](const auto& memory) {
+        for (auto& P : block_.weights(in, memory, *sorted))
+          result.weights.emplace_back(std::move(P));
+      });
     }
     return result;
   }
@@ -301,11 +152,12 @@ class multi_head {
   }
 
  private:
-  template <class F, class... Ps>
-  void with_memory(const detail::block_inputs<T>& in, const F& f, const Ps&... policies) const {
-    detail::call_memory memory(detail::options_of(policies...).workspace);
-    T* const start = memory.template take<T>(block_.memory(in.Q.rows, in.K.rows));
-    f(detail::block_memory<T>{start, memory.inner()});
+  template <class F>
+  void run_block(const detail::block_inputs<T>& in, const detail::call_policies<T>& policies,
+                 const F& f) const {
+    detail::run_layer<T>(
+        policies,
+        [&](const auto&) { return block_.scratch_size(in.Q.rows, in.K.rows); }, f);
   }
 
   detail::attention_block<T> block_;

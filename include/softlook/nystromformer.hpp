@@ -1,7 +1,9 @@
 #pragma once
 
+#include <optional>
+
+#include "softlook/attention.hpp"
 #include "softlook/detail/nystrom.hpp"
-#include "softlook/multi_head.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -13,19 +15,19 @@ SOFTLOOK_NAMESPACE_BEGIN
 
 /// How attention is approximated.
 struct nystrom {
-  index landmarks = 64;     ///< means of segments of queries and of keys
-  index iterations = 6;     ///< of the pseudo-inverse
-  softlook::heads heads{};  ///< that lie side by side, as in multi_head_attention()
+  index landmarks = 64;  ///< means of segments of queries and of keys
+  index iterations = 6;  ///< of the pseudo-inverse
 };
 
 namespace detail {
 
 template <class... Ps>
 constexpr bool check_nystrom_policies() {
-  constexpr bool plain = (!(mask_policy<Ps> || transform_policy<Ps> || score_policy<Ps>) && ...);
+  constexpr bool plain =
+      (!(mask_policy<Ps> || transform_policy<Ps> || score_policy<Ps> || is_frame<Ps>) && ...);
   static_assert(plain,
-                "softlook: nystrom_attention takes an executor and options only: its weights are "
-                "three softmaxes of scaled dot products; leave padding out of K and V");
+                "softlook: nystrom_attention takes heads, an executor and options only: its "
+                "weights are three softmaxes of scaled dot products; leave padding out of K and V");
   return plain;
 }
 
@@ -33,7 +35,7 @@ constexpr bool check_nystrom_policies() {
 template <class T>
 class nystrom_memory {
  public:
-  nystrom_memory(const forward_call<T>& c, index landmarks, index width, index workers)
+  nystrom_memory(const attention_call<T>& c, index landmarks, index width, index workers)
       : landmarks_(landmarks),
         features_(c.Q.cols),
         values_(c.O.cols),
@@ -75,23 +77,20 @@ class nystrom_memory {
 };
 
 /// A checked call, done in six steps.
-template <class T, class... Ps>
+template <class T>
 class nystrom_call {
  public:
-  nystrom_call(const forward_call<T>& checked, const executor_ref& exec, const nystrom& how,
-               const matrix_view<T>& kernel, const Ps&... policies)
+  nystrom_call(const attention_call<T>& checked, const nystrom& how, const matrix_view<T>& kernel)
       : whole_(checked),
-        exec_(exec),
         kernel_(kernel),
         kernels_(products_of<T>(checked.isa)),
         landmarks_(std::min({how.landmarks, checked.Q.rows, checked.K.rows})),
-        iterations_(how.iterations),
-        policies_(policies...) {}
+        iterations_(how.iterations) {}
 
   void run() {
-    call_memory memory(whole_.opts.workspace);
+    call_scratch memory(whole_.opts.workspace);
     const index tasks = std::max(whole_.query_heads, convolution_tasks());
-    at_.emplace(whole_, landmarks_, kernel_.cols, std::min(exec_.concurrency, tasks));
+    at_.emplace(whole_, landmarks_, kernel_.cols, std::min(whole_.exec.concurrency, tasks));
     at_->place(memory.template take<T>(at_->total()));
     take_landmarks();
     const index heads = whole_.query_heads;
@@ -106,7 +105,7 @@ class nystrom_call {
   /// Means of segments; keys are repeated for the query heads that share them.
   void take_landmarks() {
     const index d = whole_.query_features(), heads = whole_.query_heads;
-    run_tasks(exec_, landmarks_, [&](index s, index) {
+    run_tasks(whole_.exec, landmarks_, [&](index s, index) {
       const range queries = segment_of(s, landmarks_, whole_.Q.rows);
       const range keys = segment_of(s, landmarks_, whole_.K.rows);
       segment_mean(whole_.Q, queries, &at_->Q(s, 0));
@@ -118,28 +117,23 @@ class nystrom_call {
   }
 
   void attend(const matrix_view<T>& Q, const matrix_view<T>& K, index kv_heads,
-              const matrix_view<T>& V, const mutable_matrix_view<T>& O, call_memory& memory) {
-    forward_call<T> given;
-    given.where = whole_.where;
-    given.Q = Q;
-    given.K = K;
-    given.V = V;
-    given.O = O;
-    given.query_heads = whole_.query_heads;
-    given.kv_heads = kv_heads;
-    std::apply(
-        [&](const Ps&... policies) {
-          sorted_call<T, Ps...> sorted(given, policies...);
-          sorted.call.opts.workspace = memory.inner();
-          sorted.run();
-        },
-        policies_);
+              const matrix_view<T>& V, const mutable_matrix_view<T>& O, call_scratch& memory) {
+    attention_call<T> part(whole_);
+    part.Q = Q;
+    part.K = K;
+    part.V = V;
+    part.O = O;
+    part.kv_heads = kv_heads;
+    part.score = whole_.score;
+    part.opts.workspace = memory.inner();
+    check_call(part);
+    detail::run(part);
   }
 
   void invert() {
     const pseudo_inverse<T> inverse(landmarks_);
     const index e = whole_.values();
-    run_tasks(exec_, whole_.query_heads, [&](index head, index worker) {
+    run_tasks(whole_.exec, whole_.query_heads, [&](index head, index worker) {
       T* const memory = at_->of_worker(worker);
       const matrix_view<T> A = as_input(at_->A).columns(head * landmarks_, landmarks_);
       const matrix_view<T> Z = inverse(kernels_, A, iterations_, memory);
@@ -156,7 +150,7 @@ class nystrom_call {
   void convolve() {
     const index e = whole_.values(), step = value_convolution<T>::block;
     const value_convolution<T> convolution(kernel_.cols, e);
-    run_tasks(exec_, convolution_tasks(), [&](index task, index worker) {
+    run_tasks(whole_.exec, convolution_tasks(), [&](index task, index worker) {
       const index head = task / blocks(), first = task % blocks() * step;
       const range rows{first, std::min(first + step, whole_.Q.rows)};
       convolution.run(kernels_, kernel_.rows_from(kernel_.rows == 1 ? 0 : head, 1),
@@ -165,18 +159,16 @@ class nystrom_call {
     });
   }
 
-  forward_call<T> whole_;
-  const executor_ref& exec_;
+  attention_call<T> whole_;
   matrix_view<T> kernel_;
   const product_kernels<T>& kernels_;
   index landmarks_;
   index iterations_;
-  std::tuple<const Ps&...> policies_;
   std::optional<nystrom_memory<T>> at_;
 };
 
 template <class T>
-void check_nystrom(const forward_call<T>& c, const nystrom& how, const matrix_view<T>& kernel) {
+void check_nystrom(const attention_call<T>& c, const nystrom& how, const matrix_view<T>& kernel) {
   const char* where = c.where;
   if (how.landmarks < 1)
     raise_argument(where, "nystrom.landmarks", double(how.landmarks), "there is at least 1");
@@ -198,20 +190,16 @@ void check_nystrom(const forward_call<T>& c, const nystrom& how, const matrix_vi
 template <class Q, class K, class V, class O, class... Ps>
 void nystrom_attend(const char* where, const Q& q, const K& k, const V& v, O& o, const nystrom& how,
                     const matrix_view<scalar_of<Q>>& kernel, const Ps&... policies) {
-  using T = scalar_of<Q>;
-  const readable<Q> queries(q);
-  const readable<K> keys(k);
-  const readable<V> values(v);
-  forward_call<T> given = packed_call<Q, K, V>(where, queries, keys, values, how.heads);
-  given.O = writable_view(o);
-  const sorted_call<T, Ps...> sorted(given, policies...);
-  check_output(sorted.call);
-  check_nystrom(sorted.call, how, kernel);
+  auto bound = bind(where, q, k, v, policies...);
+  auto& call = bound.call();
+  call.O = writable_view(o);
+  check_output(call);
+  check_nystrom(call, how, kernel);
   if (q.rows() == 0) return;
   if (k.rows() == 0)
     o.setZero();
   else
-    nystrom_call<T, Ps...>(sorted.call, sorted.exec(), how, kernel, policies...).run();
+    nystrom_call<scalar_of<Q>>(call, how, kernel).run();
 }
 
 template <class Q, class K, class V, class... Ps>
@@ -233,11 +221,11 @@ constexpr bool check_nystrom_types() {
 /// \see Xiong et al., "Nyströmformer: A Nyström-Based Algorithm for Approximating Self-Attention",
 ///      2021, section 3, Eq. (11).
 /// Q: n×(query·d), K: m×(kv·d), V: m×(kv·e) -> O: n×(query·e) in Q's storage order; one head unless
-/// `how.heads` says so. Segments differ by at most one row where L does not divide n or m, and
+/// heads{…} says so. Segments differ by at most one row where L does not divide n or m, and
 /// there are no more landmarks than queries or keys. Weights may be negative and rows need not sum
 /// to one. Without keys rows are zeros.
-/// \param policies  an executor and options. Padding is left out by the caller: K.topRows(m).
-/// \throws shape_error  as multi_head_attention(); argument_error for a number out of range.
+/// \param policies  heads, an executor and options. Padding is left out by the caller: K.topRows(m).
+/// \throws shape_error  as attention(); argument_error for a number out of range.
 /// Cost: O((n + m)·L·(d + e) + L³·iterations) time, O(L·(L + d + e)) scratch for each head. Never
 /// stores n×m.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
@@ -245,7 +233,7 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
 [[nodiscard]] auto nystrom_attention(const Q& q, const K& k, const V& v, const nystrom& how,
                                      const Ps&... policies) {
   if constexpr (detail::check_nystrom_types<Q, K, V, Ps...>()) {
-    plain_matrix_like<Q> o(q.rows(), detail::output_columns(v.cols(), how.heads));
+    plain_matrix_like<Q> o(q.rows(), detail::output_columns(v.cols(), policies...));
     detail::nystrom_attend("nystrom_attention", q, k, v, o, how, {}, policies...);
     return o;
   }
@@ -263,7 +251,7 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
 [[nodiscard]] auto nystrom_attention(const Q& q, const K& k, const V& v, const nystrom& how,
                                      const C& c, const Ps&... policies) {
   if constexpr (detail::check_nystrom_types<Q, K, V, Ps...>() && detail::check_scalars<Q, C>()) {
-    plain_matrix_like<Q> o(q.rows(), detail::output_columns(v.cols(), how.heads));
+    plain_matrix_like<Q> o(q.rows(), detail::output_columns(v.cols(), policies...));
     const detail::readable<C> kernel(c);
     detail::nystrom_attend("nystrom_attention", q, k, v, o, how, kernel.view(), policies...);
     return o;

@@ -3,7 +3,7 @@
 #include <utility>
 #include <vector>
 
-#include "softlook/multi_head.hpp"
+#include "softlook/attention.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -105,79 +105,75 @@ void check_position_logits(const char* where, const matrix_view<T>& S, index n, 
 
 template <class T>
 void check_position_factors(const char* where, const position_factors<T>& p, index n,
-                            const forward_call<T>& c) {
+                            const heads& h) {
   const matrix_view<T> P1 = p.queries(), P2 = p.keys();
-  const auto divides = [&](const char* name, index columns, const char* heads_name, index count) {
-    if (columns % count != 0)
-      raise_sizes(where, name, columns, heads_name, count,
-                  "every head has the same number of columns");
-  };
-  divides("position_factors P1.cols()", P1.cols, "heads.query", c.query_heads);
-  divides("position_factors P2.cols()", P2.cols, "heads.kv", c.kv_heads);
-  check_sizes(where, "position_factors P2.cols()", P2.cols / c.kv_heads, "P1.cols()",
-              P1.cols / c.query_heads,
-              c.query_heads == 1 ? "both factors have one rank"
-                                 : "both factors have one rank in each head");
+  check_columns_of_heads(where, "position_factors P1.cols()", P1.cols, "heads.query", h.query);
+  check_columns_of_heads(where, "position_factors P2.cols()", P2.cols, "heads.kv",
+                         h.kv_or_query());
+  check_sizes(where, "position_factors P2.cols()", P2.cols / h.kv_or_query(), "P1.cols()",
+              P1.cols / h.query,
+              h.query == 1 ? "both factors have one rank" : "both factors have one rank in each head");
   check_learned(where, "position_factors P1.rows()", P1.rows, n);
   check_learned(where, "position_factors P2.rows()", P2.rows, n);
 }
 
-/// f(sorted call) of n positions. V and O may be left out of `c`.
+/// f(the call of n positions with these values), checked but for its output; what was learned
+/// overlaps no output.
 template <class T, class P, class F, class... Ps>
-decltype(auto) with_positions(forward_call<T> c, const P& learned, index n, const heads& h,
-                              const F& f, const Ps&... policies) {
+decltype(auto) with_positions(const char* where, const P& learned, index n,
+                              const matrix_view<T>& V, const mutable_matrix_view<T>& O, const F& f,
+                              const Ps&... policies) {
   static_assert(!(score_policy<Ps> || ...),
                 "softlook: positional attention takes no score: its scores are learned");
-  c.query_heads = h.query;
-  c.kv_heads = h.kv.value_or(h.query);
-  check_heads(c);
-  check_positions(c.where, "V.rows()", n);
+  static_assert(!(is_frame<Ps> || ...),
+                "softlook: positional attention has a row for every position: leave frame{…} out");
+  const heads h = heads_of(policies...);
+  check_heads(where, h.query, h.kv_or_query());
+  check_columns_of_heads(where, "V.cols()", V.cols, "heads.kv", h.kv_or_query());
+  check_positions(where, "V.rows()", n);
+  const auto overlaps = [&](const char* name, const matrix_view<T>& X) {
+    check_overlap(where, name, O, X);
+  };
   if constexpr (is_position_logits<P>) {
-    const matrix_view<T> S = learned.logits();
-    check_position_logits(c.where, S, n, c.query_heads);
-    check_overlap(c.where, "S", c.O, S);
-    c.Q = c.K = {nullptr, n, 0, 1, 1};
-    const read_logits<T> read{S, S.rows / c.query_heads, options_of(policies...).scale.value_or(1)};
-    sorted_call<T, scores::dot, read_logits<T>, Ps...> sorted(c, scores::dot{}, read, policies...);
-    return f(sorted);
+    const matrix_view<T> S = learned.logits(), none{nullptr, n, 0, 1, 1};
+    check_position_logits(where, S, n, h.query);
+    overlaps("S", S);
+    const read_logits<T> read{S, S.rows / h.query, options_of(policies...).scale.value_or(1)};
+    const sorted_policies<T, scores::dot, read_logits<T>, Ps...> sorted(where, scores::dot{}, read,
+                                                                        policies...);
+    return f(sorted.bind(none, none, V));
   } else {
-    check_position_factors(c.where, learned, n, c);
-    check_overlap(c.where, "P1", c.O, learned.queries());
-    check_overlap(c.where, "P2", c.O, learned.keys());
-    c.Q = learned.queries().rows_from(0, n);
-    c.K = learned.keys().rows_from(0, n);
-    sorted_call<T, scores::dot, Ps...> sorted(c, scores::dot{}, policies...);
-    return f(sorted);
+    check_position_factors(where, learned, n, h);
+    overlaps("P1", learned.queries());
+    overlaps("P2", learned.keys());
+    const sorted_policies<T, scores::dot, Ps...> sorted(where, scores::dot{}, policies...);
+    return f(sorted.bind(learned.queries().rows_from(0, n), learned.keys().rows_from(0, n), V));
   }
 }
 
 template <class P, class V, class O, class... Ps>
-void attend_positions(const char* where, const P& learned, const V& v, O& o, const heads& h,
+void attend_positions(const char* where, const P& learned, const V& v, O& o,
                       const Ps&... policies) {
   using T = scalar_of<V>;
   check_sizes(where, "O.rows()", o.rows(), "V.rows()", v.rows(), "one output row for each token");
   const readable<V> values(v);
-  forward_call<T> given;
-  given.where = where;
-  given.V = values.view();
-  given.O = writable_view(o);
-  const auto run = [](auto& sorted) {
-    check_output(sorted.call);
-    sorted.run();
+  const mutable_matrix_view<T> out = writable_view(o);
+  const auto attend = [&](attention_call<T> call) {
+    call.O = out;
+    check_output(call);
+    run(call);
   };
-  with_positions(given, learned, v.rows(), h, run, policies...);
+  with_positions(where, learned, v.rows(), values.view(), out, attend, policies...);
 }
 
 template <class P, class... Ps>
 [[nodiscard]] std::vector<row_major<typename P::scalar>> weights_of_positions(
-    const char* where, const P& learned, index n, const heads& h, const Ps&... policies) {
+    const char* where, const P& learned, index n, const Ps&... policies) {
   using T = typename P::scalar;
   if (n < 0) raise_argument(where, "n", double(n), "a number of positions is at least 0");
-  forward_call<T> given;
-  given.where = where;
-  given.V = {nullptr, n, 0, 1, 1};
-  const auto weights = [](const auto& sorted) { return run_weights(sorted.call, sorted.exec()); };
-  return with_positions(given, learned, n, h, weights, policies...);
+  const matrix_view<T> none{nullptr, n, 0, 1, 1};
+  const auto weights = [](const attention_call<T>& call) { return run_weights(call); };
+  return with_positions(where, learned, n, none, mutable_matrix_view<T>{}, weights, policies...);
 }
 
 /// The scalars of the learned positions and of the values, and the policies.
@@ -203,10 +199,11 @@ constexpr bool check_position_types() {
 ///      √d and a temperature: options{.scale = …}).
 /// \see Tay et al., "Synthesizer: Rethinking Self-Attention in Transformer Models", 2020, random
 ///      and factorized random Synthesizer: the same call, V = G(X).
-/// V: n×e -> O: n×e, in V's storage order. Where more than n positions were learned, the first n
-/// are used. A position that may attend to no other gets a row of zeros.
+/// V: n×e -> O: n×e, in V's storage order; with heads{…} V: n×(kv·e) -> O: n×(query·e), and each
+/// query head has logits of its own. Where more than n positions were learned, the first n are used.
+/// A position that may attend to no other gets a row of zeros.
 /// \param learned   position_logits or position_factors, of V's scalar type.
-/// \param policies  transforms (they get the logits), a mask, an executor, options as in
+/// \param policies  transforms (they get the logits), a mask, heads, an executor, options as in
 ///                  attention(); options::scale multiplies the logits, its default is 1.
 /// \throws shape_error  unless n positions were learned and the factors have one rank;
 ///         argument_error for a parameter out of range.
@@ -217,8 +214,8 @@ constexpr bool check_position_types() {
 template <detail::learned_logits P, dense_expression V, class... Ps>
 [[nodiscard]] auto positional_attention(const P& learned, const V& v, const Ps&... policies) {
   if constexpr (detail::check_position_types<P, V, Ps...>()) {
-    plain_matrix_like<V> o(v.rows(), v.cols());
-    detail::attend_positions("positional_attention", learned, v, o, heads{}, policies...);
+    plain_matrix_like<V> o(v.rows(), detail::output_columns(v.cols(), policies...));
+    detail::attend_positions("positional_attention", learned, v, o, policies...);
     return o;
   }
 }
@@ -228,52 +225,19 @@ template <detail::learned_logits P, dense_expression V, class... Ps>
 template <detail::learned_logits P, dense_expression V, dense_expression O, class... Ps>
 void positional_attention_into(const P& learned, const V& v, O&& o, const Ps&... policies) {
   if constexpr (detail::check_position_types<P, V, Ps...>() && detail::check_scalars<V, O>()) {
-    detail::attend_positions("positional_attention_into", learned, v, o, heads{}, policies...);
+    detail::attend_positions("positional_attention_into", learned, v, o, policies...);
   }
 }
 
-/// The n×n weights of positional_attention() over n values, row-major.
+/// The n×n weights of positional_attention() over n values, row-major; with heads{…} a vector of
+/// matrices, one for each query head.
 /// Cost: O(n²) memory.
 template <detail::learned_logits P, class... Ps>
 [[nodiscard]] auto positional_attention_weights(const P& learned, index n, const Ps&... policies) {
   if constexpr (detail::check_policies<typename P::scalar, Ps...>()) {
-    return std::move(detail::weights_of_positions("positional_attention_weights", learned, n,
-                                                  heads{}, policies...)
-                         .front());
-  }
-}
-
-/// Positional attention of several heads, side by side in V and O: each query head has logits of
-/// its own.
-/// V: n×(kv·e) -> O: n×(query·e). Policies that ask are told the query head.
-/// \throws shape_error  unless heads divide the columns and what was learned.
-template <detail::learned_logits P, dense_expression V, class... Ps>
-[[nodiscard]] auto multi_head_positional_attention(const P& learned, const V& v, const heads& h,
-                                                   const Ps&... policies) {
-  if constexpr (detail::check_position_types<P, V, Ps...>()) {
-    plain_matrix_like<V> o(v.rows(), detail::output_columns(v.cols(), h));
-    detail::attend_positions("multi_head_positional_attention", learned, v, o, h, policies...);
-    return o;
-  }
-}
-
-/// multi_head_positional_attention() into the caller's n×(query·e) matrix.
-/// \throws argument_error  if O overlaps V or what was learned.
-template <detail::learned_logits P, dense_expression V, dense_expression O, class... Ps>
-void multi_head_positional_attention_into(const P& learned, const V& v, O&& o, const heads& h,
-                                          const Ps&... policies) {
-  if constexpr (detail::check_position_types<P, V, Ps...>() && detail::check_scalars<V, O>()) {
-    detail::attend_positions("multi_head_positional_attention_into", learned, v, o, h, policies...);
-  }
-}
-
-/// The weights of every query head, n×n each, row-major.
-template <detail::learned_logits P, class... Ps>
-[[nodiscard]] auto multi_head_positional_attention_weights(const P& learned, index n,
-                                                           const heads& h, const Ps&... policies) {
-  if constexpr (detail::check_policies<typename P::scalar, Ps...>()) {
-    return detail::weights_of_positions("multi_head_positional_attention_weights", learned, n, h,
-                                        policies...);
+    using T = typename P::scalar;
+    return detail::of_heads<detail::row_major<T>, T, Ps...>(
+        detail::weights_of_positions("positional_attention_weights", learned, n, policies...));
   }
 }
 

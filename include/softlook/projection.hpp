@@ -72,7 +72,7 @@ class projection {
                           "a row of X has an entry for each row of W");
       detail::check_layer_output(where, out, "X.rows()", x.rows(), "outputs()", outputs());
       detail::check_overlap(where, "X", out, in.view(), "Y");
-      const detail::layer_call call(where, policies...);
+      const detail::layer_call call = detail::layer_call_of(where, policies...);
       packed_.run(call.isa, call.exec, in.view(), out);
     }
   }

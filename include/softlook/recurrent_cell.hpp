@@ -159,8 +159,8 @@ class gru_cell {
   template <class... Ps>
   void run(const matrix_view<T>& X, const mutable_matrix_view<T>& h,
            const mutable_matrix_view<T>* states, const Ps&... policies) const {
-    const detail::layer_call call(products_.where(), policies...);
-    detail::call_memory memory(call.workspace);
+    const detail::layer_call call = detail::layer_call_of(products_.where(), policies...);
+    detail::call_scratch memory(call.opts.workspace);
     using cursor_type = detail::matrix_cursor<T>;
     cursor_type cursor(memory.template take<T>(cursor_type::size(X.rows, 3 * units()) +
                                                cursor_type::size(h.rows, 3 * units()) +
@@ -261,8 +261,8 @@ class lstm_cell {
     const mutable_matrix_view<T> c = detail::writable_view(state.cell);
     products_.check(X, h, "state.hidden.cols()", sequences);
     products_.check(X, c, "state.cell.cols()", sequences);
-    const detail::layer_call call(products_.where(), policies...);
-    detail::call_memory memory(call.workspace);
+    const detail::layer_call call = detail::layer_call_of(products_.where(), policies...);
+    detail::call_scratch memory(call.opts.workspace);
     using cursor_type = detail::matrix_cursor<T>;
     cursor_type cursor(memory.template take<T>(cursor_type::size(X.rows, 4 * units()) +
                                                cursor_type::size(h.rows, 4 * units())));

@@ -12,14 +12,21 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// \{
 
 /// Attention over a part of the keys: the normalised output and the natural log-sum-exp of the
-/// scores of each row. Together they are all that later keys need to know.
-template <class Matrix>
+/// scores of each row, and of each head where there are several. Together they are all that later
+/// keys need to know.
+template <class Matrix,
+          class LogSumExp = Eigen::Matrix<typename Matrix::Scalar, Eigen::Dynamic, 1>>
 struct attention_state {
   using scalar = typename Matrix::Scalar;
   using vector = Eigen::Matrix<scalar, Eigen::Dynamic, 1>;
-  Matrix output;
-  vector log_sum_exp;
+  using log_sum_exp_type = LogSumExp;
+  Matrix output;          ///< n×e, or n×(heads·e)
+  LogSumExp log_sum_exp;  ///< n, or n×heads
 };
+
+/// The state of a call with heads{…}.
+template <class Matrix>
+using multi_head_state = attention_state<Matrix, Matrix>;
 
 /// The state before any key: zeros and −∞, the identity of merge.
 template <class Matrix>
@@ -34,36 +41,46 @@ template <class Matrix>
 /// Associative and commutative up to rounding. A row that is empty in both stays empty.
 ///
 /// \see Ye et al., "Cascade Inference", 2024 (FlashInfer); Dao et al., "Flash-Decoding", 2023.
-/// \throws shape_error unless both have the same number of rows and of values.
-template <class Matrix>
-[[nodiscard]] attention_state<Matrix> merge(const attention_state<Matrix>& a,
-                                            const attention_state<Matrix>& b) {
+/// \throws shape_error unless both have the same number of rows, of values and of heads.
+template <class Matrix, class LogSumExp>
+[[nodiscard]] attention_state<Matrix, LogSumExp> merge(
+    const attention_state<Matrix, LogSumExp>& a, const attention_state<Matrix, LogSumExp>& b) {
   using scalar = typename Matrix::Scalar;
   detail::check_sizes("merge", "b.output.rows()", b.output.rows(), "a.output.rows()",
                       a.output.rows(), "both states belong to the same queries");
   detail::check_sizes("merge", "b.output.cols()", b.output.cols(), "a.output.cols()",
                       a.output.cols(), "both states hold values of one size");
-  detail::check_sizes("merge", "a.log_sum_exp.size()", a.log_sum_exp.size(), "a.output.rows()",
+  detail::check_sizes("merge", "a.log_sum_exp.size()", a.log_sum_exp.rows(), "a.output.rows()",
                       a.output.rows(), "one log-sum-exp for each row");
-  detail::check_sizes("merge", "b.log_sum_exp.size()", b.log_sum_exp.size(), "b.output.rows()",
+  detail::check_sizes("merge", "b.log_sum_exp.size()", b.log_sum_exp.rows(), "b.output.rows()",
                       b.output.rows(), "one log-sum-exp for each row");
+  const index heads = a.log_sum_exp.cols();
+  detail::check_sizes("merge", "b.log_sum_exp.cols()", b.log_sum_exp.cols(),
+                      "a.log_sum_exp.cols()", heads, "both states have the same heads");
+  if (heads < 1 || a.output.cols() % heads != 0)
+    detail::raise_sizes("merge", "a.output.cols()", a.output.cols(), "a.log_sum_exp.cols()", heads,
+                        "every head has the same number of columns");
+  const index values = a.output.cols() / heads;
   constexpr scalar nothing = -std::numeric_limits<scalar>::infinity();
-  attention_state<Matrix> both{a.output, a.log_sum_exp};
-  for (index i = 0; i < a.output.rows(); ++i) {
-    const scalar left = a.log_sum_exp[i], right = b.log_sum_exp[i];
-    if (right == nothing) continue;
-    if (left == nothing) {
-      both.output.row(i) = b.output.row(i);
-      both.log_sum_exp[i] = right;
-      continue;
+  attention_state<Matrix, LogSumExp> both{a.output, a.log_sum_exp};
+  for (index h = 0; h < heads; ++h)
+    for (index i = 0; i < a.output.rows(); ++i) {
+      const scalar left = a.log_sum_exp(i, h), right = b.log_sum_exp(i, h);
+      if (right == nothing) continue;
+      const auto from_a = a.output.row(i).segment(h * values, values);
+      const auto from_b = b.output.row(i).segment(h * values, values);
+      auto to = both.output.row(i).segment(h * values, values);
+      if (left == nothing) {
+        to = from_b;
+        both.log_sum_exp(i, h) = right;
+        continue;
+      }
+      const scalar top = left > right ? left : right, low = left > right ? right : left;
+      const scalar ratio = std::exp(low - top);  // ≤ 1: nothing overflows
+      const scalar larger = 1 / (1 + ratio), smaller = ratio / (1 + ratio);
+      to = (left > right ? larger : smaller) * from_a + (left > right ? smaller : larger) * from_b;
+      both.log_sum_exp(i, h) = top + std::log1p(ratio);
     }
-    const scalar top = left > right ? left : right, low = left > right ? right : left;
-    const scalar ratio = std::exp(low - top);  // ≤ 1: nothing overflows
-    const scalar larger = 1 / (1 + ratio), smaller = ratio / (1 + ratio);
-    both.output.row(i) = (left > right ? larger : smaller) * a.output.row(i) +
-                         (left > right ? smaller : larger) * b.output.row(i);
-    both.log_sum_exp[i] = top + std::log1p(ratio);
-  }
   return both;
 }
 

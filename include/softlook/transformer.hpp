@@ -56,24 +56,27 @@ class transformer {
       detail::check_sizes(name_, "source.cols()", source.cols(), "encoder().features()",
                           encoder_.features(), "a row of the source has an entry for each feature");
       detail::check_overlap(name_, "source", out, from.view(), "Y");
-      detail::run_layer<T>(
+      const auto for_encoder = detail::sorted_for<T>(
+          name_, detail::placed<detail::source_attention>(policies...), policies...);
+      detail::with_decoder_calls<T>(
           name_,
-          [&](const auto& exec) {
-            return detail::matrix_cursor<T>::size(source.rows(), encoder_.features()) +
-                   std::max(encoder_.memory(source.rows(), exec),
-                            decoder_.memory(target.rows(), source.rows(), exec));
-          },
-          [&](const auto& call, const auto& scratch) {
-            detail::matrix_cursor<T> cursor(scratch.start);
-            const auto made = cursor.take(source.rows(), encoder_.features());
-            const detail::decoder_rows<T> rows{in.view(), detail::as_input(made)};
-            detail::check_decoder_call(name_, decoder_, rows, out);
-            const detail::block_memory<T> rest{cursor.rest(), scratch.inner};
-            std::apply(
-                [&](const auto&... ps) { encoder_.run(from.view(), made, rest, call, ps...); },
-                detail::with_common(detail::placed<detail::source_attention>(policies...),
-                                    policies...));
-            decoder_.run(rows, out, rest, call, detail::decoder_policies_of(policies...));
+          [&](const auto& calls) {
+            detail::run_layer<T>(
+                calls.target,
+                [&](const auto& exec) {
+                  return detail::matrix_cursor<T>::size(source.rows(), encoder_.features()) +
+                         std::max(encoder_.scratch_size(source.rows(), exec),
+                                  decoder_.scratch_size(target.rows(), source.rows(), exec));
+                },
+                [&](const auto& scratch) {
+                  detail::matrix_cursor<T> cursor(scratch.start);
+                  const auto made = cursor.take(source.rows(), encoder_.features());
+                  const detail::decoder_rows<T> rows{in.view(), detail::as_input(made)};
+                  detail::check_decoder_call(name_, decoder_, rows, out);
+                  const detail::scratch_space<T> rest{cursor.rest(), scratch.inner};
+                  encoder_.run(from.view(), made, rest, *for_encoder);
+                  decoder_.run(rows, out, rest, calls);
+                });
           },
           policies...);
     }

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "softlook/detail/key_store.hpp"
-#include "softlook/detail/later_rows.hpp"
 #include "softlook/detail/layer_stack.hpp"
 #include "softlook/mask/causal.hpp"
 #include "softlook/mask/combine.hpp"
@@ -100,10 +99,13 @@ class transformer_decoder {
       const mutable_matrix_view<T> out = detail::writable_view(y);
       const detail::decoder_rows<T> rows{in.view(), seen.view()};
       detail::check_decoder_call(name_, *this, rows, out);
-      detail::run_layer<T>(
-          name_, [&](const auto& exec) { return this->memory(x.rows(), memory.rows(), exec); },
-          [&](const auto& call, const auto& scratch) {
-            run(rows, out, scratch, call, detail::decoder_policies_of(policies...));
+      detail::with_decoder_calls<T>(
+          name_,
+          [&](const auto& calls) {
+            detail::run_layer<T>(
+                calls.target,
+                [&](const auto& exec) { return scratch_size(x.rows(), memory.rows(), exec); },
+                [&](const auto& scratch) { run(rows, out, scratch, calls); });
           },
           policies...);
     }
@@ -117,7 +119,7 @@ class transformer_decoder {
     if constexpr (detail::check_layer_scalars<T, M>() && detail::check_layer_policies<T, Ps...>()) {
       const detail::readable<M> seen(memory);
       detail::check_memory(name_, *this, memory.cols());
-      const detail::layer_call call(name_, policies...);
+      const detail::layer_call call = detail::layer_call_of(name_, policies...);
       cache.memory_rows_ = memory.rows();
       for (const layer& l : layers()) {
         cache.layers_.push_back(
@@ -151,17 +153,14 @@ class transformer_decoder {
       const matrix_view<T> nothing{nullptr, 0, memory_features(), memory_features(), 1};
       detail::check_decoder_call(name_, *this, detail::decoder_rows<T>{in.view(), nothing}, out);
       check_cache(cache);
-      detail::run_layer<T>(
-          name_, [&](const auto& exec) { return memory(x.rows(), 0, exec); },
-          [&](const auto& call, const auto& scratch) {
-            for (auto& kept : cache.layers_) kept.target.make_room(cache.rows_ + x.rows());
-            const auto placed = causal_policies(cache.rows_, policies...);
-            stack_.run(
-                call, in.view(), out, scratch.start,
-                [&](const layer& l, std::size_t k, const auto& from, const auto& to, T* free) {
-                  const auto target = cache.layers_[k].target.keys(cache.rows_);
-                  const auto kept = cache.layers_[k].memory.keys(cache.memory_rows_);
-                  l.run({from, nothing, &target, &kept}, to, {free, scratch.inner}, call, placed);
+      detail::with_decoder_calls<T>(
+          name_, causal_target(policies...), detail::placed<detail::memory_attention>(policies...),
+          [&](const auto& calls) {
+            detail::run_layer<T>(
+                calls.target, [&](const auto& exec) { return scratch_size(x.rows(), 0, exec); },
+                [&](const auto& scratch) {
+                  for (auto& kept : cache.layers_) kept.target.make_room(cache.rows_ + x.rows());
+                  run_step({in.view(), nothing}, out, cache, scratch, calls);
                 });
           },
           policies...);
@@ -187,34 +186,40 @@ class transformer_decoder {
                                    "serves the decoder that made it)");
   }
 
-  /// Policies of the whole sentence for its last rows.
+  /// Masks and transforms of the target, which is causal where it grows row by row.
   template <class... Ps>
-  [[nodiscard]] static auto causal_policies(index earlier, const Ps&... ps) {
-    const auto rows = static_cast<std::int32_t>(earlier);
-    const auto target = std::apply(
-        []<class... Own>(const Own&... own) {
-          const auto mask =
-              masks::causal_top_left{} & detail::policy_or<mask_kind>(masks::none{}, own...);
-          return std::tuple_cat(std::make_tuple(mask),
-                                detail::only_if<Own, transform_kind>(own)...);
+  [[nodiscard]] static auto causal_target(const Ps&... ps) {
+    return std::apply(
+        [](const auto&... own) {
+          return detail::with_mask(
+              masks::causal_top_left{}, [](const auto&... with) { return std::make_tuple(with...); },
+              own...);
         },
         detail::placed<detail::target_attention>(ps...));
-    const auto memory = detail::placed<detail::memory_attention>(ps...);
-    return detail::together(detail::for_later_rows(target, rows),
-                            detail::for_later_rows(memory, rows), ps...);
   }
 
-  [[nodiscard]] index memory(index rows, index memory_rows,
-                             const detail::executor_ref& exec) const {
-    return stack_.memory(rows, [&](const layer& l) { return l.memory(rows, memory_rows, exec); });
+  [[nodiscard]] index scratch_size(index rows, index memory_rows,
+                                   const detail::executor_ref& exec) const {
+    return stack_.scratch_size(
+        rows, [&](const layer& l) { return l.scratch_size(rows, memory_rows, exec); });
   }
-  template <class Policies>
   void run(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
-           const detail::block_memory<T>& memory, const detail::layer_call& call,
-           const Policies& policies) const {
-    stack_.run(call, in.X, Y, memory.start,
-               [&](const layer& l, std::size_t, const auto& from, const auto& to, T* free) {
-                 l.run({from, in.memory}, to, {free, memory.inner}, call, policies);
+           const detail::scratch_space<T>& memory, const detail::decoder_calls<T>& calls) const {
+    stack_.run(calls.target, in.X, Y, memory.start,
+               [&](const layer& l, std::size_t, const auto& from, const auto& to, T* rest) {
+                 l.run({from, in.memory}, to, {rest, memory.inner}, calls);
+               });
+  }
+  /// The rows that follow those of the cache; the memory is in it.
+  void run_step(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
+                transformer_decoder_cache<T>& cache, const detail::scratch_space<T>& memory,
+                const detail::decoder_calls<T>& calls) const {
+    stack_.run(calls.target, in.X, Y, memory.start,
+               [&](const layer& l, std::size_t k, const auto& from, const auto& to, T* rest) {
+                 const auto target = cache.layers_[k].target.keys(cache.rows_);
+                 const auto kept = cache.layers_[k].memory.keys(cache.memory_rows_);
+                 l.run({from, in.memory, &target, &kept, cache.rows_}, to, {rest, memory.inner},
+                       calls);
                });
   }
 

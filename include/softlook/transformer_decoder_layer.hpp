@@ -52,8 +52,8 @@ class transformer_decoder_layer {
   /// \throws shape_error, argument_error  unless everything fits.
   transformer_decoder_layer(const transformer_decoder_layer_parameters<T>& p,
                             const transformer_layer_options& o)
-      : self_{{name_, p.self_attention, o.heads.query, o.heads.kv.value_or(o.heads.query)}, {}},
-        cross_{{name_, p.cross_attention, o.heads.query, o.heads.kv.value_or(o.heads.query)}, {}} {
+      : self_{{name_, p.self_attention, o.heads}, {}},
+        cross_{{name_, p.cross_attention, o.heads}, {}} {
     const index features = self_.block.features();
     detail::check_features_of(name_, p.self_attention, features);
     const auto cross = [&](const char* what, index size, const char* of, index wanted) {
@@ -94,10 +94,11 @@ class transformer_decoder_layer {
       const mutable_matrix_view<T> out = detail::writable_view(y);
       const detail::decoder_rows<T> rows{in.view(), seen.view()};
       detail::check_decoder_call(name_, *this, rows, out);
-      detail::run_layer<T>(
-          name_, [&](const auto& exec) { return this->memory(x.rows(), memory.rows(), exec); },
-          [&](const auto& call, const auto& scratch) {
-            run(rows, out, scratch, call, detail::decoder_policies_of(policies...));
+      detail::with_decoder_calls<T>(
+          name_,
+          [&](const auto& calls) {
+            run_layer(calls, x.rows(), memory.rows(),
+                      [&](const auto& scratch) { run(rows, out, scratch, calls); });
           },
           policies...);
     }
@@ -112,20 +113,12 @@ class transformer_decoder_layer {
       const detail::readable<M> seen(memory);
       const detail::decoder_rows<T> rows{in.view(), seen.view()};
       detail::check_decoder_inputs(name_, *this, rows);
-      detail::run_layer<T>(
-          name_, [&](const auto& exec) { return this->memory(x.rows(), memory.rows(), exec); },
-          [&](const auto& call, const auto& scratch) {
-            const frame f(*this, scratch, x.rows(), call);
-            const auto placed = detail::decoder_policies_of(policies...);
-            const matrix_view<T> normed =
-                self_.around.input(call, rows.X, f.scratch.x, f.scratch.norm_rows);
-            take_weights(self_.block, {name_, normed, normed, normed}, f, placed.target,
-                         weights.target);
-            attend(self_, rows.X, {}, f, placed.target);
-            const matrix_view<T> asked = cross_.around.input(call, detail::as_input(f.scratch.x),
-                                                             f.scratch.spare, f.scratch.norm_rows);
-            take_weights(cross_.block, {name_, asked, rows.memory, rows.memory}, f, placed.memory,
-                         weights.memory);
+      detail::with_decoder_calls<T>(
+          name_,
+          [&](const auto& calls) {
+            run_layer(calls, x.rows(), memory.rows(), [&](const auto& scratch) {
+              take_all_weights(rows, scratch, calls, weights);
+            });
           },
           policies...);
     }
@@ -138,21 +131,28 @@ class transformer_decoder_layer {
   static constexpr const char* name_ = "transformer_decoder_layer";
 
   /// Scalars of scratch for this many rows that are not kept.
-  [[nodiscard]] index memory(index rows, index memory_rows,
-                             const detail::executor_ref& exec) const {
+  [[nodiscard]] index scratch_size(index rows, index memory_rows,
+                                   const detail::executor_ref& exec) const {
     return detail::layer_scratch<T>::size(rows, last_.norm(), exec) +
-           std::max({self_.block.memory(rows, rows), cross_.block.memory(rows, memory_rows),
-                     feed_forward_.memory(rows)});
+           std::max({self_.block.scratch_size(rows, rows),
+                     cross_.block.scratch_size(rows, memory_rows),
+                     feed_forward_.scratch_size(rows)});
+  }
+  template <class F>
+  void run_layer(const detail::decoder_calls<T>& calls, index rows, index memory_rows,
+                 const F& f) const {
+    detail::run_layer<T>(
+        calls.target, [&](const auto& exec) { return scratch_size(rows, memory_rows, exec); }, f);
   }
 
   /// What a call of a layer computes in.
-  struct frame {
-    const detail::layer_call& call;
+  struct rooms {
     detail::layer_scratch<T> scratch;
     softlook::workspace* inner;
-    frame(const transformer_decoder_layer& of, const detail::block_memory<T>& memory, index rows,
-          const detail::layer_call& c)
-        : call(c), scratch(memory.start, rows, of.last_.norm(), c.exec), inner(memory.inner) {}
+    rooms(const transformer_decoder_layer& of, const detail::scratch_space<T>& memory, index rows,
+          const detail::executor_ref& exec)
+        : scratch(memory.start, rows, of.last_.norm(), exec), inner(memory.inner) {}
+    [[nodiscard]] detail::scratch_space<T> of_attention() const { return {scratch.rest, inner}; }
   };
 
   struct attention_part {
@@ -163,47 +163,49 @@ class transformer_decoder_layer {
   struct looked_at {
     const matrix_view<T>* memory = nullptr;
     const detail::kept_keys<T>* kept = nullptr;
+    index first_query = 0;
   };
 
   /// x = an attention of X with its norm and residual.
-  template <class Policies>
   void attend(const attention_part& part, const matrix_view<T>& X, const looked_at& where,
-              const frame& f, const Policies& policies) const {
-    part.around.run(f.call, X, f.scratch.x, f.scratch,
+              const rooms& in, const detail::call_policies<T>& call) const {
+    part.around.run(call, X, in.scratch.x, in.scratch,
                     [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
                         const matrix_view<T>& residual) {
                       const matrix_view<T>& keys = where.memory ? *where.memory : from;
-                      std::apply(
-                          [&](const auto&... ps) {
-                            part.block.run({name_, from, keys, keys, where.kept}, to, residual,
-                                           {f.scratch.rest, f.inner}, ps...);
-                          },
-                          policies);
+                      part.block.run({name_, from, keys, keys, where.kept, where.first_query}, to,
+                                     residual, in.of_attention(), call);
                     });
   }
-  template <class Policies, class Matrix>
-  static void take_weights(const detail::attention_block<T>& block,
-                           const detail::block_inputs<T>& in, const frame& f,
-                           const Policies& policies, std::vector<Matrix>& weights) {
-    std::apply(
-        [&](const auto&... ps) {
-          for (auto& P : block.weights(in, {f.scratch.rest, f.inner}, ps...))
-            weights.emplace_back(std::move(P));
-        },
-        policies);
+  template <class Matrix>
+  void take_all_weights(const detail::decoder_rows<T>& rows, const detail::scratch_space<T>& memory,
+                        const detail::decoder_calls<T>& calls,
+                        transformer_decoder_weights<Matrix>& weights) const {
+    const rooms in(*this, memory, rows.X.rows, calls.target.exec);
+    const auto take = [&](const attention_part& part, const matrix_view<T>& asked,
+                          const matrix_view<T>& keys, const detail::call_policies<T>& call,
+                          std::vector<Matrix>& to) {
+      for (auto& P : part.block.weights({name_, asked, keys, keys}, in.of_attention(), call))
+        to.emplace_back(std::move(P));
+    };
+    const matrix_view<T> normed =
+        self_.around.input(calls.target, rows.X, in.scratch.x, in.scratch.norm_rows);
+    take(self_, normed, normed, calls.target, weights.target);
+    attend(self_, rows.X, {}, in, calls.target);
+    const matrix_view<T> asked = cross_.around.input(calls.memory, detail::as_input(in.scratch.x),
+                                                     in.scratch.spare, in.scratch.norm_rows);
+    take(cross_, asked, rows.memory, calls.memory, weights.memory);
   }
-  template <class Policies>
   void run(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
-           const detail::block_memory<T>& memory, const detail::layer_call& call,
-           const Policies& policies) const {
-    const frame f(*this, memory, in.X.rows, call);
-    const matrix_view<T> x = detail::as_input(f.scratch.x);
-    attend(self_, in.X, {nullptr, in.kept_target}, f, policies.target);
-    attend(cross_, x, {&in.memory, in.kept_memory}, f, policies.memory);
-    last_.run(call, x, Y, f.scratch,
+           const detail::scratch_space<T>& memory, const detail::decoder_calls<T>& calls) const {
+    const rooms room(*this, memory, in.X.rows, calls.target.exec);
+    const matrix_view<T> x = detail::as_input(room.scratch.x);
+    attend(self_, in.X, {nullptr, in.kept_target, in.first_query}, room, calls.target);
+    attend(cross_, x, {&in.memory, in.kept_memory, in.first_query}, room, calls.memory);
+    last_.run(calls.target, x, Y, room.scratch,
               [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
                   const matrix_view<T>& residual) {
-                feed_forward_.run(call, from, to, residual, f.scratch.rest);
+                feed_forward_.run(calls.target, from, to, residual, room.scratch.rest);
               });
   }
 

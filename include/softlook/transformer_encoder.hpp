@@ -45,7 +45,7 @@ class transformer_encoder_layer {
   /// \throws shape_error, argument_error  unless everything fits.
   transformer_encoder_layer(const transformer_encoder_layer_parameters<T>& p,
                             const transformer_encoder_layer_options& o)
-      : attention_(name_, p.self_attention, o.heads.query, o.heads.kv.value_or(o.heads.query)) {
+      : attention_(name_, p.self_attention, o.heads) {
     const index features = attention_.features();
     detail::check_features_of(name_, p.self_attention, features);
     detail::check_epsilon(name_, o.epsilon);
@@ -74,12 +74,10 @@ class transformer_encoder_layer {
       const detail::readable<X> in(x);
       const mutable_matrix_view<T> out = detail::writable_view(y);
       check_input(name_, features(), in.view(), out);
+      const detail::sorted_policies<T, Ps...> sorted(name_, policies...);
       detail::run_layer<T>(
-          name_, [&](const auto& exec) { return memory(x.rows(), exec); },
-          [&](const auto& call, const auto& scratch) {
-            run(in.view(), out, scratch, call, policies...);
-          },
-          policies...);
+          *sorted, [&](const auto& exec) { return scratch_size(x.rows(), exec); },
+          [&](const auto& memory) { run(in.view(), out, memory, *sorted); });
     }
   }
 
@@ -90,16 +88,17 @@ class transformer_encoder_layer {
     if constexpr (detail::layer_inputs<T, X>::template check<Ps...>()) {
       const detail::readable<X> in(x);
       check_features(name_, features(), x.cols());
+      const detail::sorted_policies<T, Ps...> sorted(name_, policies...);
       detail::run_layer<T>(
-          name_, [&](const auto& exec) { return memory(x.rows(), exec); },
-          [&](const auto& call, const auto& given) {
-            const detail::layer_scratch<T> scratch(given.start, x.rows(), first_.norm(), call.exec);
-            const auto seen = first_.input(call, in.view(), scratch.x, scratch.norm_rows);
+          *sorted, [&](const auto& exec) { return scratch_size(x.rows(), exec); },
+          [&](const auto& memory) {
+            const detail::layer_scratch<T> scratch(memory.start, x.rows(), first_.norm(),
+                                                   (*sorted).exec);
+            const auto seen = first_.input(*sorted, in.view(), scratch.x, scratch.norm_rows);
             for (auto& P : attention_.weights({name_, seen, seen, seen},
-                                              {scratch.rest, given.inner}, policies...))
+                                              {scratch.rest, memory.inner}, *sorted))
               weights.emplace_back(std::move(P));
-          },
-          policies...);
+          });
     }
     return weights;
   }
@@ -121,22 +120,20 @@ class transformer_encoder_layer {
   }
 
   /// Scalars of scratch.
-  [[nodiscard]] index memory(index rows, const detail::executor_ref& exec) const {
+  [[nodiscard]] index scratch_size(index rows, const detail::executor_ref& exec) const {
     return detail::layer_scratch<T>::size(rows, first_.norm(), exec) +
-           std::max(attention_.memory(rows, rows), feed_forward_.memory(rows));
+           std::max(attention_.scratch_size(rows, rows), feed_forward_.scratch_size(rows));
   }
 
-  template <class... Ps>
   void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
-           const detail::block_memory<T>& memory, const detail::layer_call& call,
-           const Ps&... policies) const {
+           const detail::scratch_space<T>& memory, const detail::call_policies<T>& call) const {
     const detail::layer_scratch<T> scratch(memory.start, X.rows, first_.norm(), call.exec);
     using view = matrix_view<T>;
     using output = mutable_matrix_view<T>;
     first_.run(call, X, scratch.x, scratch,
                [&](const view& from, const output& to, const view& residual) {
                  attention_.run({name_, from, from, from}, to, residual,
-                                {scratch.rest, memory.inner}, policies...);
+                                {scratch.rest, memory.inner}, call);
                });
     second_.run(call, detail::as_input(scratch.x), Y, scratch,
                 [&](const view& from, const output& to, const view& residual) {
@@ -186,12 +183,10 @@ class transformer_encoder {
       const detail::readable<X> in(x);
       const mutable_matrix_view<T> out = detail::writable_view(y);
       layer::check_input(name_, features(), in.view(), out);
+      const detail::sorted_policies<T, Ps...> sorted(name_, policies...);
       detail::run_layer<T>(
-          name_, [&](const auto& exec) { return memory(x.rows(), exec); },
-          [&](const auto& call, const auto& scratch) {
-            run(in.view(), out, scratch, call, policies...);
-          },
-          policies...);
+          *sorted, [&](const auto& exec) { return scratch_size(x.rows(), exec); },
+          [&](const auto& memory) { run(in.view(), out, memory, *sorted); });
     }
   }
 
@@ -201,16 +196,15 @@ class transformer_encoder {
   using layer = transformer_encoder_layer<T>;
   static constexpr const char* name_ = "transformer_encoder";
 
-  [[nodiscard]] index memory(index rows, const detail::executor_ref& exec) const {
-    return stack_.memory(rows, [&](const layer& l) { return l.memory(rows, exec); });
+  [[nodiscard]] index scratch_size(index rows, const detail::executor_ref& exec) const {
+    return stack_.scratch_size(rows,
+                               [&](const layer& l) { return l.scratch_size(rows, exec); });
   }
-  template <class... Ps>
   void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
-           const detail::block_memory<T>& memory, const detail::layer_call& call,
-           const Ps&... policies) const {
+           const detail::scratch_space<T>& memory, const detail::call_policies<T>& call) const {
     stack_.run(call, X, Y, memory.start,
                [&](const layer& l, std::size_t, const auto& from, const auto& to, T* start) {
-                 l.run(from, to, {start, memory.inner}, call, policies...);
+                 l.run(from, to, {start, memory.inner}, call);
                });
   }
 

@@ -82,12 +82,18 @@ template <class Place, class P, class... Ps>
     return placed<Place>(ps...);
 }
 
-/// The policies for one place, the executor and the options of a call.
-template <class... Own, class... Ps>
-[[nodiscard]] auto with_common(const std::tuple<Own...>& own, const Ps&... ps) {
+/// The policies of one attention, with the executor and the options of the whole call.
+template <class T, class... Own, class... Ps>
+[[nodiscard]] auto sorted_for(const char* where, const std::tuple<Own...>& own, const Ps&... ps) {
   static constexpr exec::sequential alone{};
   const auto& exec = executor_or(alone, ps...);
-  return std::tuple_cat(own, std::tuple<decltype(exec), options>(exec, options_of(ps...)));
+  using executor_type = std::remove_cvref_t<decltype(exec)>;
+  return std::apply(
+      [&](const Own&... mine) {
+        return sorted_policies<T, Own..., executor_type, options>(where, mine..., exec,
+                                                                  options_of(ps...));
+      },
+      own);
 }
 
 template <class T, class P>
@@ -143,22 +149,25 @@ struct check_decoder_types {
   }
 };
 
-/// The policies of a decoder's two attentions, each with the executor and the options.
-template <class Target, class Memory>
-struct policies_of_decoder {
-  Target target;
-  Memory memory;
+/// What the policies of a decoder's two attentions say.
+template <class T>
+struct decoder_calls {
+  const call_policies<T>& target;
+  const call_policies<T>& memory;
 };
-template <class Target, class Memory>
-policies_of_decoder(Target, Memory) -> policies_of_decoder<Target, Memory>;
 
-template <class Target, class Memory, class... Ps>
-[[nodiscard]] auto together(const Target& target, const Memory& memory, const Ps&... common) {
-  return policies_of_decoder{with_common(target, common...), with_common(memory, common...)};
+/// f(decoder_calls) of these masks and transforms and what else is given.
+template <class T, class Target, class Memory, class F, class... Ps>
+void with_decoder_calls(const char* where, const Target& target, const Memory& memory, const F& f,
+                        const Ps&... ps) {
+  const auto for_target = sorted_for<T>(where, target, ps...);
+  const auto for_memory = sorted_for<T>(where, memory, ps...);
+  f(decoder_calls<T>{*for_target, *for_memory});
 }
-template <class... Ps>
-[[nodiscard]] auto decoder_policies_of(const Ps&... ps) {
-  return together(placed<target_attention>(ps...), placed<memory_attention>(ps...), ps...);
+template <class T, class F, class... Ps>
+void with_decoder_calls(const char* where, const F& f, const Ps&... ps) {
+  with_decoder_calls<T>(where, placed<target_attention>(ps...), placed<memory_attention>(ps...), f,
+                        ps...);
 }
 
 }  // namespace detail

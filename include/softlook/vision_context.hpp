@@ -99,7 +99,7 @@ void gather_excite_into(const X& x, const map_size& size, Y&& y,
     if (o.extent.value_or(1) < 1)
       detail::raise_argument(where, "extent", double(*o.extent), "a step is at least 1");
     detail::check_map_output(where, map, out);
-    const detail::layer_call call(where, policies...);
+    const detail::layer_call call = detail::layer_call_of(where, policies...);
     if (map.cols == 0) return;
     const detail::contiguous_channels<T> channels(map);
     detail::run_blocks(call.exec, map.rows, map.cols, [&](index first, index last) {
@@ -193,7 +193,7 @@ class global_context {
       detail::check_sizes(where, "X.rows()", x.rows(), "channels()", channels(),
                           "a feature map has a row for each channel");
       detail::check_map_output(where, in.view(), out);
-      const detail::layer_call call(where, policies...);
+      const detail::layer_call call = detail::layer_call_of(where, policies...);
       const auto pixels = detail::matrix_of(in.view().transpose());
       const auto context = attention(key_, pixels, pixels, scores::dot{}, policies...);
       const options isa{.isa = call.isa};

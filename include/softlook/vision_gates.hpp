@@ -46,7 +46,7 @@ class map_gate {
       const detail::readable<X> in(x);
       const mutable_matrix_view<T> out = detail::writable_view(y);
       detail::check_map_output(Gate::name_, in.view(), out);
-      const detail::layer_call call(Gate::name_, policies...);
+      const detail::layer_call call = detail::layer_call_of(Gate::name_, policies...);
       const detail::row_vector<T> of = gate().compute(call, in.view(), size...);
       detail::scale<T>(call.exec, in.view(), out, Gate::of_channels_ ? of.data() : nullptr,
                        Gate::of_channels_ ? nullptr : of.data());
@@ -58,7 +58,7 @@ class map_gate {
     detail::row_vector<T> found;
     if constexpr (detail::check_map_scalars<T, X>() && detail::check_layer_policies<T, Ps...>()) {
       const detail::readable<X> in(x);
-      found = gate().compute(detail::layer_call(Gate::name_, policies...), in.view(), size...);
+      found = gate().compute(detail::layer_call_of(Gate::name_, policies...), in.view(), size...);
     }
     return found;
   }

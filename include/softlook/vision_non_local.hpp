@@ -86,7 +86,7 @@ class non_local_block {
       const mutable_matrix_view<T> out = detail::writable_view(y);
       check_channels(where, x.rows());
       detail::check_map_output(where, in.view(), out);
-      const detail::layer_call call(where, policies...);
+      const detail::layer_call call = detail::layer_call_of(where, policies...);
       const embedded e = embed(call, in.view());
       detail::row_major<T> mixed = attention(detail::matrix_of(e.Q), detail::matrix_of(e.K),
                                              detail::matrix_of(e.V), scores::dot{}, policies...);
@@ -106,7 +106,7 @@ class non_local_block {
     if constexpr (detail::check_map_scalars<T, X>()) {
       const detail::readable<X> in(x);
       check_channels(where, x.rows());
-      const embedded e = embed(detail::layer_call(where, policies...), in.view());
+      const embedded e = embed(detail::layer_call_of(where, policies...), in.view());
       return plain_matrix_like<X>(attention_weights(detail::matrix_of(e.Q), detail::matrix_of(e.K),
                                                     scores::dot{}, policies...));
     }

@@ -79,7 +79,7 @@ class attention_pooling {
       if (positions_.size() > 0)
         detail::check_sizes(where, "X.cols() + 1", x.cols() + 1, "positions.rows()",
                             positions_.rows(), "the mean and each pixel have a position");
-      const detail::layer_call call(where, policies...);
+      const detail::layer_call call = detail::layer_call_of(where, policies...);
       detail::row_major<T> tokens(x.cols() + 1, x.rows());
       tokens.row(0) = detail::pool_channels(call.exec, in.view(), pooled::mean);
       tokens.bottomRows(x.cols()) = detail::matrix_of(in.view().transpose());
@@ -141,7 +141,7 @@ template <dense_expression X, class... Ps>
   if constexpr (detail::check_scalars<X>() && detail::check_layer_policies<T, Ps...>()) {
     const detail::readable<X> in(x);
     const index count = detail::count_patches("patches_of", x.cols(), size, patch);
-    const detail::layer_call call("patches_of", policies...);
+    const detail::layer_call call = detail::layer_call_of("patches_of", policies...);
     detail::row_major<T> P(count, x.rows() * patch.pixels());
     detail::copy_patches(call.exec, in.view(), size, patch, P);
     return P;

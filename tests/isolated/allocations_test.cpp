@@ -153,8 +153,8 @@ TYPED_TEST(Allocations, AreNoneInSteadyStateOfManyHeads) {
   opts.workspace = &space;
   row_major<TypeParam> O(40, 64);
   const heads h{.query = 8};
-  multi_head_attention_into(X, X, X, O, h, opts);
-  EXPECT_EQ(used_by([&] { multi_head_attention_into(X, X, X, O, h, opts); }).count, 0u);
+  attention_into(X, X, X, O, h, opts);
+  EXPECT_EQ(used_by([&] { attention_into(X, X, X, O, h, opts); }).count, 0u);
 }
 
 /// call(executor, options) allocates nothing once it has run, on the calling thread and on a pool.

@@ -50,8 +50,8 @@ TEST(OpenMP, ChangesNoBit) {
   EXPECT_TRUE(bitwise_equal(attention(p.Q, p.K, p.V, team), attention(p.Q, p.K, p.V)));
   const heads four{.query = 4};
   EXPECT_TRUE(
-      bitwise_equal(multi_head_attention(p.Q, p.K, p.V, four, team, masks::causal_bottom_right{}),
-                    multi_head_attention(p.Q, p.K, p.V, four, masks::causal_bottom_right{})));
+      bitwise_equal(attention(p.Q, p.K, p.V, four, team, masks::causal_bottom_right{}),
+                    attention(p.Q, p.K, p.V, four, masks::causal_bottom_right{})));
 }
 
 TEST(OpenMP, RethrowsWhatAUsersFunctionThrows) {

@@ -18,6 +18,6 @@ double JOIN(first_output_, UNIT)() {
   const auto plain = attention(Q, K, V, mask, transforms::soft_cap{30.0}, pool);
   const auto naive = naive_attention(Q, K, V, mask).output;
   const auto additive = attention(Q, K, V, mask, scores::additive_projected{v});
-  const auto heads = multi_head_attention(Q, K, V.leftCols(2), softlook::heads{.query = 2}, mask);
+  const auto heads = attention(Q, K, V.leftCols(2), softlook::heads{.query = 2}, mask);
   return (plain(0, 0) + naive(0, 0) + additive(0, 0) + heads(0, 0)) / 4;
 }

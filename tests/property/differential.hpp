@@ -321,7 +321,7 @@ class random_case {
 
   template <class... Policies>
   auto compute(const softlook::options& opts, const Policies&... policies) {
-    return softlook::multi_head_attention_with_log_sum_exp(
+    return softlook::attention_with_log_sum_exp(
         Q_.view(), K_.view(), stored_V_.view(),
         softlook::heads{.query = query_heads_, .kv = kv_heads_}, policies..., opts);
   }

@@ -105,15 +105,15 @@ struct rotary : variant {
 struct multi_head : variant {
   static constexpr auto name = "multi_head";
   static matrix output(const inputs& in, const how& h) {
-    return softlook::multi_head_attention(in.Q, in.K, in.V, {.query = 4}, h.mask, h.opts);
+    return softlook::attention(in.Q, in.K, in.V, softlook::heads{.query = 4}, h.mask, h.opts);
   }
 };
 struct grouped_query : variant {
   static constexpr auto name = "grouped_query";
   static constexpr bool averages = false;  // two heads share columns of the values
   static matrix output(const inputs& in, const how& h) {
-    return softlook::multi_head_attention(in.Q, in.K.leftCols(4), in.V.leftCols(4),
-                                          {.query = 4, .kv = 2}, h.mask, h.opts);
+    return softlook::attention(in.Q, in.K.leftCols(4), in.V.leftCols(4),
+                                          softlook::heads{.query = 4, .kv = 2}, h.mask, h.opts);
   }
 };
 struct multi_head_on_itself : variant {
@@ -121,7 +121,7 @@ struct multi_head_on_itself : variant {
   static constexpr bool self_attention = true;
   static constexpr bool linear_in_values = false;
   static matrix output(const inputs& in, const how& h) {
-    return softlook::multi_head_attention(in.Q, in.K, in.V, {.query = 2}, h.mask, h.opts);
+    return softlook::attention(in.Q, in.K, in.V, softlook::heads{.query = 2}, h.mask, h.opts);
   }
 };
 

@@ -39,13 +39,13 @@ class MultiHead : public ::testing::Test {
     for (const way& which : every_way()) {
       SCOPED_TRACE(which.name);
       const auto state =
-          multi_head_attention_with_log_sum_exp(p.Q, p.K, p.V, h, policies..., which.opts);
+          attention_with_log_sum_exp(p.Q, p.K, p.V, h, policies..., which.opts);
       EXPECT_LE(max_error(state.output, truth.output), tolerance);
       EXPECT_LE(max_error(state.log_sum_exp, truth.log_sum_exp), tolerance);
-      EXPECT_TRUE(bitwise_equal(multi_head_attention(p.Q, p.K, p.V, h, policies..., which.opts),
+      EXPECT_TRUE(bitwise_equal(attention(p.Q, p.K, p.V, h, policies..., which.opts),
                                 state.output));
     }
-    const auto weights = multi_head_attention_weights(p.Q, p.K, h, policies...);
+    const auto weights = attention_weights(p.Q, p.K, h, policies...);
     ASSERT_EQ(static_cast<index>(weights.size()), query_heads);
     for (std::size_t head = 0; head < weights.size(); ++head)
       EXPECT_LE(max_error(weights[head], truth.weights[head]), tolerance);
@@ -100,8 +100,8 @@ TYPED_TEST(MultiHead, FunctorsAndPredicatesAreToldTheQueryHead) {
 
 TYPED_TEST(MultiHead, UnsetKeyHeadsAreAsManyAsQueryHeads) {
   const auto p = this->inputs(4, 4);
-  EXPECT_TRUE(bitwise_equal(multi_head_attention(p.Q, p.K, p.V, heads{.query = 4}),
-                            multi_head_attention(p.Q, p.K, p.V, heads{.query = 4, .kv = 4})));
+  EXPECT_TRUE(bitwise_equal(attention(p.Q, p.K, p.V, heads{.query = 4}),
+                            attention(p.Q, p.K, p.V, heads{.query = 4, .kv = 4})));
 }
 
 TYPED_TEST(MultiHead, HeadsAreReadInPlaceFromAnyStorage) {
@@ -112,13 +112,13 @@ TYPED_TEST(MultiHead, HeadsAreReadInPlaceFromAnyStorage) {
   strided_copy<T> strided_Q(Q), strided_K(K), strided_V(V);
   const framed_copy<T> framed(V);
   for (const way& which : fast_ways()) {
-    const auto plain = multi_head_attention(p.Q, p.K, p.V, h, which.opts);
-    EXPECT_TRUE(bitwise_equal(multi_head_attention(Q, K, V, h, which.opts), plain)) << which.name;
+    const auto plain = attention(p.Q, p.K, p.V, h, which.opts);
+    EXPECT_TRUE(bitwise_equal(attention(Q, K, V, h, which.opts), plain)) << which.name;
     EXPECT_TRUE(bitwise_equal(
-        multi_head_attention(strided_Q.map(), strided_K.map(), strided_V.map(), h, which.opts),
+        attention(strided_Q.map(), strided_K.map(), strided_V.map(), h, which.opts),
         plain))
         << which.name;
-    EXPECT_TRUE(bitwise_equal(multi_head_attention(Q, p.K, framed.block(), h, which.opts), plain))
+    EXPECT_TRUE(bitwise_equal(attention(Q, p.K, framed.block(), h, which.opts), plain))
         << which.name;
   }
 }
@@ -129,7 +129,7 @@ TYPED_TEST(MultiHead, EqualsAttentionOfEachHeadToTheBit) {
   for (const auto isa : available_instruction_sets()) {
     options opts = with_kernel(kernel::tiled);
     opts.isa = isa;
-    const auto all = multi_head_attention(p.Q, p.K, p.V, h, opts);
+    const auto all = attention(p.Q, p.K, p.V, h, opts);
     for (index head = 0; head < 4; ++head)
       EXPECT_TRUE(
           bitwise_equal(attention(head_columns(p.Q, head, 4), head_columns(p.K, head / 2, 2),
@@ -143,10 +143,10 @@ TYPED_TEST(MultiHead, HasTheSameBitsForAnyNumberOfThreads) {
     const auto p = this->inputs(6, 2, queries);
     const heads h{.query = 6, .kv = 2};
     for (const way& which : every_way()) {
-      const auto alone = multi_head_attention(p.Q, p.K, p.V, h, which.opts);
+      const auto alone = attention(p.Q, p.K, p.V, h, which.opts);
       for (const index threads : {2, 5}) {
         const exec::thread_pool pool(threads);
-        EXPECT_TRUE(bitwise_equal(multi_head_attention(p.Q, p.K, p.V, h, which.opts, pool), alone))
+        EXPECT_TRUE(bitwise_equal(attention(p.Q, p.K, p.V, h, which.opts, pool), alone))
             << which.name << " threads " << threads;
       }
     }
@@ -157,14 +157,14 @@ TYPED_TEST(MultiHead, WritesIntoTheCallersMatrix) {
   const auto p = this->inputs(4, 2);
   const heads h{.query = 4, .kv = 2};
   col_major<TypeParam> O(this->n, 4 * this->e);
-  multi_head_attention_into(p.Q, p.K, p.V, O, h);
-  EXPECT_TRUE(bitwise_equal(O, multi_head_attention(p.Q, p.K, p.V, h)));
+  attention_into(p.Q, p.K, p.V, O, h);
+  EXPECT_TRUE(bitwise_equal(O, attention(p.Q, p.K, p.V, h)));
 }
 
 TYPED_TEST(MultiHead, LogSumExpHasAColumnForEachHead) {
   const auto p = this->inputs(4, 2);
   const auto state =
-      multi_head_attention_with_log_sum_exp(p.Q, p.K, p.V, heads{.query = 4, .kv = 2});
+      attention_with_log_sum_exp(p.Q, p.K, p.V, heads{.query = 4, .kv = 2});
   EXPECT_EQ(state.log_sum_exp.rows(), this->n);
   EXPECT_EQ(state.log_sum_exp.cols(), 4);
 }
@@ -185,7 +185,7 @@ TYPED_TEST(MultiHead, OtherScoresAreSharedByTheHeads) {
 TYPED_TEST(MultiHead, EmptyRowsAreEmptyInEveryHead) {
   const auto p = this->inputs(4, 2);
   for (const way& which : every_way()) {
-    const auto state = multi_head_attention_with_log_sum_exp(
+    const auto state = attention_with_log_sum_exp(
         p.Q, p.K, p.V, heads{.query = 4, .kv = 2}, masks::causal{.offset = -3}, which.opts);
     for (index i = 0; i < 3; ++i) {
       EXPECT_TRUE(row_is_zero(state.output, i)) << which.name;
@@ -201,8 +201,8 @@ TYPED_TEST(MultiHead, EdgeSizes) {
   const row_major<T> Q(0, 20), K(7, 10), V(7, 6), none(0, 10), no_values(0, 6);
   const row_major<T> some = row_major<T>::Ones(5, 20);
   for (const way& which : every_way()) {
-    EXPECT_EQ(multi_head_attention(Q, K, V, h, which.opts).cols(), 12) << which.name;
-    EXPECT_TRUE(bitwise_equal(multi_head_attention(some, none, no_values, h, which.opts),
+    EXPECT_EQ(attention(Q, K, V, h, which.opts).cols(), 12) << which.name;
+    EXPECT_TRUE(bitwise_equal(attention(some, none, no_values, h, which.opts),
                               row_major<T>::Zero(5, 12)))
         << which.name;
   }
@@ -213,21 +213,21 @@ TYPED_TEST(MultiHead, RejectsHeadsThatDoNotDivide) {
   row_major<TypeParam> O = row_major<TypeParam>::Constant(this->n, 12, TypeParam(42));
   const row_major<TypeParam> untouched = O;
   const auto expect = [&]<class Error>(Error*, heads h, std::initializer_list<const char*> pieces) {
-    expect_error<Error>([&] { (void)multi_head_attention(p.Q, p.K, p.V, h); }, pieces);
-    expect_error<Error>([&] { multi_head_attention_into(p.Q, p.K, p.V, O, h); }, pieces);
-    expect_error<Error>([&] { (void)multi_head_attention_with_log_sum_exp(p.Q, p.K, p.V, h); },
+    expect_error<Error>([&] { (void)attention(p.Q, p.K, p.V, h); }, pieces);
+    expect_error<Error>([&] { attention_into(p.Q, p.K, p.V, O, h); }, pieces);
+    expect_error<Error>([&] { (void)attention_with_log_sum_exp(p.Q, p.K, p.V, h); },
                         pieces);
-    expect_error<Error>([&] { (void)multi_head_attention_weights(p.Q, p.K, h); }, pieces);
+    expect_error<Error>([&] { (void)attention_weights(p.Q, p.K, h); }, pieces);
   };
   constexpr shape_error* shape = nullptr;
   constexpr argument_error* argument = nullptr;
-  expect(shape, {.query = 3, .kv = 1}, {"Q.cols()", "20", "3"});
-  expect(shape, {.query = 4, .kv = 3}, {"4", "3"});
-  expect(shape, {.query = 2, .kv = 4}, {"2", "4"});
-  expect(shape, {.query = 4, .kv = 4}, {"K.cols()", "10", "4"});
-  expect(argument, {.query = 0, .kv = 1}, {"heads.query is 0"});
-  expect(argument, {.query = 4, .kv = 0}, {"heads.kv is 0"});
-  expect(argument, {.query = -4, .kv = 2}, {"-4"});
+  expect(shape, softlook::heads{.query = 3, .kv = 1}, {"Q.cols()", "20", "3"});
+  expect(shape, softlook::heads{.query = 4, .kv = 3}, {"4", "3"});
+  expect(shape, softlook::heads{.query = 2, .kv = 4}, {"2", "4"});
+  expect(shape, softlook::heads{.query = 4, .kv = 4}, {"K.cols()", "10", "4"});
+  expect(argument, softlook::heads{.query = 0, .kv = 1}, {"heads.query is 0"});
+  expect(argument, softlook::heads{.query = 4, .kv = 0}, {"heads.kv is 0"});
+  expect(argument, softlook::heads{.query = -4, .kv = 2}, {"-4"});
   EXPECT_TRUE(bitwise_equal(O, untouched));
 }
 
@@ -235,18 +235,18 @@ TYPED_TEST(MultiHead, RejectsOtherShapesAndOverlap) {
   auto p = this->inputs(4, 2);
   const heads h{.query = 4, .kv = 2};
   row_major<TypeParam> narrow(this->n, 11);
-  expect_error<shape_error>([&] { multi_head_attention_into(p.Q, p.K, p.V, narrow, h); },
+  expect_error<shape_error>([&] { attention_into(p.Q, p.K, p.V, narrow, h); },
                             {"O.cols() is 11", "12"});
   const row_major<TypeParam> V = p.V.topRows(5);
-  expect_error<shape_error>([&] { (void)multi_head_attention(p.Q, p.K, V, h); },
+  expect_error<shape_error>([&] { (void)attention(p.Q, p.K, V, h); },
                             {"V.rows() is 5", "K.rows() is 43"});
   const row_major<TypeParam> Q = p.Q.leftCols(12);
-  expect_error<shape_error>([&] { (void)multi_head_attention(Q, p.K, p.V, h); }, {"5", "3"});
+  expect_error<shape_error>([&] { (void)attention(Q, p.K, p.V, h); }, {"5", "3"});
   expect_error<argument_error>(
-      [&] { multi_head_attention_into(p.Q, p.K, p.V, p.Q.leftCols(12), h); }, {"O overlaps Q"});
+      [&] { attention_into(p.Q, p.K, p.V, p.Q.leftCols(12), h); }, {"O overlaps Q"});
   const Eigen::VectorXd slopes = transforms::alibi_slopes(3);
   expect_error<shape_error>(
-      [&] { (void)multi_head_attention(p.Q, p.K, p.V, h, transforms::alibi_per_head{slopes}); },
+      [&] { (void)attention(p.Q, p.K, p.V, h, transforms::alibi_per_head{slopes}); },
       {"slopes", "3"});
 }
 

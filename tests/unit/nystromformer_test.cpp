@@ -164,8 +164,8 @@ TEST(NystromHeads, AreSingleHeadsSideBySide) {
                                         softlook_test::seed(36));
   auto random = softlook_test::seed(37);
   const auto C = softlook_test::random_matrix<row_major<float>>(4, 5, random);
-  const nystrom how{.landmarks = 9, .heads = {.query = 4, .kv = 2}};
-  const auto O = nystrom_attention(queries.Q, in.K, in.V, how, C);
+  const nystrom how{.landmarks = 9};
+  const auto O = nystrom_attention(queries.Q, in.K, in.V, how, C, heads{.query = 4, .kv = 2});
   ASSERT_EQ(O.cols(), 20);
   for (index h = 0; h < 4; ++h) {
     const auto alone =
@@ -210,22 +210,23 @@ TEST(NystromBits, DoNotDependOnExecutorStorageOrWorkspace) {
                                         softlook_test::seed(40));
   auto random = softlook_test::seed(41);
   const auto C = softlook_test::random_matrix<row_major<float>>(2, 7, random);
-  const nystrom how{.landmarks = 17, .heads = {.query = 2}};
-  const auto expected = nystrom_attention(in.Q, in.K, in.V, how, C);
+  const nystrom how{.landmarks = 17};
+  const heads two{.query = 2};
+  const auto expected = nystrom_attention(in.Q, in.K, in.V, how, C, two);
   workspace kept;
   exec::thread_pool pool(2);
   const softlook_test::round_robin dealt;
   const auto call = [&](const auto&... policies) {
-    return nystrom_attention(in.Q, in.K, in.V, how, C, policies...);
+    return nystrom_attention(in.Q, in.K, in.V, how, C, two, policies...);
   };
   EXPECT_TRUE(bitwise_equal(expected, call(pool)));
   EXPECT_TRUE(bitwise_equal(expected, call(dealt)));
   EXPECT_TRUE(bitwise_equal(expected, call(options{.workspace = &kept})));
   EXPECT_TRUE(bitwise_equal(expected, call(options{.workspace = &kept})));
   const col_major<float> Q = in.Q, K = in.K, V = in.V, W = C;
-  EXPECT_TRUE(bitwise_equal(expected, nystrom_attention(Q, K, V, how, W)));
+  EXPECT_TRUE(bitwise_equal(expected, nystrom_attention(Q, K, V, how, W, two)));
   softlook_test::strided_copy<float> k(in.K), v(in.V);
-  EXPECT_TRUE(bitwise_equal(expected, nystrom_attention(in.Q, k.map(), v.map(), how, C * 1)));
+  EXPECT_TRUE(bitwise_equal(expected, nystrom_attention(in.Q, k.map(), v.map(), how, C * 1, two)));
 }
 
 TEST(NystromInto, WritesABlockAndNothingAroundIt) {
@@ -267,7 +268,9 @@ TEST(Nystrom, NamesWhatDoesNotFit) {
   expect_error<argument_error>(call({.landmarks = 0}),
                                {"nystrom_attention: nystrom.landmarks is 0"});
   expect_error<argument_error>(call({.iterations = -1}), {"nystrom.iterations is -1"});
-  expect_error<shape_error>(call({.heads = {.query = 3}}), {"Q.cols() is 2 but heads.query is 3"});
+  expect_error<shape_error>(
+      [&] { (void)nystrom_attention(in.Q, in.K, in.V, {}, heads{.query = 3}); },
+      {"Q.cols() is 2 but heads.query is 3"});
   const row_major<float> even = row_major<float>::Ones(1, 4), odd = row_major<float>::Ones(3, 3);
   const auto convolve = [&](const auto& Q, const auto& C) {
     return [&] { (void)nystrom_attention(Q, in.K, in.V, {}, C); };
@@ -282,7 +285,7 @@ TEST(Nystrom, RejectsAnOutputThatOverlapsAnInputOrDoesNotFit) {
                                   softlook_test::seed(46));
   row_major<float> C = row_major<float>::Ones(3, 3), small(2, 3);
   const auto into = [&](row_major<float>& O) {
-    return [&] { nystrom_attention_into(in.Q, in.K, in.V, O, {.heads = {.query = 3}}, C); };
+    return [&] { nystrom_attention_into(in.Q, in.K, in.V, O, {}, C, heads{.query = 3}); };
   };
   expect_error<argument_error>(into(in.Q), {"nystrom_attention_into: O overlaps Q"});
   expect_error<argument_error>(into(in.K), {"O overlaps K"});

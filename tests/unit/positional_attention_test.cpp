@@ -101,10 +101,10 @@ TYPED_TEST(PositionalAttention, HasLogitsForEachQueryHead) {
   const row_major<T> S = this->matrix(h.query * learned, learned, 2);
   const row_major<T> P1 = this->matrix(learned, h.query * rank);
   const row_major<T> P2 = this->matrix(learned, *h.kv * rank), V = this->matrix(n, *h.kv * e);
-  const auto of_logits = multi_head_positional_attention(position_logits{S}, V, h);
-  const auto of_factors = multi_head_positional_attention(position_factors{P1, P2}, V, h);
-  const auto weights = multi_head_positional_attention_weights(position_logits{S}, n, h);
-  const auto low_rank = multi_head_positional_attention_weights(position_factors{P1, P2}, n, h);
+  const auto of_logits = positional_attention(position_logits{S}, V, h);
+  const auto of_factors = positional_attention(position_factors{P1, P2}, V, h);
+  const auto weights = positional_attention_weights(position_logits{S}, n, h);
+  const auto low_rank = positional_attention_weights(position_factors{P1, P2}, n, h);
   ASSERT_EQ(weights.size(), 4u);
   ASSERT_EQ(low_rank.size(), 4u);
   for (index q = 0; q < h.query; ++q) {
@@ -201,9 +201,9 @@ TYPED_TEST(PositionalAttention, WritesTheSameBitsIntoABlockFromAnyStorageOnAnyTh
   strided_copy<T> strided(S), left(P1), right(P2);
   const auto S_view = strided.map(), P1_view = left.map(), P2_view = right.map();
   const auto check = [&](const auto& learned, const auto& other, const heads& h) {
-    const row_major<T> once = multi_head_positional_attention(learned, V, h);
+    const row_major<T> once = positional_attention(learned, V, h);
     col_major<T> around = col_major<T>::Zero(n + 3, 16);
-    multi_head_positional_attention_into(other, col_major<T>(V), around.block(2, 1, n, 12), h,
+    positional_attention_into(other, col_major<T>(V), around.block(2, 1, n, 12), h,
                                          pool);
     EXPECT_TRUE(bitwise_equal(around.block(2, 1, n, 12), once));
     EXPECT_EQ(around.topRows(2).cwiseAbs().sum() + around.bottomRows(1).cwiseAbs().sum(), T(0));
@@ -214,7 +214,7 @@ TYPED_TEST(PositionalAttention, WritesTheSameBitsIntoABlockFromAnyStorageOnAnyTh
   };
   check(position_logits{S}, position_logits{S_view}, {});
   check(position_factors{P1, P2}, position_factors{P1_view, P2_view}, {});
-  check(position_factors{P1, P2}, position_factors{P1_view, P2_view}, {.query = 4});
+  check(position_factors{P1, P2}, position_factors{P1_view, P2_view}, softlook::heads{.query = 4});
 }
 
 TYPED_TEST(PositionalAttention, OfFactorsHoldsNoMatrixOfPairs) {
@@ -244,18 +244,18 @@ TYPED_TEST(PositionalAttention, RejectsWhatDoesNotFit) {
       {"positional_attention: position_factors P2.rows() is 5", "the number of positions is 6"});
   expect_error<shape_error>(
       [&] {
-        (void)multi_head_positional_attention(position_logits{S}, V.leftCols(4), {.query = 4});
+        (void)positional_attention(position_logits{S}, V.leftCols(4), softlook::heads{.query = 4});
       },
-      {"multi_head_positional_attention: position_logits rows() is 6", "heads.query is 4"});
+      {"positional_attention: position_logits rows() is 6", "heads.query is 4"});
   expect_error<shape_error>(
-      [&] { (void)multi_head_positional_attention(position_logits{S}, V, {.query = 2}); },
+      [&] { (void)positional_attention(position_logits{S}, V, softlook::heads{.query = 2}); },
       {"position_logits rows() of a head is 3", "the number of positions is 6"});
   expect_error<shape_error>(
-      [&] { (void)multi_head_positional_attention(position_factors{P1, P3}, V, {.query = 3}); },
+      [&] { (void)positional_attention(position_factors{P1, P3}, V, softlook::heads{.query = 3}); },
       {"V.cols() is 4", "heads"});
   expect_error<argument_error>(
-      [&] { (void)multi_head_positional_attention(position_logits{S}, V, {.query = 0}); },
-      {"multi_head_positional_attention", "heads.query is 0"});
+      [&] { (void)positional_attention(position_logits{S}, V, softlook::heads{.query = 0}); },
+      {"positional_attention", "heads.query is 0"});
   expect_error<argument_error>([&] { (void)positional_attention_weights(position_logits{S}, -1); },
                                {"positional_attention_weights", "n is -1"});
   expect_error<argument_error>(

@@ -458,11 +458,11 @@ TYPED_TEST(Vision, AttentionPoolingAsksWithTheMean) {
                                           V.middleCols(3 * h, 3), 1 / std::sqrt(real(2)));
   const auto truth = oracle::product(heads, oracle::widen(p.Wo));
   const double scores = 2 * double(max_magnitude(Q)) * double(max_magnitude(K));
-  const attention_pooling<T> pool(p, {.query = 2}, positions);
+  const attention_pooling<T> pool(p, softlook::heads{.query = 2}, positions);
   EXPECT_LE(max_error(pool(this->input), truth),
             multi_head_layer_bound<T>(std::sqrt(double(this->area)) + double(C), scores,
                                       6 * 3.0 * double(max_magnitude(V))));
-  const attention_pooling<T> without(p, {.query = 2});
+  const attention_pooling<T> without(p, softlook::heads{.query = 2});
   EXPECT_EQ(without(this->input.leftCols(1)).cols(), 5);
   expect_error<argument_error>([&] { (void)without(this->input.leftCols(0)); },
                                {"attention_pooling", "X.cols() is 0"});

@@ -5,6 +5,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "softlook/core/frame.hpp"
+#include "softlook/core/heads.hpp"
 #include "softlook/core/types.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -52,7 +54,7 @@ concept executor = requires(const E& e, const detail::any_task& f) {
 
 template <class P>
 concept policy = score_policy<P> || transform_policy<P> || mask_policy<P> || executor<P> ||
-                 std::same_as<P, options>;
+                 std::same_as<P, options> || std::same_as<P, heads> || std::same_as<P, frame>;
 
 template <class T>
 concept real_scalar = std::same_as<T, float> || std::same_as<T, double>;

@@ -10,6 +10,10 @@ namespace detail {
 
 template <class P>
 inline constexpr bool is_options = std::is_same_v<P, options>;
+template <class P>
+inline constexpr bool is_heads = std::is_same_v<P, heads>;
+template <class P>
+inline constexpr bool is_frame = std::is_same_v<P, frame>;
 
 /// A policy that holds matrices says their scalar type.
 template <class P, class T>
@@ -29,18 +33,23 @@ constexpr bool check_policies() {
   constexpr bool one_mask = (int(mask_policy<Ps>) + ... + 0) <= 1;
   constexpr bool one_executor = (int(executor<Ps>) + ... + 0) <= 1;
   constexpr bool one_options = (int(is_options<Ps>) + ... + 0) <= 1;
+  constexpr bool one_heads = (int(is_heads<Ps>) + ... + 0) <= 1;
+  constexpr bool one_frame = (int(is_frame<Ps>) + ... + 0) <= 1;
   constexpr bool one_scalar = (scalar_fits<Ps, T>() && ...);
   static_assert(known,
                 "softlook: an argument after V is no policy: give scores::…, transforms::…, "
-                "masks::…, exec::… or options{…}; wrap a function as transforms::map(f) or "
-                "masks::where(f)");
+                "masks::…, heads{…}, frame{…}, exec::… or options{…}; wrap a function as "
+                "transforms::map(f) or masks::where(f)");
   static_assert(one_score, "softlook: give at most one score");
   static_assert(one_mask, "softlook: give at most one mask; combine masks with &, | and !");
   static_assert(one_executor, "softlook: give at most one executor");
   static_assert(one_options, "softlook: give at most one options{…}");
+  static_assert(one_heads, "softlook: give at most one heads{…}");
+  static_assert(one_frame, "softlook: give at most one frame{…}");
   static_assert(one_scalar,
                 "softlook: Q, K, V and the matrices of a policy must share one scalar type");
-  return known && one_score && one_mask && one_executor && one_options && one_scalar;
+  return known && one_score && one_mask && one_executor && one_options && one_heads && one_frame &&
+         one_scalar;
 }
 
 /// Transforms in the order written:  f_k(… f_2(f_1(s))).
@@ -102,13 +111,50 @@ template <class Default, class P, class... Ps>
     return executor_or(otherwise, ps...);
 }
 
-[[nodiscard]] inline options options_of() { return {}; }
-template <class P, class... Ps>
-[[nodiscard]] options options_of(const P& p, const Ps&... ps) {
-  if constexpr (is_options<P>)
+/// The policy of one type, or what it is when it is not given.
+template <class Policy>
+[[nodiscard]] constexpr Policy value_of() {
+  return {};
+}
+template <class Policy, class P, class... Ps>
+[[nodiscard]] constexpr Policy value_of(const P& p, const Ps&... ps) {
+  if constexpr (std::is_same_v<P, Policy>)
     return p;
   else
-    return options_of(ps...);
+    return value_of<Policy>(ps...);
+}
+template <class... Ps>
+[[nodiscard]] constexpr options options_of(const Ps&... ps) {
+  return value_of<options>(ps...);
+}
+template <class... Ps>
+[[nodiscard]] constexpr heads heads_of(const Ps&... ps) {
+  return value_of<heads>(ps...);
+}
+
+/// Calls that know one head only, and whose rows are all there are.
+template <class... Ps>
+constexpr bool check_single_head() {
+  constexpr bool single = (!(is_heads<Ps> || is_frame<Ps>) && ...);
+  static_assert(single,
+                "softlook: this attention has one head and all rows; call it for each head, "
+                "head_columns(X, head, heads), and leave frame{…} out");
+  return single;
+}
+
+/// f(policies…) with one more mask: joined to the one that is given, or alone.
+template <class Mask, class F, class... Ps>
+decltype(auto) with_mask(const Mask& more, const F& f, const Ps&... ps) {
+  const auto joined = [&](const auto& policy) -> decltype(auto) {
+    if constexpr (mask_policy<std::remove_cvref_t<decltype(policy)>>)
+      return more & policy;
+    else
+      return (policy);
+  };
+  if constexpr ((mask_policy<Ps> || ...))
+    return f(joined(ps)...);
+  else
+    return f(more, ps...);
 }
 
 }  // namespace detail

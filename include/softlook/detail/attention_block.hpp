@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "softlook/detail/extra_keys.hpp"
+#include "softlook/detail/call.hpp"
 #include "softlook/detail/layer.hpp"
 
 // The inside of a multi-head layer.
@@ -29,6 +29,7 @@ struct block_inputs {
   matrix_view<T> K;
   matrix_view<T> V;
   const kept_keys<T>* kept = nullptr;
+  index first_query = 0;  // position of query 0 in the problem of the policies
 };
 
 /// Projections, attention, output projection; made of a multi_head_parameters<T>.
@@ -37,8 +38,8 @@ class attention_block {
  public:
   attention_block() = default;
   template <class Parameters>
-  attention_block(const char* where, const Parameters& p, index query_heads, index kv_heads)
-      : query_heads_(query_heads), kv_heads_(kv_heads) {
+  attention_block(const char* where, const Parameters& p, const heads& h)
+      : query_heads_(h.query), kv_heads_(h.kv_or_query()) {
     check(where, p);
     const auto packed = [&](const auto& W, const char* name, const auto& b, const char* of) {
       const auto bias = checked_row(where, name, view_of(b), of, W.cols());
@@ -68,7 +69,7 @@ class attention_block {
   [[nodiscard]] index extra_keys() const { return index(!bias_k_.empty()) + index(zero_key_); }
 
   /// Scalars of scratch.
-  [[nodiscard]] index memory(index queries, index keys) const {
+  [[nodiscard]] index scratch_size(index queries, index keys) const {
     using cursor = matrix_cursor<T>;
     const index all = keys + extra_keys();
     return cursor::size(queries, queries_.outputs()) + cursor::size(all, keys_.outputs()) +
@@ -95,72 +96,57 @@ class attention_block {
   }
 
   /// O = layer + residual.
-  template <class... Ps>
   void run(const block_inputs<T>& in, const mutable_matrix_view<T>& O,
-           const matrix_view<T>& residual, const block_memory<T>& memory, const Ps&... ps) const {
-    with_projections(
-        in, memory,
-        [&](auto& sorted) {
-          sorted.run();
-          output_.run(sorted.call.isa, sorted.exec(), as_input(sorted.call.O), O, residual);
-        },
-        ps...);
+           const matrix_view<T>& residual, const scratch_space<T>& memory,
+           const call_policies<T>& policies) const {
+    const attention_call<T> call = projected_call(in, memory, policies);
+    detail::run(call);
+    output_.run(call.isa, call.exec, as_input(call.O), O, residual);
   }
 
   /// The weights of every query head, n×(m + extra keys).
-  template <class... Ps>
   [[nodiscard]] std::vector<row_major<T>> weights(const block_inputs<T>& in,
-                                                  const block_memory<T>& memory,
-                                                  const Ps&... ps) const {
-    std::vector<row_major<T>> P;
-    with_projections(
-        in, memory,
-        [&](auto& sorted) {
-          sorted.call.O = {};
-          P = run_weights(sorted.call, sorted.exec());
-        },
-        ps...);
-    return P;
+                                                  const scratch_space<T>& memory,
+                                                  const call_policies<T>& policies) const {
+    attention_call<T> call = projected_call(in, memory, policies);
+    call.O = {};
+    return run_weights(call);
   }
 
  private:
-  /// f(sorted call) between the projections and what follows.
-  template <class F, class... Ps>
-  void with_projections(const block_inputs<T>& in, const block_memory<T>& memory, const F& f,
-                        const Ps&... ps) const {
-    const auto extra = static_cast<std::int32_t>(extra_keys());
+  /// The attention of the layer, once everything is checked and projected.
+  [[nodiscard]] attention_call<T> projected_call(const block_inputs<T>& in,
+                                                 const scratch_space<T>& memory,
+                                                 const call_policies<T>& policies) const {
     matrix_cursor<T> cursor(memory.start);
     const auto Q = cursor.take(in.Q.rows, queries_.outputs());
     kept_keys<T> keys;
     if (in.kept) {
       keys = *in.kept;
     } else {
-      keys.K = cursor.take(in.K.rows + extra, keys_.outputs());
-      keys.V = cursor.take(in.K.rows + extra, values_.outputs());
+      keys.K = cursor.take(in.K.rows + extra_keys(), keys_.outputs());
+      keys.V = cursor.take(in.K.rows + extra_keys(), values_.outputs());
     }
-    const index given = keys.rows + in.K.rows;
-    forward_call<T> call;
+    const index given = keys.rows + in.K.rows, all = given + extra_keys();
+    attention_call<T> call(policies);
     call.where = in.where;
-    call.Q = as_input(Q);
-    call.K = as_input(keys.K.rows_from(0, given + extra));
-    call.V = as_input(keys.V.rows_from(0, given + extra));
-    call.O = cursor.take(in.Q.rows, output_.inputs());
     call.query_heads = query_heads_;
     call.kv_heads = kv_heads_;
-    const auto project_and = [&](auto&& sorted) {
-      const instruction_set isa = sorted.call.isa;
-      run_products<T, 3>(products_of<T>(isa), sorted.exec(),
-                         {queries_.args(isa, in.Q, Q),
-                          keys_.args(isa, in.K, keys.K.rows_from(keys.rows, in.K.rows)),
-                          values_.args(isa, in.V, keys.V.rows_from(keys.rows, in.K.rows))});
-      add_extra_keys(given, keys.K, keys.V);
-      sorted.call.opts.workspace = memory.inner;
-      f(sorted);
-    };
-    if (extra == 0)
-      project_and(sorted_call(call, ps...));
-    else
-      project_and(sorted_call(call, for_given_keys(ps, extra)...));
+    call.opts.workspace = memory.inner;
+    call.Q = as_input(Q);
+    call.K = as_input(keys.K.rows_from(0, all));
+    call.V = as_input(keys.V.rows_from(0, all));
+    call.O = cursor.take(in.Q.rows, output_.inputs());
+    call.score = scores::scaled_dot{}.recipe<T>(in.where, 0, 0);
+    call.frame.first_query = in.first_query;
+    call.frame.private_keys = extra_keys();
+    check_call(call);
+    run_products<T, 3>(products_of<T>(call.isa), call.exec,
+                       {queries_.args(call.isa, in.Q, Q),
+                        keys_.args(call.isa, in.K, keys.K.rows_from(keys.rows, in.K.rows)),
+                        values_.args(call.isa, in.V, keys.V.rows_from(keys.rows, in.K.rows))});
+    add_extra_keys(given, keys.K, keys.V);
+    return call;
   }
 
   void add_extra_keys(index at, const mutable_matrix_view<T>& K,
@@ -181,16 +167,10 @@ class attention_block {
 
   template <class Parameters>
   void check(const char* where, const Parameters& p) const {
-    if (query_heads_ < 1 || kv_heads_ < 1 || query_heads_ % kv_heads_ != 0)
-      raise_sizes(where, "heads.query", query_heads_, "heads.kv", kv_heads_,
-                  "each key and value head serves the same number of query heads");
-    const auto divides = [&](const char* name, index columns, const char* of, index count) {
-      if (columns % count != 0)
-        raise_sizes(where, name, columns, of, count, "every head has the same number of columns");
-    };
-    divides("Wq.cols()", p.Wq.cols(), "heads.query", query_heads_);
-    divides("Wk.cols()", p.Wk.cols(), "heads.kv", kv_heads_);
-    divides("Wv.cols()", p.Wv.cols(), "heads.kv", kv_heads_);
+    check_heads(where, query_heads_, kv_heads_);
+    check_columns_of_heads(where, "Wq.cols()", p.Wq.cols(), "heads.query", query_heads_);
+    check_columns_of_heads(where, "Wk.cols()", p.Wk.cols(), "heads.kv", kv_heads_);
+    check_columns_of_heads(where, "Wv.cols()", p.Wv.cols(), "heads.kv", kv_heads_);
     check_sizes(where, "Wk.cols()", p.Wk.cols() / kv_heads_, "Wq.cols()",
                 p.Wq.cols() / query_heads_,
                 "queries and keys share one feature size for each head");
@@ -216,9 +196,11 @@ struct layer_inputs {
   static constexpr bool check() {
     constexpr bool same = (std::is_same_v<scalar_of<Xs>, T> && ...);
     constexpr bool no_score = !(score_policy<Ps> || ...);
+    constexpr bool no_heads = !(is_heads<Ps> || ...);
     static_assert(same, "softlook: a layer in T is applied to matrices of T");
     static_assert(no_score, "softlook: the score of a multi-head layer is scaled dot-product");
-    if constexpr (same && no_score)
+    static_assert(no_heads, "softlook: a layer has the heads that it was made with");
+    if constexpr (same && no_score && no_heads)
       return check_policies<T, Ps...>();
     else
       return false;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "softlook/detail/call.hpp"
+#include "softlook/detail/bound_call.hpp"
 #include "softlook/detail/packed_linear.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -38,7 +38,7 @@ class prepared_keys {
   }
 
   /// Gives them to a call, unless it runs on another instruction set.
-  void lend(forward_call<T>& call) const {
+  void lend(attention_call<T>& call) const {
     if (memory_.empty() || call.isa != isa_) return;
     call.prepared = memory_.data();
     call.prepared_at = at_;
@@ -154,19 +154,15 @@ class decoder_memory {
                                           const matrix_view<T>& keys,
                                           const prepared_keys<T>* prepared, const Score& score,
                                           const Ps&... policies) const {
-    static_cast<void>(check_policies<T, Score, Ps...>());
+    static_cast<void>(check_policies<T, Score, Ps...>() && check_single_head<Ps...>());
     decoder_step<T> out{matrix(queries.rows(), values_.cols()), matrix(queries.rows(), rows_)};
-    forward_call<T> given;
-    given.where = where;
-    given.Q = view_of(queries);
-    given.K = keys;
-    given.V = values_.view();
-    given.O = writable_view(out.context);
-    given.weights = writable_view(out.weights).columns(0, keys.rows);
-    sorted_call<T, Score, Ps...> sorted(given, score, policies...);
-    if (sorted.call.opts.kernel != kernel::naive) sorted.call.opts.kernel = kernel::few_queries;
-    if (prepared) prepared->lend(sorted.call);
-    sorted.run();
+    const sorted_policies<T, Score, Ps...> sorted(where, score, policies...);
+    attention_call<T> call = sorted.bind(view_of(queries), keys, values_.view());
+    call.O = writable_view(out.context);
+    call.weights = writable_view(out.weights).columns(0, keys.rows);
+    if (call.opts.kernel != kernel::naive) call.opts.kernel = kernel::few_queries;
+    if (prepared) prepared->lend(call);
+    run(call);
     out.weights.rightCols(rows_ - keys.rows).setZero();
     return out;
   }

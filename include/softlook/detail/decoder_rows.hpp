@@ -14,6 +14,7 @@ struct decoder_rows {
   matrix_view<T> memory;
   const kept_keys<T>* kept_target = nullptr;
   const kept_keys<T>* kept_memory = nullptr;
+  index first_query = 0;  // position of the first row of X in the sentence
 };
 
 /// `Decoder` is a layer or a stack.

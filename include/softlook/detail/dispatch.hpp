@@ -203,11 +203,18 @@ template <class T>
   return *SOFTLOOK_STAMPED(isa, recurrents<T>);
 }
 
-/// The edits of a pair of policies, compiled for a set.
-template <class T, class Policies>
-void set_edits(policy_calls<T>& calls, [[maybe_unused]] instruction_set isa) {
-  calls.edit_queries = SOFTLOOK_STAMPED(isa, edit<T, Policies, true>);
-  calls.edit_keys = SOFTLOOK_STAMPED(isa, edit<T, Policies, false>);
+/// The edits of a mask, compiled for a set.
+template <class T, class Mask>
+void set_edits(mask_calls<T>& calls, [[maybe_unused]] instruction_set isa) {
+  calls.forbid_queries = SOFTLOOK_STAMPED(isa, forbid<T, Mask, true>);
+  calls.forbid_keys = SOFTLOOK_STAMPED(isa, forbid<T, Mask, false>);
+}
+
+/// The edits of a chain of transforms.
+template <class T, class Transform>
+void set_edits(transform_calls<T>& calls, [[maybe_unused]] instruction_set isa) {
+  calls.apply_queries = SOFTLOOK_STAMPED(isa, apply_transform<T, Transform, true>);
+  calls.apply_keys = SOFTLOOK_STAMPED(isa, apply_transform<T, Transform, false>);
 }
 
 #undef SOFTLOOK_STAMPED

@@ -25,7 +25,8 @@ struct entmax_layout {
   std::size_t scores = 0, weights = 0, keys = 0, output = 0;  // from a worker's start
   std::size_t each = 0;
 
-  entmax_layout(const forward_call<T>& c) {
+  explicit entmax_layout(const running_call<T>& run) {
+    const attention_call<T>& c = run.call;
     constexpr index most_rows = 64, least_rows = 8, vector = 64 / index(sizeof(T));
     constexpr index scores_of_block = (index{1} << 20) / index(sizeof(T));
     const index m = c.K.rows;
@@ -40,7 +41,7 @@ struct entmax_layout {
     };
     if (!c.score.additive)
       panels =
-          take(std::max(packed_size<T>(c.K.cols, m), packed_panel_width<T> + index{0}), sizeof(T));
+          take(std::max(packed_size<T>(run.inputs.K.cols, m), packed_panel_width<T> + index{0}), sizeof(T));
     positions = take(columns, sizeof(std::int32_t));
     workers = at;
     at = 0;
@@ -56,20 +57,21 @@ struct entmax_layout {
 template <class T>
 class entmax_blocks {
  public:
-  /// The call is projected already.
-  entmax_blocks(const forward_call<T>& c, double scale, double alpha, std::byte* memory)
-      : c_(c),
-        kernels_(products_of<T>(c.isa)),
-        at_(c),
-        scale_(T(scale)),
+  entmax_blocks(const running_call<T>& run, double alpha, std::byte* memory)
+      : c_(run.call),
+        inputs_(run.inputs),
+        kernels_(products_of<T>(run.call.isa)),
+        at_(run),
+        scale_(T(run.scale)),
         alpha_(alpha),
         memory_(memory) {
+    const matrix_view<T>& K = inputs_.K;
     for (index j = 0; j < at_.columns; ++j)
-      positions()[j] = static_cast<std::int32_t>(std::min(j, c.K.rows - 1));
-    if (c.score.additive || c.K.rows == 0 || c.K.cols == 0) return;
+      positions()[j] = static_cast<std::int32_t>(std::min(j, K.rows - 1));
+    if (c_.score.additive || K.rows == 0 || K.cols == 0) return;
     T* const packed = part<T>(at_.panels);
-    kernels_.pack(c.K.transpose(), packed);
-    for (index k = 0; k < packed_size<T>(c.K.cols, c.K.rows); ++k) packed[k] *= scale_;
+    kernels_.pack(K.transpose(), packed);
+    for (index k = 0; k < packed_size<T>(K.cols, K.rows); ++k) packed[k] *= scale_;
   }
 
   [[nodiscard]] index blocks() const { return ceil_div(c_.Q.rows, at_.rows); }
@@ -101,31 +103,32 @@ class entmax_blocks {
   /// Transformed and masked scores of a block. \return the keys that it can see; only their columns
   /// are written.
   range fill(T* S, range queries) const {
-    const policy_calls<T>& policy = c_.policy;
-    const problem shape = c_.shape(0);
-    range keys = intersection(policy.key_range(policy.policies, queries, shape), {0, c_.K.rows});
+    const policy_calls<T>& p = c_.policy;
+    const problem whole = c_.problem_of(0);
+    const index m = c_.K.rows;
+    range keys = keys_of_rows(p, c_.frame, whole, queries, m);
     if (keys.empty()) return {0, 0};
     keys.begin = keys.begin / packed_panel_width<T> * packed_panel_width<T>;
     const index lanes = kernels_.shape.lanes, end = round_up(keys.end, lanes);
-    product(S, queries, {keys.begin, std::min(end, c_.K.rows)});
+    product(S, queries, {keys.begin, std::min(end, m)});
     for (index i = 0; i < queries.count(); ++i)
-      for (index j = c_.K.rows; j < end; ++j) S[i * at_.columns + j] = 0;
-    const bool masked = policy.coverage_of(policy.policies, queries, keys, shape) != coverage::full;
-    if (policy.transforms || masked)
-      policy.edit_keys(
-          policy.policies, S + keys.begin,
-          {at_.columns, std::int32_t(queries.count()), std::int32_t((end - keys.begin) / lanes),
-           std::int32_t(queries.begin), positions() + keys.begin, masked},
-          shape, T(1));
+      for (index j = m; j < end; ++j) S[i * at_.columns + j] = 0;
+    const edit_block block{at_.columns, std::int32_t(queries.count()),
+                           std::int32_t((end - keys.begin) / lanes), std::int32_t(queries.begin),
+                           positions() + keys.begin};
+    T* const at = S + keys.begin;
+    if (p.transform) p.transform.apply_keys(p.transform.transform, at, block, whole, T(1));
+    if (coverage_of_rows(p, c_.frame, whole, queries, keys, m) != coverage::full)
+      p.mask.forbid_keys(p.mask.mask, at, block, whole);
     return keys;
   }
 
   /// scale · score of some queries and keys.
   void product(T* S, range queries, range keys) const {
-    const matrix_view<T> Q = c_.Q.rows_from(queries.begin, queries.count());
+    const matrix_view<T> Q = inputs_.Q.rows_from(queries.begin, queries.count());
     if (c_.score.additive) {
       const row_major<T> part =
-          materialised_scores(Q, c_.K.rows_from(keys.begin, keys.count()), c_.score, scale_);
+          materialised_scores(Q, inputs_.K.rows_from(keys.begin, keys.count()), c_.score, scale_);
       for (index i = 0; i < part.rows(); ++i)
         for (index j = 0; j < part.cols(); ++j) S[i * at_.columns + keys.begin + j] = part(i, j);
       return;
@@ -137,7 +140,8 @@ class entmax_blocks {
     kernels_.linear(args, {0, queries.count()}, keys);
   }
 
-  const forward_call<T>& c_;
+  const attention_call<T>& c_;
+  const score_inputs<T>& inputs_;
   const product_kernels<T>& kernels_;
   entmax_layout<T> at_;
   T scale_;
@@ -147,17 +151,16 @@ class entmax_blocks {
 
 /// row(i, support, scratch for an output row) for every query of a checked call, as tasks.
 template <class T, class F>
-void for_each_entmax_row(const forward_call<T>& call, const executor_ref& exec, double alpha,
-                         const F& row) {
-  if (call.Q.rows == 0) return;
-  with_projections(call, exec, [&](const forward_call<T>& c, double scale) {
-    const entmax_layout<T> at(c);
-    const index tasks = ceil_div(c.Q.rows, at.rows), workers = std::min(exec.concurrency, tasks);
+void for_each_entmax_row(const attention_call<T>& c, double alpha, const F& row) {
+  if (c.Q.rows == 0) return;
+  with_inputs(c, [&](const running_call<T>& run) {
+    const entmax_layout<T> at(run);
+    const index tasks = ceil_div(c.Q.rows, at.rows), workers = std::min(c.exec.concurrency, tasks);
     softlook::workspace* const given = c.opts.workspace;
-    call_memory memory(given ? &given->inner() : nullptr);
+    call_scratch memory(given ? &given->inner() : nullptr);
     const std::size_t bytes = at.workers + std::size_t(workers) * at.each;
-    const entmax_blocks<T> blocks(c, scale, alpha, memory.template take<std::byte>(index(bytes)));
-    run_tasks(exec, tasks, [&](index task, index worker) { blocks.run(task, worker, row); });
+    const entmax_blocks<T> blocks(run, alpha, memory.template take<std::byte>(index(bytes)));
+    run_tasks(c.exec, tasks, [&](index task, index worker) { blocks.run(task, worker, row); });
   });
 }
 
@@ -174,8 +177,8 @@ void add_value(T* __restrict sum, T p, const T* __restrict v, index count, index
 
 /// O = P·V; a value without weight is never read.
 template <class T>
-void run_entmax(const forward_call<T>& c, const executor_ref& exec, double alpha) {
-  for_each_entmax_row(c, exec, alpha, [&](index i, const entmax_support& p, T* sum) {
+void run_entmax(const attention_call<T>& c, double alpha) {
+  for_each_entmax_row(c, alpha, [&](index i, const entmax_support& p, T* sum) {
     const index e = c.V.cols;
     std::fill_n(sum, e, p.nan ? std::numeric_limits<T>::quiet_NaN() : T(0));
     for (index k = 0; k < p.count && e > 0; ++k)
@@ -186,10 +189,9 @@ void run_entmax(const forward_call<T>& c, const executor_ref& exec, double alpha
 
 /// P, n×m.
 template <class T>
-[[nodiscard]] row_major<T> run_entmax_weights(const forward_call<T>& c, const executor_ref& exec,
-                                              double alpha) {
+[[nodiscard]] row_major<T> run_entmax_weights(const attention_call<T>& c, double alpha) {
   row_major<T> P = row_major<T>::Zero(c.Q.rows, c.K.rows);
-  for_each_entmax_row(c, exec, alpha, [&](index i, const entmax_support& p, T*) {
+  for_each_entmax_row(c, alpha, [&](index i, const entmax_support& p, T*) {
     if (p.nan) P.row(i).setConstant(std::numeric_limits<T>::quiet_NaN());
     for (index k = 0; k < p.count; ++k) P(i, p.keys[k]) = T(p.weights[k]);
   });

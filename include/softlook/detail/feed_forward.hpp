@@ -109,7 +109,7 @@ class feed_forward_block {
   }
 
   /// Scalars of scratch.
-  [[nodiscard]] index memory(index rows) const {
+  [[nodiscard]] index scratch_size(index rows) const {
     return matrix_cursor<T>::size(rows, first_.outputs());
   }
   /// Y = feed-forward + residual.

@@ -3,9 +3,9 @@
 #include <vector>
 
 #include "softlook/detail/dispatch.hpp"
-#include "softlook/detail/forward_call.hpp"
 #include "softlook/detail/materialised.hpp"
 #include "softlook/detail/plan.hpp"
+#include "softlook/detail/score_inputs.hpp"
 #include "softlook/detail/tasks.hpp"
 
 // From a checked call to tasks: plan, share out scratch, run. Compiled once for a scalar
@@ -17,10 +17,10 @@ namespace detail {
 inline constexpr double log2_e = 1.44269504088896340736;
 
 template <class T>
-[[nodiscard]] call_shape shape_of(const forward_call<T>& c) {
+[[nodiscard]] call_shape shape_of(const attention_call<T>& c) {
   return {.queries = c.Q.rows,
           .keys = c.K.rows,
-          .features = c.query_features(),
+          .features = features_of_inputs(c),
           .values = c.values(),
           .query_heads = c.query_heads,
           .kv_heads = c.kv_heads,
@@ -29,29 +29,44 @@ template <class T>
           .prepared = c.prepared != nullptr};
 }
 
-/// The arguments of one query head. log2 e goes into the scale, or behind the transforms, which see
-/// scores in natural units.
-template <bool Additive, class T>
-[[nodiscard]] forward_args<T, Additive> args_of_head(const forward_call<T>& c, double scale,
-                                                     const plan& p, const T* v, index head) {
-  const index kv_head = head == 0 ? 0 : head / c.group();
-  forward_args<T, Additive> a;
-  a.Q = c.Q.columns(head * c.query_features(), c.query_features());
-  a.K = c.K.columns(kv_head * c.key_features(), c.key_features());
-  a.V = c.V.columns(kv_head * c.values(), c.values());
-  a.O = c.O.columns(head * c.values(), c.values());
-  if (c.log_sum_exp.data) {
-    a.log_sum_exp = &c.log_sum_exp(0, head);
-    a.log_sum_exp_stride = c.log_sum_exp.row_stride;
+/// A call whose inputs are made: what its tasks are told.
+template <class T>
+struct running_call {
+  const attention_call<T>& call;
+  score_inputs<T> inputs;
+  const T* v;  // additive: scaled, and what depends on it
+  double scale = call.scale();
+
+  /// log2 e goes into the scale, or behind the transforms, which see scores in natural units.
+  [[nodiscard]] T score_scale() const { return T(call.policy.transform ? scale : scale * log2_e); }
+
+  /// The arguments of one query head.
+  template <bool Additive>
+  [[nodiscard]] forward_args<T, Additive> args_of_head(const tiled_layout& layout,
+                                                       index head) const {
+    const attention_call<T>& c = call;
+    const index kv_head = head == 0 ? 0 : head / c.group();
+    const index d_q = c.shared(inputs.Q.cols, c.query_heads);
+    const index d_k = c.shared(inputs.K.cols, c.kv_heads);
+    forward_args<T, Additive> a;
+    a.Q = inputs.Q.columns(head * d_q, d_q);
+    a.K = inputs.K.columns(kv_head * d_k, d_k);
+    a.V = c.V.columns(kv_head * c.values(), c.values());
+    a.O = c.O.columns(head * c.values(), c.values());
+    if (c.log_sum_exp.data) {
+      a.log_sum_exp = &c.log_sum_exp(0, head);
+      a.log_sum_exp_stride = c.log_sum_exp.row_stride;
+    }
+    a.whole = c.problem_of(head);
+    a.frame = &c.frame;
+    a.policy = &c.policy;
+    a.v = {v, 1, c.score.v.cols, 1, 1};
+    a.query_scale = score_scale();
+    a.factor = T(c.policy.transform ? log2_e : 1.0);
+    a.layout = layout;
+    return a;
   }
-  a.shape = c.shape(head);
-  a.v = {v, 1, c.score.v.cols, 1, 1};
-  a.query_scale = T(c.policy.transforms ? scale : scale * log2_e);
-  a.factor = T(c.policy.transforms ? log2_e : 1.0);
-  a.layout = p.tiled;
-  a.policy = c.policy;
-  return a;
-}
+};
 
 /// A plan, and what it takes: scalars of scratch for each worker, and for all together.
 struct planned_run {
@@ -65,13 +80,10 @@ struct planned_run {
 };
 
 template <class T>
-[[nodiscard]] planned_run plan_run(const forward_call<T>& c, const register_shape& registers,
-                                   index concurrency) {
-  call_shape shape = shape_of(c);
-  if (c.score.project_queries) shape.features = c.score.project_queries->cols;
-  if (c.score.joined) ++shape.features;
+[[nodiscard]] planned_run plan_run(const attention_call<T>& c, const register_shape& registers) {
+  const index concurrency = c.exec.concurrency;
   planned_run run;
-  run.chosen = plan_for(shape, registers, c.opts, concurrency);
+  run.chosen = plan_for(shape_of(c), registers, c.opts, concurrency);
   const plan& p = run.chosen;
   if (p.kernel == kernel::tiled) {
     run.tasks = ceil_div(c.Q.rows, p.tiled.query_tiles * registers.width()) * c.query_heads;
@@ -91,15 +103,16 @@ template <class T>
 }
 
 template <bool Additive, class T>
-void run_tiled(const forward_call<T>& c, const kernel_table<T, Additive>& kernels,
-               const executor_ref& exec, double scale, const plan& p, const T* v, T* scratch) {
+void run_tiled(const running_call<T>& run, const kernel_table<T, Additive>& kernels, const plan& p,
+               T* scratch) {
+  const attention_call<T>& c = run.call;
   const index step = p.tiled.query_tiles * kernels.shape.width();
   const index blocks = ceil_div(c.Q.rows, step);
-  run_tasks(exec, blocks * c.query_heads, [&](index task, index worker) {
+  run_tasks(c.exec, blocks * c.query_heads, [&](index task, index worker) {
     // The last queries first: under a causal mask they are the longest.
     const index head = quotient(task, blocks), block = blocks - 1 - (task - head * blocks);
     const range queries{block * step, std::min((block + 1) * step, c.Q.rows)};
-    kernels.tiled_forward(args_of_head<Additive>(c, scale, p, v, head), queries,
+    kernels.tiled_forward(run.template args_of_head<Additive>(p.tiled, head), queries,
                           scratch + worker * p.tiled.total);
   });
 }
@@ -107,19 +120,19 @@ void run_tiled(const forward_call<T>& c, const kernel_table<T, Additive>& kernel
 /// Groups of rows that share keys and values, times chunks of keys; as many groups at a time as
 /// keep the partial states within the limit of one worker's scratch.
 template <bool Additive, class T>
-void run_few_queries(const forward_call<T>& c, const kernel_table<T, Additive>& kernels,
-                     const executor_ref& exec, double scale, const planned_run& run, const T* v,
-                     T* scratch) {
-  const plan& p = run.chosen;
-  const index rows = c.Q.rows * c.group(), chunks = run.chunks;
-  const index groups_at_once = run.groups_at_once;
-  T* const partials = scratch + run.workers * run.each;
+void run_few_queries(const running_call<T>& run, const kernel_table<T, Additive>& kernels,
+                     const planned_run& planned, T* scratch) {
+  const attention_call<T>& c = run.call;
+  const plan& p = planned.chosen;
+  const index rows = c.Q.rows * c.group(), chunks = planned.chunks;
+  const index groups_at_once = planned.groups_at_once;
+  T* const partials = scratch + planned.workers * planned.each;
   const index groups_per_head = ceil_div(rows, p.few.rows), groups = groups_per_head * c.kv_heads;
   const auto args_of_group = [&](index group) {
     few_args<T, Additive> f;
     const index kv_head = quotient(group, groups_per_head);
-    f.head = args_of_head<Additive>(c, scale, p, v, kv_head * c.group());
-    f.head_stride_Q = c.query_features() * c.Q.col_stride;
+    f.head = run.template args_of_head<Additive>(p.tiled, kv_head * c.group());
+    f.head_stride_Q = f.head.Q.cols * f.head.Q.col_stride;
     f.head_stride_O = c.values() * c.O.col_stride;
     f.head_stride_log_sum_exp = c.log_sum_exp.col_stride;
     const index first = (group - kv_head * groups_per_head) * p.few.rows;
@@ -134,7 +147,7 @@ void run_few_queries(const forward_call<T>& c, const kernel_table<T, Additive>& 
   for (index from = 0; from < groups; from += groups_at_once) {
     const index count = std::min(groups_at_once, groups - from);
     const few_args<T, Additive> first = args_of_group(from);  // often the only one
-    run_tasks(exec, count * chunks, [&](index task, index worker) {
+    run_tasks(c.exec, count * chunks, [&](index task, index worker) {
       const index group = quotient(task, chunks), chunk = task - group * chunks;
       const range keys{chunk * p.chunk, std::min((chunk + 1) * p.chunk, c.K.rows)};
       kernels.few_queries(group == 0 ? first : args_of_group(from + group), keys,
@@ -146,20 +159,60 @@ void run_few_queries(const forward_call<T>& c, const kernel_table<T, Additive>& 
   }
 }
 
-/// Raw scores of one head, everything materialised.
+/// f(a running call) between its steps and the end of their memory.
+template <class T, class F>
+auto with_inputs(const attention_call<T>& c, const F& f) {
+  call_scratch scratch(c.opts.workspace);
+  T* const start = scratch.template take<T>(sizes_of_inputs(c).total());
+  return f(running_call<T>{
+      c, c.inputs ? c.inputs(c, start) : score_inputs<T>{c.Q, c.K}, c.score.v.data});
+}
+
+/// scale · scores of one head, everything materialised.
 template <class T>
-[[nodiscard]] row_major<T> naive_scores(const forward_call<T>& c, double scale, index head) {
-  const auto a = args_of_head<false>(c, scale, plan{}, c.score.v.data, head);
-  return materialised_scores(a.Q, a.K, c.score, T(scale));
+[[nodiscard]] row_major<T> naive_scores(const running_call<T>& run, index head) {
+  const auto a = run.template args_of_head<false>({}, head);
+  return materialised_scores(a.Q, a.K, run.call.score, T(run.scale));
+}
+
+template <class T>
+[[nodiscard]] mutable_matrix_view<T> view_of_scores(row_major<T>& S) {
+  return {S.data(), S.rows(), S.cols(), S.cols(), 1};
+}
+
+/// Scores of some rows of the first head, transformed and masked.
+template <class T>
+[[nodiscard]] row_major<T> masked_scores(const running_call<T>& run, range rows) {
+  const attention_call<T>& c = run.call;
+  row_major<T> S = materialised_scores(run.inputs.Q.rows_from(rows.begin, rows.count()),
+                                       run.inputs.K, c.score, T(run.scale));
+  const call_frame frame = c.frame.from_row(rows.begin);
+  transform_matrix(c.policy, frame, c.problem_of(0), view_of_scores(S));
+  mask_matrix(c.policy, frame, c.problem_of(0), view_of_scores(S));
+  return S;
+}
+
+/// The part of a call without limits that holds some of its queries and keys.
+template <class T>
+[[nodiscard]] attention_call<T> part_of(const attention_call<T>& c, range rows, range keys) {
+  attention_call<T> part = c;
+  part.Q = c.Q.rows_from(rows.begin, rows.count());
+  part.K = c.K.rows_from(keys.begin, keys.count());
+  part.V = c.V.rows_from(keys.begin, keys.count());
+  part.frame = c.frame.from_row(rows.begin);
+  part.frame.later_queries += c.frame.query_positions ? 0 : c.Q.rows - rows.end;
+  part.frame.first_key += keys.begin;
+  part.frame.later_keys += c.K.rows - keys.end;
+  return part;
 }
 
 /// Weights of one head; output and log-sum-exp are written where the call has room for them.
 template <class T>
-row_major<T> naive_head(const forward_call<T>& c, double scale, index head) {
-  const auto a = args_of_head<false>(c, scale, plan{}, c.score.v.data, head);
-  row_major<T> S = naive_scores(c, scale, head);
-  c.policy.edit_matrix(c.policy.policies, {S.data(), S.rows(), S.cols(), S.cols(), 1}, a.shape,
-                       true);
+row_major<T> naive_head(const running_call<T>& run, index head) {
+  const auto a = run.template args_of_head<false>({}, head);
+  row_major<T> S = naive_scores(run, head);
+  transform_matrix(*a.policy, *a.frame, a.whole, view_of_scores(S));
+  mask_matrix(*a.policy, *a.frame, a.whole, view_of_scores(S));
   row_major<T> P = S;
   Eigen::Matrix<T, Eigen::Dynamic, 1> log_sum_exp(S.rows());
   softmax_rows(P, log_sum_exp);
@@ -169,42 +222,35 @@ row_major<T> naive_head(const forward_call<T>& c, double scale, index head) {
   return P;
 }
 
-/// Projects, then calls f(call, scale).
+/// f(running call, head) of every query head, a matrix each.
 template <class T, class F>
-auto with_projections(forward_call<T> c, const executor_ref& exec, const F& f) {
-  const double scale = c.scale();
-  call_memory memory(c.opts.workspace);
-  T* const start = memory.take<T>(sizes_of_projections(c).total());
-  if (c.project) c.project(c, exec, start);
-  return f(c, scale);
+[[nodiscard]] std::vector<row_major<T>> matrices_of_heads(const attention_call<T>& c, const F& f) {
+  std::vector<row_major<T>> all(std::size_t(c.query_heads));
+  with_inputs(c, [&](const running_call<T>& run) {
+    run_tasks(c.exec, c.query_heads,
+              [&](index head, index) { all[std::size_t(head)] = f(run, head); });
+  });
+  return all;
 }
 
 /// The weights of every query head.
 template <class T>
-[[nodiscard]] std::vector<row_major<T>> run_weights(const forward_call<T>& c,
-                                                    const executor_ref& exec) {
-  std::vector<row_major<T>> weights(std::size_t(c.query_heads));
-  with_projections(c, exec, [&](const forward_call<T>& projected, double scale) {
-    run_tasks(exec, c.query_heads, [&](index head, index) {
-      weights[std::size_t(head)] = naive_head(projected, scale, head);
-    });
-  });
-  return weights;
+[[nodiscard]] std::vector<row_major<T>> run_weights(const attention_call<T>& c) {
+  return matrices_of_heads(c, [](const auto& run, index head) { return naive_head(run, head); });
+}
+
+/// scale · scores of every query head.
+template <class T>
+[[nodiscard]] std::vector<row_major<T>> run_raw_scores(const attention_call<T>& c) {
+  return matrices_of_heads(c, [](const auto& run, index head) { return naive_scores(run, head); });
 }
 
 template <class T>
-[[nodiscard]] row_major<T> run_raw_scores(const forward_call<T>& c, const executor_ref& exec) {
-  return with_projections(c, exec, [&](const forward_call<T>& projected, double scale) {
-    return naive_scores(projected, scale, 0);
-  });
-}
-
-template <class T>
-void run_naive(const forward_call<T>& c, const executor_ref& exec) {
+void run_naive(const attention_call<T>& c) {
   if (c.Q.rows == 0) return;
-  with_projections(c, exec, [&](const forward_call<T>& projected, double scale) {
-    run_tasks(exec, c.query_heads, [&](index head, index) {
-      const row_major<T> P = naive_head(projected, scale, head);
+  with_inputs(c, [&](const running_call<T>& run) {
+    run_tasks(c.exec, c.query_heads, [&](index head, index) {
+      const row_major<T> P = naive_head(run, head);
       for (index i = 0; i < c.weights.rows; ++i)
         for (index j = 0; j < P.cols(); ++j) c.weights(i, j) = P(i, j);
     });
@@ -213,25 +259,31 @@ void run_naive(const forward_call<T>& c, const executor_ref& exec) {
 
 /// Runs a checked call that does not ask for the naive kernel.
 template <bool Additive, class T>
-void run_forward(forward_call<T> c, const executor_ref& exec) {
+void run_forward(const attention_call<T>& c) {
   if (c.Q.rows == 0) return;
   const kernel_table<T, Additive>& kernels = kernels_of<T, Additive>(c.isa);
-  const double scale = c.scale();
-  const projection_sizes projected = sizes_of_projections(c);
-  const planned_run run = plan_run(c, kernels.shape, exec.concurrency);
+  const input_sizes sizes = sizes_of_inputs(c);
+  const planned_run planned = plan_run(c, kernels.shape);
 
-  call_memory memory(c.opts.workspace);
-  T* const start = memory.take<T>(projected.total() + run.workers * run.each + run.partials);
-  if (c.project) c.project(c, exec, start);
-  T* const v = start + projected.total() - projected.v;
-  const T v_scale = T(c.policy.transforms ? scale : scale * log2_e);
-  for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * v_scale;
+  call_scratch memory(c.opts.workspace);
+  T* const start =
+      memory.take<T>(sizes.total() + planned.workers * planned.each + planned.partials);
+  T* const v = start + sizes.total() - sizes.v;
+  const running_call<T> run{c, c.inputs ? c.inputs(c, start) : score_inputs<T>{c.Q, c.K}, v};
+  for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * run.score_scale();
   if constexpr (Additive) kernels.prepare_weights(v, c.score.v.cols);
-  T* const scratch = v + projected.v;
-  if (run.chosen.kernel == kernel::tiled)
-    run_tiled(c, kernels, exec, scale, run.chosen, v, scratch);
+  T* const scratch = v + sizes.v;
+  if (planned.chosen.kernel == kernel::tiled)
+    run_tiled<Additive>(run, kernels, planned.chosen, scratch);
   else
-    run_few_queries(c, kernels, exec, scale, run, v, scratch);
+    run_few_queries<Additive>(run, kernels, planned, scratch);
+}
+
+/// Runs a checked call.
+template <class T>
+void run(const attention_call<T>& c) {
+  if (c.naive && c.opts.kernel == kernel::naive) return c.naive(c);
+  c.forward(c);
 }
 
 }  // namespace detail

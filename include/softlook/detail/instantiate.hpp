@@ -5,7 +5,7 @@
 // What softlook::compiled holds: lists of explicit instantiations, each used twice. With `extern`
 // they close the header that defines the templates, in units that use the library; with nothing in
 // place of it they are the library (cmake/compiled/). The kernels do not depend on policies, so a
-// short list serves every call; of the policies the common masks without a transform are compiled.
+// short list serves every call; of the policies the common masks are compiled.
 
 /// The tables of kernels of what layers and linear attention need besides attention.
 #define SOFTLOOK_INSTANTIATE_TABLES(prefix, T)                               \
@@ -15,29 +15,27 @@
   prefix template const recurrent_kernels<T>& recurrents_of<T>(instruction_set);
 
 /// Attention from a checked call on; additive scores, like the naive kernel, in lists of their own.
-#define SOFTLOOK_INSTANTIATE_FORWARD(prefix, T)                                                  \
-  prefix template void apply_projections<T>(forward_call<T>&, const executor_ref&, T*);          \
-  prefix template planned_run plan_run<T>(const forward_call<T>&, const register_shape&, index); \
-  prefix template projection_sizes sizes_of_projections<T>(const forward_call<T>&);              \
-  prefix template void run_forward<false, T>(forward_call<T>, const executor_ref&);
+#define SOFTLOOK_INSTANTIATE_FORWARD(prefix, T)                                              \
+  prefix template score_inputs<T> make_inputs<T>(const attention_call<T>&, T*);              \
+  prefix template planned_run plan_run<T>(const attention_call<T>&, const register_shape&);  \
+  prefix template input_sizes sizes_of_inputs<T>(const attention_call<T>&);                  \
+  prefix template void run_forward<false, T>(const attention_call<T>&);
 
 #define SOFTLOOK_INSTANTIATE_ADDITIVE(prefix, T) \
-  prefix template void run_forward<true, T>(forward_call<T>, const executor_ref&);
+  prefix template void run_forward<true, T>(const attention_call<T>&);
 
-#define SOFTLOOK_INSTANTIATE_NAIVE(prefix, T)                                      \
-  prefix template void run_naive<T>(const forward_call<T>&, const executor_ref&);  \
-  prefix template std::vector<row_major<T>> run_weights<T>(const forward_call<T>&, \
-                                                           const executor_ref&);   \
-  prefix template row_major<T> run_raw_scores<T>(const forward_call<T>&, const executor_ref&);
+#define SOFTLOOK_INSTANTIATE_NAIVE(prefix, T)                                           \
+  prefix template void run_naive<T>(const attention_call<T>&);                          \
+  prefix template std::vector<row_major<T>> run_weights<T>(const attention_call<T>&);   \
+  prefix template std::vector<row_major<T>> run_raw_scores<T>(const attention_call<T>&);
 
 /// The checks of a call, and its masks.
-#define SOFTLOOK_INSTANTIATE_CHECKS(prefix, T)                  \
-  prefix template void check_shapes<T>(const forward_call<T>&); \
-  prefix template void check_output<T>(const forward_call<T>&);
+#define SOFTLOOK_INSTANTIATE_CHECKS(prefix, T)                    \
+  prefix template void check_shapes<T>(const attention_call<T>&); \
+  prefix template void check_output<T>(const attention_call<T>&);
 
-#define SOFTLOOK_INSTANTIATE_MASK(prefix, T, mask)                             \
-  prefix template policy_calls<T> calls_of<T, edits<transform_chain<>, mask>>( \
-      const edits<transform_chain<>, mask>&, instruction_set);
+#define SOFTLOOK_INSTANTIATE_MASK(prefix, T, mask) \
+  prefix template mask_calls<T> calls_of_mask<T, mask>(const mask&, instruction_set);
 
 #define SOFTLOOK_INSTANTIATE_MASKS(prefix, T)                      \
   SOFTLOOK_INSTANTIATE_MASK(prefix, T, masks::none)                \

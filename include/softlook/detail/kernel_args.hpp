@@ -1,38 +1,12 @@
 #pragma once
 
 #include "softlook/core/band.hpp"
-#include "softlook/core/types.hpp"
+#include "softlook/detail/frame.hpp"
 
 // What crosses the border into detail/stamped/: pointers, sizes and plain structs.
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
-
-/// A block of scores whose lanes are queries (rows are keys), or the other way round.
-struct edit_block {
-  index stride = 0;                     // between rows
-  std::int32_t rows = 0;                // rows in the block
-  std::int32_t vectors = 0;             // vectors of lanes
-  std::int32_t first_row = 0;           // position of row 0
-  const std::int32_t* lanes = nullptr;  // position of each lane, always a valid one
-  bool masked = false;                  // apply the mask too
-};
-
-/// The transforms and the mask of a call, behind functions. Only the edits are hot, and they are
-/// called for whole blocks; so the loops need not be compiled anew for every policy.
-template <class T>
-struct policy_calls {
-  using edit_function = void (*)(const void*, T* S, const edit_block&, problem, T factor);
-  using plain_edit = void (*)(const void*, mutable_matrix_view<T> S, problem, bool masked);
-
-  const void* policies = nullptr;
-  range (*key_range)(const void*, range queries, problem) = nullptr;
-  coverage (*coverage_of)(const void*, range queries, range keys, problem) = nullptr;
-  edit_function edit_queries = nullptr;  // lanes are queries
-  edit_function edit_keys = nullptr;     // lanes are keys
-  plain_edit edit_matrix = nullptr;      // a whole n×m matrix, for the materialised path
-  bool transforms = false;
-};
 
 /// What the register micro-kernel of an instruction set works on.
 struct register_shape {
@@ -52,8 +26,8 @@ struct tiled_layout {
   index value_rows = 0, output = 0, scores = 0;
   index score_tile = 0;  // from the scores of one visit to those of the next, if there is room
   index maximum = 0, sum = 0, correction = 0;
-  index query_sizes = 0, key_sizes = 0, weights = 0;  // additive
-  index positions = 0;                                // std::int32_t
+  index query_sizes = 0, key_sizes = 0;  // additive
+  index positions = 0;                   // std::int32_t
   index total = 0;
 };
 
@@ -70,12 +44,13 @@ struct forward_args {
   mutable_matrix_view<T> O;
   T* log_sum_exp = nullptr;
   index log_sum_exp_stride = 0;
-  problem shape;
+  problem whole;                             // what policies are told
+  const call_frame* frame = nullptr;         // where the rows stand in it
+  const policy_calls<T>* policy = nullptr;
   matrix_view<T> v;   // additive: 1×a
   T query_scale = 1;  // dot: multiplied into the queries. additive: multiplied into v
   T factor = 1;       // multiplied in after the transforms; log2 e is in one of the two
   tiled_layout layout;
-  policy_calls<T> policy;
 };
 
 /// Where the few-query kernel keeps what, in scalars.

@@ -1,44 +1,37 @@
 #pragma once
 
-#include "softlook/detail/call.hpp"
-#include "softlook/detail/forward.hpp"
+#include "softlook/detail/checks.hpp"
 #include "softlook/detail/packed_linear.hpp"
+#include "softlook/detail/readable.hpp"
+#include "softlook/exec/sequential.hpp"
 
 // What calls of layers share.
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// The executor, the workspace and the instruction set of a call without other policies.
-struct layer_call {
-  template <class... Ps>
-  explicit layer_call(const char* where, const Ps&... ps)
-      : exec(ref_to(executor_or(sequential_, ps...))),
-        workspace(options_of(ps...).workspace),
-        isa(chosen_instruction_set(where, options_of(ps...))) {}
-
-  executor_ref exec;
-  softlook::workspace* workspace;
-  instruction_set isa;
-
- private:
-  inline static constexpr exec::sequential sequential_{};
-};
+/// The executor and the options of a call without other policies.
+template <class... Ps>
+[[nodiscard]] layer_call layer_call_of(const char* where, const Ps&... ps) {
+  static constexpr exec::sequential sequential{};
+  const options given = options_of(ps...);
+  return {where, ref_to(executor_or(sequential, ps...)), given,
+          chosen_instruction_set(where, given)};
+}
 
 /// Scratch of a call, and what the attention inside it may use.
 template <class T>
-struct block_memory {
+struct scratch_space {
   T* start;
   softlook::workspace* inner;
 };
 
-/// A call of a layer whose inputs are checked: f(call, memory) with scalars(executor) of scratch.
-template <class T, class Scalars, class F, class... Ps>
-void run_layer(const char* where, const Scalars& scalars, const F& f, const Ps&... policies) {
-  const layer_call call(where, policies...);
-  call_memory memory(call.workspace);
-  T* const start = memory.template take<T>(scalars(call.exec));
-  f(call, block_memory<T>{start, memory.inner()});
+/// A call of a layer whose inputs are checked: f(memory) with scalars(executor) of scratch.
+template <class T, class Scalars, class F>
+void run_layer(const layer_call& call, const Scalars& scalars, const F& f) {
+  call_scratch scratch(call.opts.workspace);
+  T* const start = scratch.template take<T>(scalars(call.exec));
+  f(scratch_space<T>{start, scratch.inner()});
 }
 
 /// False after a message, so that callers can leave out the code that would only add noise to it.

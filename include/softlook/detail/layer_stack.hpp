@@ -33,7 +33,7 @@ class layer_stack {
 
   /// Scalars of scratch; of_layer(layer) is what a layer needs.
   template <class F>
-  [[nodiscard]] index memory(index rows, const F& of_layer) const {
+  [[nodiscard]] index scratch_size(index rows, const F& of_layer) const {
     index most = 0;
     for (const Layer& l : layers_) most = std::max(most, of_layer(l));
     return most + matrix_cursor<T>::size(rows, features());

@@ -16,8 +16,6 @@ struct normalization_kind {};
 
 namespace detail {
 
-template <class P>
-inline constexpr bool is_heads = std::is_same_v<P, heads>;
 
 template <class P>
 concept linear_policy = policy_of_kind<P, feature_map_kind> || policy_of_kind<P, gate_kind> ||
@@ -98,15 +96,6 @@ void set_linear_policy(linear_call<T>& c, const P& p) {
   }
 }
 
-[[nodiscard]] inline heads heads_of() { return {}; }
-template <class P, class... Ps>
-[[nodiscard]] heads heads_of(const P& p, const Ps&... ps) {
-  if constexpr (is_heads<P>)
-    return p;
-  else
-    return heads_of(ps...);
-}
-
 /// What the public functions differ in.
 struct linear_form {
   const char* where;
@@ -155,9 +144,7 @@ template <class Q, class K, class V, class State, class... Ps>
 [[nodiscard]] auto linear_value(const linear_form& form, const Q& q, const K& k, const V& v,
                                 State* state, const Ps&... policies) {
   if constexpr (check_scalars<Q, K, V>() && check_linear_policies<scalar_of<Q>, Ps...>()) {
-    const heads h = heads_of(policies...);
-    const index kv = h.kv.value_or(h.query);
-    plain_matrix_like<Q> o(q.rows(), kv > 0 && h.query > 0 ? v.cols() / kv * h.query : 0);
+    plain_matrix_like<Q> o(q.rows(), output_columns(v.cols(), policies...));
     linear_into(form, q, k, v, o, state, policies...);
     return o;
   }

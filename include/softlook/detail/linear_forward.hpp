@@ -162,7 +162,7 @@ class linear_run {
     const index kv = c_.kv(), reads = c_.of.query * ceil_div(c_.Q.rows, read_block);
     const index workers = std::min(c_.exec.concurrency, c_.causal ? kv : std::max(kv, reads));
     const index states = c_.state ? 0 : kv * shape_.total();
-    call_memory memory(c_.opts.workspace);
+    call_scratch memory(c_.opts.workspace);
     T* const start = memory.template take<T>(states + workers * scratch());
     if (!c_.state) std::fill_n(start, states, T(0));
     T* const state = c_.state ? c_.state : start;

@@ -7,9 +7,8 @@
 
 #include "softlook/core/math.hpp"
 #include "softlook/detail/call.hpp"
-#include "softlook/detail/placed.hpp"
 
-// Windows around predicted positions: where they lie, and as policies.
+// Windows around predicted positions.
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
@@ -46,7 +45,8 @@ struct position_predictor {
 template <class T>
 class sorted_windows {
  public:
-  sorted_windows(const std::vector<double>& positions, index half_width, index keys, bool sorted) {
+  sorted_windows(const std::vector<double>& positions, index half_width, index keys, bool sorted)
+      : centre_(positions.size()), offset_(positions.size()) {
     const auto most = static_cast<double>(keys), reach = static_cast<double>(half_width);
     std::vector<std::pair<std::int32_t, std::int32_t>> starts;  // first key, row
     for (const double p : positions) {
@@ -62,20 +62,27 @@ class sorted_windows {
       order_.push_back(row);
       begin_.push_back(first);
       end_.push_back(std::max(first, std::int32_t(end)));
-      centre_.push_back(std::int32_t(centre));
-      offset_.push_back(T(p - centre));
+      centre_[std::size_t(row)] = std::int32_t(centre);
+      offset_[std::size_t(row)] = T(p - centre);
     }
   }
 
   [[nodiscard]] const std::vector<std::int32_t>& order() const { return order_; }
-  [[nodiscard]] const std::int32_t* begin() const { return begin_.data(); }
-  [[nodiscard]] const std::int32_t* end() const { return end_.data(); }
   [[nodiscard]] const std::int32_t* centre() const { return centre_.data(); }
   [[nodiscard]] const T* offset() const { return offset_.data(); }
 
+  /// Leaves the sorted rows of a call the keys of their windows.
+  void limit(call_frame& f) const {
+    f.query_positions = order_.data();
+    f.later_queries = index(order_.size());
+    f.key_begin = begin_.data();
+    f.key_end = end_.data();
+  }
+
  private:
-  std::vector<std::int32_t> order_, begin_, end_;
-  std::vector<std::int32_t> centre_;  // p = centre + offset: exact differences for long sources
+  std::vector<std::int32_t> order_, begin_, end_;  // of the sorted rows
+  // p = centre + offset, of the rows as they were given: exact differences for long sources.
+  std::vector<std::int32_t> centre_;
   std::vector<T> offset_;
 };
 
@@ -100,52 +107,6 @@ struct gaussian_transform {
 template <class T>
 [[nodiscard]] gaussian_transform<T> gaussian_of(const sorted_windows<T>& w, index half_width) {
   return {w.centre(), w.offset(), T(2 / (double(half_width) * double(half_width)))};
-}
-
-/// begin_i ≤ j < end_i, and what the caller's mask allows.
-template <class M>
-struct window_mask {
-  using policy_kind = mask_kind;
-  const std::int32_t* begin;
-  const std::int32_t* end;
-  placed_mask<M> given;
-  bool anything;  // the caller gave no mask
-
-  [[nodiscard]] bool allows(std::int32_t i, std::int32_t j, problem p) const {
-    const bool inside = (int(j >= begin[i]) & int(j < end[i])) != 0;
-    return anything ? inside : inside && given.allows(i, j, p);
-  }
-  [[nodiscard]] range key_range(range q, problem) const {
-    range all{};
-    for (index i = q.begin; i < q.end; ++i) all = hull(all, {begin[i], end[i]});
-    return all;
-  }
-  [[nodiscard]] coverage coverage_of(range q, range k, problem) const {
-    bool none = true, full = anything;
-    for (index i = q.begin; i < q.end; ++i) {
-      none = none && (end[i] <= k.begin || begin[i] >= k.end || begin[i] >= end[i]);
-      full = full && begin[i] <= k.begin && end[i] >= k.end;
-    }
-    return none ? coverage::none : full ? coverage::full : coverage::partial;
-  }
-  void check(const char* where, problem p) const { given.check(where, p); }
-};
-
-/// f(policies of the sorted rows…): the caller's, placed, the window in their mask.
-template <class T, class None, class F, class... Ps>
-[[nodiscard]] auto with_windows(const sorted_windows<T>& w, const placement& at, const None& none,
-                                const F& f, const Ps&... policies) {
-  const auto one = [&](const auto& policy) -> decltype(auto) {
-    using P = std::remove_cvref_t<decltype(policy)>;
-    if constexpr (mask_policy<P>)
-      return window_mask<P>{w.begin(), w.end(), {policy, at}, false};
-    else
-      return placed(policy, at);
-  };
-  if constexpr ((mask_policy<Ps> || ...))
-    return f(one(policies)...);
-  else
-    return f(one(policies)..., window_mask<None>{w.begin(), w.end(), {none, at}, true});
 }
 
 }  // namespace detail

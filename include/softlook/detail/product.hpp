@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <optional>
 
 #include "softlook/detail/kernel_args.hpp"
 #include "softlook/detail/tasks.hpp"
@@ -65,6 +66,29 @@ template <class T>
 void run_product(const product_kernels<T>& kernels, const executor_ref& exec,
                  const linear_args<T>& a) {
   run_products<T, 1>(kernels, exec, {a});
+}
+
+/// X·W + bias for every head.
+template <class T>
+matrix_view<T> project(const product_kernels<T>& kernels, const executor_ref& exec,
+                       const matrix_view<T>& X, index heads, const matrix_view<T>& W,
+                       const std::optional<matrix_view<T>>& bias, T* packed, T* out) {
+  const index features = X.cols / heads, columns = heads * W.cols;
+  kernels.pack(W, packed);
+  linear_args<T> args;
+  args.panels = packed;
+  if (bias) {
+    T* const row = packed + packed_size<T>(W.rows, W.cols);
+    for (index c = 0; c < round_up(W.cols, packed_panel_width<T>); ++c)
+      row[c] = c < W.cols ? (*bias)(0, c) : T(0);
+    args.bias = row;
+  }
+  for (index head = 0; head < heads; ++head) {
+    args.X = X.columns(head * features, features);
+    args.Y = {out + head * W.cols, X.rows, W.cols, columns, 1};
+    run_product(kernels, exec, args);
+  }
+  return {out, X.rows, columns, columns, 1};
 }
 
 }  // namespace detail

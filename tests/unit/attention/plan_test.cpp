@@ -80,10 +80,10 @@ TEST(PlanAttention, OfHeadsFoldsGroupsThatShareKeys) {
   auto random = seed(93);
   const auto Q = random_matrix<row_major<float>>(3, 32, random);
   const auto K = random_matrix<row_major<float>>(99, 8, random);
-  EXPECT_EQ(plan_multi_head_attention(Q, K, K, heads{.query = 4, .kv = 1}).kernel, kernel::tiled);
-  EXPECT_EQ(plan_multi_head_attention(Q, K, K, heads{.query = 4, .kv = 1}).tasks, 4);
+  EXPECT_EQ(plan_attention(Q, K, K, heads{.query = 4, .kv = 1}).kernel, kernel::tiled);
+  EXPECT_EQ(plan_attention(Q, K, K, heads{.query = 4, .kv = 1}).tasks, 4);
   const auto K4 = random_matrix<row_major<float>>(99, 32, random);
-  EXPECT_EQ(plan_multi_head_attention(Q, K4, K4, heads{.query = 4}).kernel, kernel::few_queries);
+  EXPECT_EQ(plan_attention(Q, K4, K4, heads{.query = 4}).kernel, kernel::few_queries);
 }
 
 TEST(PlanAttention, ChecksShapesLikeACall) {

@@ -234,7 +234,7 @@ TEST(Patterns, HeadsSeeTheirOwnLayouts) {
       {.queries = 130, .keys = 130, .features = 24, .values = 12}, softlook_test::seed(22));
   const auto mask = masks::big_bird({.block = 16, .global = 1, .random = 2, .seed = 4}, 130, 3) &
                     masks::causal_top_left{};
-  const auto together = multi_head_attention(in.Q, in.K, in.V, heads{.query = 3}, mask);
+  const auto together = attention(in.Q, in.K, in.V, heads{.query = 3}, mask);
   for (std::int32_t head = 0; head < 3; ++head) {
     const auto truth = oracle::attention(row_major<float>(head_columns(in.Q, head, 3)),
                                          row_major<float>(head_columns(in.K, head, 3)),

@@ -132,7 +132,7 @@ TYPED_TEST(T5Bias, TakesTheColumnOfTheHead) {
   using T = TypeParam;
   const auto p =
       random_problem<T>({.queries = 6, .keys = 6, .features = 12, .values = 3}, seed(73));
-  const auto weights = multi_head_attention_weights(p.Q, p.K, heads{.query = 3}, scores::dot{},
+  const auto weights = attention_weights(p.Q, p.K, heads{.query = 3}, scores::dot{},
                                                     transforms::t5_bias(this->bias));
   for (index h = 0; h < 3; ++h) {
     const auto B = this->bias.matrix(6, 6, h);
@@ -164,9 +164,9 @@ TYPED_TEST(T5Bias, RejectsAWrongTableTooFewHeadsAndPositions) {
   const row_major<T> X = row_major<T>::Ones(3, 8);
   expect_error<shape_error>(
       [&] {
-        (void)multi_head_attention(X, X, X, heads{.query = 4}, transforms::t5_bias(this->bias));
+        (void)attention(X, X, X, heads{.query = 4}, transforms::t5_bias(this->bias));
       },
-      {"multi_head_attention", "transforms::t5_bias heads is 3", "4"});
+      {"attention", "transforms::t5_bias heads is 3", "4"});
   expect_error<argument_error>(
       [&] { (void)attention(X, X, X, transforms::t5_bias(this->bias, -1)); },
       {"transforms::t5_bias first_query is -1"});

@@ -13,36 +13,37 @@ struct few_positions {
   bool written;
 };
 
-inline const std::int32_t* positions_of(range keys, index whole, few_positions& at) {
+/// Positions of `count` keys from `first` on, and of the first behind them up to whole vectors.
+inline const std::int32_t* positions_of(index first, index count, index whole, few_positions& at) {
   for (index x = 0; x < whole && !at.written; ++x)
-    at.data[x] = std::int32_t(x < keys.count() ? keys.begin + x : keys.begin);
+    at.data[x] = std::int32_t(x < count ? first + x : first);
   at.written = true;
   return at.data;
 }
 
-/// Which query row r of a group is, and what its policies know of it.
+/// Which query of the call row r of a group is, and what its policies know of the problem.
 struct few_row {
   index i;
-  problem shape;
+  problem whole;
 };
 
 template <class T, bool Additive>
 inline few_row few_row_at(const few_args<T, Additive>& f, index r) {
-  const index row = f.rows.begin + r, n = f.head.shape.queries;
-  few_row at{row % n, f.head.shape};
-  at.shape.head += std::int32_t(row / n);
+  const index row = f.rows.begin + r, n = f.head.Q.rows;
+  few_row at{row % n, f.head.whole};
+  at.whole.head += std::int32_t(row / n);
   return at;
 }
 
 /// The keys that some row may see, as far as the mask knows without being asked for each.
 template <class T, bool Additive>
 inline range few_live_keys(const few_args<T, Additive>& f, range keys) {
-  const policy_calls<T>& policy = f.head.policy;
+  const forward_args<T, Additive>& a = f.head;
   range live{};
   for (index r = 0; r < f.rows.count(); ++r) {
     const few_row at = few_row_at(f, r);
-    live = hull(live,
-                intersection(policy.key_range(policy.policies, {at.i, at.i + 1}, at.shape), keys));
+    const range seen = keys_of_rows(*a.policy, *a.frame, at.whole, {at.i, at.i + 1}, a.K.rows);
+    live = hull(live, intersection(seen, keys));
   }
   return live;
 }
@@ -51,22 +52,41 @@ inline range few_live_keys(const few_args<T, Additive>& f, range keys) {
 template <class T, bool Additive>
 inline void few_edit(const few_args<T, Additive>& f, index r, range keys, T* S,
                      few_positions& positions) {
+  const forward_args<T, Additive>& a = f.head;
+  const policy_calls<T>& p = *a.policy;
+  const call_frame& frame = *a.frame;
   const few_row at = few_row_at(f, r);
-  const index i = at.i, whole = round_up(keys.count(), lanes<T>);
-  const problem& p = at.shape;
-  const policy_calls<T>& policy = f.head.policy;
-  const range live = intersection(policy.key_range(policy.policies, {i, i + 1}, p), keys);
-  const coverage seen =
-      live.empty() ? coverage::none : policy.coverage_of(policy.policies, {i, i + 1}, keys, p);
+  const range row{at.i, at.i + 1};
+  const index whole = round_up(keys.count(), lanes<T>);
+  const range live = intersection(keys_of_rows(p, frame, at.whole, row, a.K.rows), keys);
+  const coverage seen = live.empty()
+                            ? coverage::none
+                            : coverage_of_rows(p, frame, at.whole, row, keys, a.K.rows);
   if (seen == coverage::none) {
     for (index x = 0; x < whole; ++x) S[x] = -infinity<T>;
     return;
   }
-  if (policy.transforms || seen == coverage::partial)
-    policy.edit_keys(policy.policies, S,
-                     {0, 1, std::int32_t(whole / lanes<T>), std::int32_t(i),
-                      positions_of(keys, whole, positions), seen == coverage::partial},
-                     p, f.head.factor);
+  const bool masked = seen == coverage::partial;
+  if (p.transform || masked) {
+    const index left = frame.shared_keys(a.K.rows) - keys.begin;
+    const index shared = left < 0 ? 0 : left < keys.count() ? left : keys.count();
+    const index vectors = ceil_div(shared, lanes<T>), end = vectors * lanes<T>;
+    // Private keys in the last vector: the edit passes over them, so their scores are kept aside.
+    T aside[lanes<T>];
+    const index kept = (end < keys.count() ? end : keys.count()) - shared;
+    for (index x = 0; x < kept; ++x) aside[x] = S[shared + x];
+    if (shared > 0) {
+      const edit_block block{0, 1, std::int32_t(vectors), std::int32_t(frame.query(at.i)),
+                             positions_of(frame.first_key + keys.begin, shared, end, positions)};
+      if (p.transform) p.transform.apply_keys(p.transform.transform, S, block, at.whole, a.factor);
+      if (masked) p.mask.forbid_keys(p.mask.mask, S, block, at.whole);
+    }
+    for (index x = 0; x < kept; ++x) S[shared + x] = aside[x];
+    if (p.transform) scale_scores(S + shared, keys.count() - shared, a.factor);
+    for (index x = 0; masked && frame.key_begin && x < keys.count(); ++x)
+      if (keys.begin + x < frame.key_begin[at.i] || keys.begin + x >= frame.key_end[at.i])
+        S[x] = -infinity<T>;
+  }
   for (index x = keys.count(); x < whole; ++x) S[x] = -infinity<T>;
 }
 
@@ -207,7 +227,7 @@ inline void few_pack_queries(const few_args<T, Additive>& f, additive_panel<T>* 
                              T* scratch) {
   const few_layout& at = f.layout;
   const forward_args<T, Additive>& a = f.head;
-  const index n = a.shape.queries, count = f.rows.count();
+  const index n = a.Q.rows, count = f.rows.count();
   T* to = scratch + at.queries;
   const index width = row_panel_width(count);
   if constexpr (Additive)
@@ -307,7 +327,7 @@ template <class T, bool Additive>
 void merge_chunks(const few_args<T, Additive>& f, T* partials, index chunks) {
   const few_layout& at = f.layout;
   const forward_args<T, Additive>& a = f.head;
-  const index n = a.shape.queries;
+  const index n = a.Q.rows;
   for (index r = 0; r < f.rows.count(); ++r) {
     T most = -infinity<T>, sum = 0;
     for (index k = 0; k < chunks; ++k) {

@@ -150,19 +150,17 @@ inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
     coverage here = seen;
     product_run used{0, 0, 0, q.vectors};
     if (seen == coverage::partial) {
-      here = a.policy.coverage_of(a.policy.policies, queries, keys, a.shape);
+      here = coverage_of_rows(*a.policy, *a.frame, a.whole, queries, keys, a.K.rows);
       if (here == coverage::partial) used = vectors_of(q, keys);
     }
     if (here == coverage::none || used.from >= used.to) continue;
     if (other && beside.turns > other->left()) beside.turns = other->left();
-    const bool edited = a.policy.transforms || here == coverage::partial;
+    const bool edited = a.policy->transform || here == coverage::partial;
     const bool raised =
         score_panel(a, q, k, r, count, used.from, used.to, beside, edited ? nullptr : top, panel);
     if (edited)
-      a.policy.edit_queries(a.policy.policies, panel,
-                            {width, std::int32_t(count), q.vectors, std::int32_t(keys.begin),
-                             q.positions, here == coverage::partial},
-                            a.shape, a.factor);
+      edit_panel(a, panel, {width, std::int32_t(count), q.vectors, 0, q.positions}, keys.begin,
+                 queries, here == coverage::partial);
     if (!raised) raise_to_panel(panel, count, width, top);
     live.add(r, count, used.from, used.to);
   }
@@ -286,9 +284,9 @@ inline void visit(const forward_args<T, Additive>& a, query_tile<T>& q, key_tile
   if (live.empty()) return;
   // From the start of a panel of rows; rows before the live ones are masked away.
   const range rows{(live.begin - k.keys.begin) / tile_rows * tile_rows, live.end - k.keys.begin};
-  const coverage seen =
-      a.policy.coverage_of(a.policy.policies, {q.first, q.first + q.used},
-                           {k.keys.begin + rows.begin, k.keys.begin + rows.end}, a.shape);
+  const coverage seen = coverage_of_rows(*a.policy, *a.frame, a.whole, {q.first, q.first + q.used},
+                                         {k.keys.begin + rows.begin, k.keys.begin + rows.end},
+                                         a.K.rows);
   if (seen == coverage::none) return;
   if (!k.packed) {
     T* value_rows = scratch + a.layout.value_rows;

@@ -43,7 +43,7 @@ inline void pack_queries(const forward_args<T, Additive>& a, query_tile<T>& q) {
              q.packed);
   if constexpr (Additive) begin_panel(q.additive, a.Q.cols, width, q.used);
   for (index l = 0; l < width; ++l) {
-    q.positions[l] = std::int32_t(q.first + (l < q.used ? l : 0));
+    q.positions[l] = std::int32_t(a.frame->query(q.first + (l < q.used ? l : 0)));
     q.maximum[l] = -infinity<T>;
     q.sum[l] = 0;
   }
@@ -70,8 +70,7 @@ inline void find_keys(const forward_args<T, Additive>& a, query_tile<T>& q) {
     const index first = q.first + v * lanes<T>;
     const range queries = intersection({first, first + lanes<T>}, {q.first, q.first + q.used});
     if (queries.empty()) break;
-    q.live[v] =
-        intersection(a.policy.key_range(a.policy.policies, queries, a.shape), {0, a.K.rows});
+    q.live[v] = keys_of_rows(*a.policy, *a.frame, a.whole, queries, a.K.rows);
     q.keys = hull(q.keys, q.live[v]);
   }
 }
