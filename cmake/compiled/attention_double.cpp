@@ -1,5 +1,6 @@
 // Part of softlook::compiled: attention with dot scores in double.
 #include "softlook/attention.hpp"
+#include "softlook/detail/entmax_forward.hpp"
 
 #include "same_flags.hpp"
 
@@ -10,6 +11,8 @@ SOFTLOOK_INSTANTIATE_FORWARD(, double)
 SOFTLOOK_INSTANTIATE_NAIVE(, double)
 SOFTLOOK_INSTANTIATE_CHECKS(, double)
 SOFTLOOK_INSTANTIATE_MASKS(, double)
+SOFTLOOK_INSTANTIATE_TRANSFORMS(, double)
+SOFTLOOK_INSTANTIATE_ENTMAX(, double)
 
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END

@@ -1,5 +1,6 @@
 // Part of softlook::compiled: attention with dot scores in float.
 #include "softlook/attention.hpp"
+#include "softlook/detail/entmax_forward.hpp"
 
 #include "same_flags.hpp"
 
@@ -10,6 +11,8 @@ SOFTLOOK_INSTANTIATE_FORWARD(, float)
 SOFTLOOK_INSTANTIATE_NAIVE(, float)
 SOFTLOOK_INSTANTIATE_CHECKS(, float)
 SOFTLOOK_INSTANTIATE_MASKS(, float)
+SOFTLOOK_INSTANTIATE_TRANSFORMS(, float)
+SOFTLOOK_INSTANTIATE_ENTMAX(, float)
 
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END

@@ -14,20 +14,21 @@ SOFTLOOK_INSTANTIATE_FORWARD(extern, float)
 SOFTLOOK_INSTANTIATE_ADDITIVE(extern, float)
 SOFTLOOK_INSTANTIATE_NAIVE(extern, float)
 SOFTLOOK_INSTANTIATE_TABLES(extern, float)
+SOFTLOOK_INSTANTIATE_CHECKS(extern, float)
+SOFTLOOK_INSTANTIATE_MASKS(extern, float)
+SOFTLOOK_INSTANTIATE_TRANSFORMS(extern, float)
+SOFTLOOK_INSTANTIATE_ENTMAX(extern, float)
 SOFTLOOK_INSTANTIATE_LINEAR(extern, float)
 
 SOFTLOOK_INSTANTIATE_FORWARD(extern, double)
 SOFTLOOK_INSTANTIATE_ADDITIVE(extern, double)
 SOFTLOOK_INSTANTIATE_NAIVE(extern, double)
 SOFTLOOK_INSTANTIATE_TABLES(extern, double)
+SOFTLOOK_INSTANTIATE_CHECKS(extern, double)
+SOFTLOOK_INSTANTIATE_MASKS(extern, double)
+SOFTLOOK_INSTANTIATE_TRANSFORMS(extern, double)
+SOFTLOOK_INSTANTIATE_ENTMAX(extern, double)
 SOFTLOOK_INSTANTIATE_LINEAR(extern, double)
-
-extern template void run_entmax<float>(const forward_call<float>&, const executor_ref&, double);
-extern template void run_entmax<double>(const forward_call<double>&, const executor_ref&, double);
-extern template row_major<float> run_entmax_weights<float>(const forward_call<float>&,
-                                                           const executor_ref&, double);
-extern template row_major<double> run_entmax_weights<double>(const forward_call<double>&,
-                                                             const executor_ref&, double);
 
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END

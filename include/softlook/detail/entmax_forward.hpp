@@ -200,3 +200,12 @@ template <class T>
 
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END
+
+#if SOFTLOOK_USES_COMPILED
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+SOFTLOOK_INSTANTIATE_ENTMAX(extern, float)
+SOFTLOOK_INSTANTIATE_ENTMAX(extern, double)
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+#endif

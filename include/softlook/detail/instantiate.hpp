@@ -29,7 +29,7 @@
   prefix template std::vector<row_major<T>> run_weights<T>(const attention_call<T>&);   \
   prefix template std::vector<row_major<T>> run_raw_scores<T>(const attention_call<T>&);
 
-/// The checks of a call, and its masks.
+/// The checks of a call, its masks and transforms.
 #define SOFTLOOK_INSTANTIATE_CHECKS(prefix, T)                    \
   prefix template void check_shapes<T>(const attention_call<T>&); \
   prefix template void check_output<T>(const attention_call<T>&);
@@ -45,6 +45,20 @@
   SOFTLOOK_INSTANTIATE_MASK(prefix, T, masks::window)              \
   SOFTLOOK_INSTANTIATE_MASK(prefix, T, masks::padding)             \
   SOFTLOOK_INSTANTIATE_MASK(prefix, T, masks::dense)
+
+#define SOFTLOOK_INSTANTIATE_TRANSFORM(prefix, T, ...)                               \
+  prefix template transform_calls<T> calls_of_transform<T, transform_chain<__VA_ARGS__>>( \
+      const transform_chain<__VA_ARGS__>&, instruction_set);
+
+#define SOFTLOOK_INSTANTIATE_TRANSFORMS(prefix, T)                \
+  SOFTLOOK_INSTANTIATE_TRANSFORM(prefix, T, transforms::soft_cap) \
+  SOFTLOOK_INSTANTIATE_TRANSFORM(prefix, T, transforms::alibi)    \
+  SOFTLOOK_INSTANTIATE_TRANSFORM(prefix, T, transforms::bias<T>)
+
+/// Attention with sparse weights.
+#define SOFTLOOK_INSTANTIATE_ENTMAX(prefix, T)                             \
+  prefix template void run_entmax<T>(const attention_call<T>&, double);   \
+  prefix template row_major<T> run_entmax_weights<T>(const attention_call<T>&, double);
 
 /// Linear attention.
 #define SOFTLOOK_INSTANTIATE_LINEAR(prefix, T) \

@@ -23,20 +23,18 @@ class PreparedKeys : public ::testing::Test {
                       const Eigen::Matrix<T, Eigen::Dynamic, 1>& v, instruction_set isa,
                       const prepared_keys<T>& keys) const {
     decoder_step<T> out{row_major<T>(Q.rows(), V.cols()), row_major<T>(Q.rows(), K.rows())};
-    forward_call<T> given;
-    given.Q = view_of(Q);
-    given.K = view_of(K);
-    given.V = view_of(V);
-    given.O = writable_view(out.context);
-    given.weights = writable_view(out.weights);
     const masks::none everything;
     options o;
     o.isa = isa;
     o.kernel = kernel::few_queries;
-    sorted_call sorted(given, scores::additive_projected{v}, everything, o);
-    keys.lend(sorted.call);
-    EXPECT_EQ(sorted.call.prepared != nullptr, &keys != &none);
-    sorted.run();
+    const sorted_policies<T, scores::additive_projected<T>, masks::none, options> sorted(
+        "attention", scores::additive_projected{v}, everything, o);
+    attention_call<T> call = sorted.bind(view_of(Q), view_of(K), view_of(V));
+    call.O = writable_view(out.context);
+    call.weights = writable_view(out.weights);
+    keys.lend(call);
+    EXPECT_EQ(call.prepared != nullptr, &keys != &none);
+    softlook::detail::run(call);
     return out;
   }
 
