@@ -112,13 +112,19 @@ class sorted_policies {
   [[nodiscard]] const call_policies<T>& operator*() const { return said_; }
   [[nodiscard]] const auto& transforms() const { return transforms_; }
 
-  /// The call of these matrices, checked but for its output.
-  [[nodiscard]] attention_call<T> bind(const matrix_view<T>& Q, const matrix_view<T>& K,
-                                       const matrix_view<T>& V) const {
+  /// The call of these matrices, checked but for its output. Keys and values are stored as K_s and
+  /// V_s and read as T; what is not T is seen by the kernels only.
+  template <class K_s, class V_s>
+  [[nodiscard]] attention_call<T> bind(const matrix_view<T>& Q, const matrix_view<K_s>& K,
+                                       const matrix_view<V_s>& V) const {
+    static_assert(std::is_same_v<K_s, T> && std::is_same_v<V_s, T>,
+                  "softlook: keys and values are stored in the type of the arithmetic");
     attention_call<T> c(said_);
     c.Q = Q;
     c.K = K;
     c.V = V;
+    c.key_rows = source_of<T>(K, strided_rows_of<T, K_s>(c.isa));
+    c.value_rows = source_of<T>(V, strided_rows_of<T, V_s>(c.isa));
     check_heads(c);
     c.score = score_.template recipe<T>(c.where, c.query_features(), c.key_features());
     check_call(c);

@@ -141,9 +141,12 @@ void check_output(const attention_call<T>& c) {
   check_overlap(where, "V", c.O, c.V);
 }
 
-/// What must hold of a call whose score is known.
+/// What must hold of a call whose score is known. Kernels read K and V themselves unless something
+/// else is given.
 template <class T>
 void check_call(attention_call<T>& c) {
+  if (!c.key_rows.read) c.key_rows = source_of(c.K, strided_rows_of<T, T>(c.isa));
+  if (!c.value_rows.read) c.value_rows = source_of(c.V, strided_rows_of<T, T>(c.isa));
   check_shapes(c);
   place_in_frame(c);
   const policy_calls<T>& p = c.policy;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -174,6 +175,12 @@ namespace stamped_lowest = stamped_baseline;
 template <class T, bool Additive>
 [[nodiscard]] const kernel_table<T, Additive>& kernels_of([[maybe_unused]] instruction_set isa) {
   return *SOFTLOOK_STAMPED(isa, kernels<T, Additive>);
+}
+
+/// How kernels read rows of a matrix of Stored as T.
+template <class T, class Stored>
+[[nodiscard]] const row_functions<T>& strided_rows_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, strided_rows<T, Stored>);
 }
 
 /// For who plans and runs nothing: no kernel is compiled for it.

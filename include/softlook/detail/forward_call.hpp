@@ -26,6 +26,7 @@ template <class T>
 struct score_inputs {
   matrix_view<T> Q;
   matrix_view<T> K;
+  row_source<T> key_rows;
 };
 
 template <class T>
@@ -53,6 +54,8 @@ struct attention_call : call_policies<T> {
   matrix_view<T> Q;
   matrix_view<T> K;
   matrix_view<T> V;
+  row_source<T> key_rows;  // K and V as the kernels read them, whatever they are stored as
+  row_source<T> value_rows;
   mutable_matrix_view<T> O;
   mutable_matrix_view<T> log_sum_exp;  // n×heads, or no data
   score_recipe<T> score;

@@ -9,7 +9,6 @@
 #include "softlook/attention.hpp"
 #include "tests/support/compare.hpp"
 #include "tests/support/errors.hpp"
-#include "tests/support/problem.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
@@ -32,7 +31,7 @@ struct seen_positions {
 
 class Frame : public ::testing::TestWithParam<kernel> {
  protected:
-  const softlook_test::problem_data<float> in = random_problem<float>(
+  const softlook_test::problem_inputs<float> in = random_problem<float>(
       {.queries = 150, .keys = 230, .features = 24, .values = 20}, softlook_test::seed(911));
   const softlook::options opts{.kernel = GetParam()};
 };

@@ -68,7 +68,7 @@ __attribute__((noinline)) inline void edit_panel(const forward_args<T, Additive>
                                                  range queries, bool masked) {
   const call_frame& f = *a.frame;
   const policy_calls<T>& p = *a.policy;
-  const index shared = f.shared_keys(a.K.rows) - first_key;
+  const index shared = f.shared_keys(a.keys.rows) - first_key;
   edit_block given = b;
   given.first_row = std::int32_t(f.first_key + first_key);
   if (shared < b.rows) given.rows = std::int32_t(shared < 0 ? 0 : shared);

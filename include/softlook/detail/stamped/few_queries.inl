@@ -42,7 +42,7 @@ inline range few_live_keys(const few_args<T, Additive>& f, range keys) {
   range live{};
   for (index r = 0; r < f.rows.count(); ++r) {
     const few_row at = few_row_at(f, r);
-    const range seen = keys_of_rows(*a.policy, *a.frame, at.whole, {at.i, at.i + 1}, a.K.rows);
+    const range seen = keys_of_rows(*a.policy, *a.frame, at.whole, {at.i, at.i + 1}, a.keys.rows);
     live = hull(live, intersection(seen, keys));
   }
   return live;
@@ -58,17 +58,17 @@ inline void few_edit(const few_args<T, Additive>& f, index r, range keys, T* S,
   const few_row at = few_row_at(f, r);
   const range row{at.i, at.i + 1};
   const index whole = round_up(keys.count(), lanes<T>);
-  const range live = intersection(keys_of_rows(p, frame, at.whole, row, a.K.rows), keys);
+  const range live = intersection(keys_of_rows(p, frame, at.whole, row, a.keys.rows), keys);
   const coverage seen = live.empty()
                             ? coverage::none
-                            : coverage_of_rows(p, frame, at.whole, row, keys, a.K.rows);
+                            : coverage_of_rows(p, frame, at.whole, row, keys, a.keys.rows);
   if (seen == coverage::none) {
     for (index x = 0; x < whole; ++x) S[x] = -infinity<T>;
     return;
   }
   const bool masked = seen == coverage::partial;
   if (p.transform || masked) {
-    const index left = frame.shared_keys(a.K.rows) - keys.begin;
+    const index left = frame.shared_keys(a.keys.rows) - keys.begin;
     const index shared = left < 0 ? 0 : left < keys.count() ? left : keys.count();
     const index vectors = ceil_div(shared, lanes<T>), end = vectors * lanes<T>;
     // Private keys in the last vector: the edit passes over them, so their scores are kept aside.
@@ -166,17 +166,31 @@ __attribute__((noinline)) inline void add_value_rows(const T* p, const T* values
   for (int v = 0; v < Vectors; ++v) store(output + v * lanes<T>, sum[v]);
 }
 
-/// Rows of values that are taken at a time: as many as stay in the first-level cache for all that
-/// read them; one row of the output that reads each line once takes a block in one run. Sums that
-/// are kept apart end with the step, so there it is always the same.
+/// Rows of values that are taken at a time where they lie in place: as many as stay in the
+/// first-level cache for all that read them; one row of the output that reads each line once takes a
+/// block in one run. Sums that are kept apart end with the step, so there it is always that of
+/// copies.
 template <class T, bool Additive>
 inline index few_value_step(const few_args<T, Additive>& f) {
-  const few_layout& at = f.layout;
-  const matrix_view<T>& V = f.head.V;
   constexpr index n = lanes<T>;
-  const bool one_run = V.cols == 8 * n || V.cols == 4 * n;
-  if (!one_run || V.col_stride != 1) return 32;
-  return f.rows.count() == 1 ? at.block : 256 * n / V.cols;
+  const index cols = f.head.values.cols;
+  if (cols != 8 * n && cols != 4 * n) return few_copied_rows;
+  return f.rows.count() == 1 ? f.layout.block : 256 * n / cols;
+}
+
+/// The next rows of values, of which there are at most `step`, and how many they are.
+template <class T, bool Additive>
+inline index few_next_values(const few_args<T, Additive>& f, range keys, index step, T* buffer,
+                             row_block<T>& block) {
+  const row_source<T>& V = f.head.values;
+  if (step != few_copied_rows && V.cols == f.layout.values) {
+    const index count = keys.count() < step ? keys.count() : step;
+    block = V.read->in_place(V, {keys.begin, keys.begin + count});
+    if (block.data) return count;
+  }
+  const index count = keys.count() < few_copied_rows ? keys.count() : few_copied_rows;
+  block = padded_rows(V, {keys.begin, keys.begin + count}, f.layout.values, count, buffer);
+  return count;
 }
 
 template <class T, bool Careful, bool Additive>
@@ -185,10 +199,9 @@ inline void few_add_values(const few_args<T, Additive>& f, range keys, const few
   const few_layout& at = f.layout;
   constexpr index n = lanes<T>;
   const index step = few_value_step(f);
-  for (index j = keys.begin; j < keys.end; j += step) {
-    const index count = keys.end - j < step ? keys.end - j : step;
-    const row_block<T> block =
-        contiguous_rows(f.head.V, {j, j + count}, at.values, count, scratch + at.value_rows);
+  row_block<T> block;
+  for (index j = keys.begin, count = 0; j < keys.end; j += count) {
+    count = few_next_values(f, {j, keys.end}, step, scratch + at.value_rows, block);
     for (index r = 0; r < f.rows.count(); ++r) {
       const T* p = scratch + at.scores + r * at.block + (j - keys.begin);
       T* output = state.output + r * at.values;
@@ -349,7 +362,7 @@ void merge_chunks(const few_args<T, Additive>& f, T* partials, index chunks) {
     const T inverse = reciprocal_or_one<T>(spread(sum))[0];
     T* out = row_of_head(a.O, head * f.head_stride_O, i);
     for (index c = 0; c < a.O.cols; ++c) out[c * a.O.col_stride] = total[c] * inverse;
-    if (f.weights) few_weights(f.weights + row * f.weights_stride, a.K.rows, safe, inverse);
+    if (f.weights) few_weights(f.weights + row * f.weights_stride, a.keys.rows, safe, inverse);
     if (a.log_sum_exp)
       a.log_sum_exp[head * f.head_stride_log_sum_exp + i * a.log_sum_exp_stride] =
           natural_log_sum_exp(most, sum);

@@ -4,6 +4,7 @@
 #include "softlook/detail/stamped/vector.inl"
 #include "softlook/detail/stamped/math.inl"
 #include "softlook/detail/stamped/pack.inl"
+#include "softlook/detail/stamped/rows.inl"
 #include "softlook/detail/stamped/micro_kernel.inl"
 #include "softlook/detail/stamped/scores.inl"
 #include "softlook/detail/stamped/online_softmax.inl"

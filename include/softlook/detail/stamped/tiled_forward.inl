@@ -97,16 +97,16 @@ inline bool score_panel(const forward_args<T, Additive>& a, query_tile<T>& q,
   if constexpr (Additive) {
     tile_additive_scores(q, k.additive[row / tile_rows], a.v.data, a.Q.cols, count, panel);
   } else {
-    const panel_operand<T, tile_rows> keys{k.keys_packed + row * a.K.cols, tile_rows};
-    const bool whole = to - from == tile_vectors && a.K.cols > 0;
+    const panel_operand<T, tile_rows> keys{k.keys_packed + row * a.keys.cols, tile_rows};
+    const bool whole = to - from == tile_vectors && a.keys.cols > 0;
     if (whole) {
       top = count == tile_rows ? top : nullptr;
-      product_beside<T, tile_rows, tile_vectors>(keys, q.packed, panel, a.K.cols, finish::store,
+      product_beside<T, tile_rows, tile_vectors>(keys, q.packed, panel, a.keys.cols, finish::store,
                                                  static_cast<const T*>(nullptr), top, beside);
       return top;
     }
-    const product_run all{0, a.K.cols, from, to};
-    tile_product(q, keys, q.packed, panel, &all, a.K.cols > 0, finish::store,
+    const product_run all{0, a.keys.cols, from, to};
+    tile_product(q, keys, q.packed, panel, &all, a.keys.cols > 0, finish::store,
                  static_cast<const T*>(nullptr));
   }
   return false;
@@ -141,16 +141,16 @@ inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
                         softmax_step<T>* other, T* top) {
   const index width = q.vectors * lanes<T>;
   const range queries{q.first, q.first + q.used};
-  side_work<softmax_step<T>> beside = share_of(other, a.K.cols);
+  side_work<softmax_step<T>> beside = share_of(other, a.keys.cols);
   for (index r = rows.begin; r < rows.end; r += tile_rows) {
     T* panel = S + live.rows * width;
-    expect_next(a.K, k.next_keys, k.keys_at_once);
+    prefetch_rows(a.keys, k.next_keys, k.keys_at_once);
     const index count = rows.end - r < tile_rows ? rows.end - r : tile_rows;
     const range keys{k.keys.begin + r, k.keys.begin + r + count};
     coverage here = seen;
     product_run used{0, 0, 0, q.vectors};
     if (seen == coverage::partial) {
-      here = coverage_of_rows(*a.policy, *a.frame, a.whole, queries, keys, a.K.rows);
+      here = coverage_of_rows(*a.policy, *a.frame, a.whole, queries, keys, a.keys.rows);
       if (here == coverage::partial) used = vectors_of(q, keys);
     }
     if (here == coverage::none || used.from >= used.to) continue;
@@ -213,7 +213,7 @@ inline void add_products(const forward_args<T, Additive>& a, const tile_visit<T>
   const query_tile<T>& q = *visit.queries;
   const finish how = !q.started ? finish::store : grew ? finish::rescale : finish::add;
   for (index c = 0; c < a.layout.values; c += tile_rows) {
-    expect_next(a.V, k.next_values, k.values_at_once);
+    prefetch_rows(a.values, k.next_values, k.values_at_once);
     tile_product(q, value_operand(visit.values, c), visit.S, q.output + c * q.vectors * lanes<T>,
                  visit.live.runs, visit.live.count, how, correction);
   }
@@ -286,7 +286,7 @@ inline void visit(const forward_args<T, Additive>& a, query_tile<T>& q, key_tile
   const range rows{(live.begin - k.keys.begin) / tile_rows * tile_rows, live.end - k.keys.begin};
   const coverage seen = coverage_of_rows(*a.policy, *a.frame, a.whole, {q.first, q.first + q.used},
                                          {k.keys.begin + rows.begin, k.keys.begin + rows.end},
-                                         a.K.rows);
+                                         a.keys.rows);
   if (seen == coverage::none) return;
   if (!k.packed) {
     T* value_rows = scratch + a.layout.value_rows;
@@ -320,7 +320,7 @@ void tiled_forward(const forward_args<T, Additive>& a, range queries, T* scratch
   for (index t = 0; t < count; ++t) keys = hull(keys, tiles[t].keys);
   const index step = a.layout.key_tile;
   for (index first = keys.begin / step * step; first < keys.end; first += step) {
-    begin_key_tile(a, {first, first + step < a.K.rows ? first + step : a.K.rows}, scratch, k);
+    begin_key_tile(a, {first, first + step < a.keys.rows ? first + step : a.keys.rows}, scratch, k);
     spread_requests(a, tiles, count, k);
     for (index t = 0; t < count; ++t) visit(a, tiles[t], k, pair, scratch);
   }
