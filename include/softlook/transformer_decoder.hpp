@@ -153,7 +153,7 @@ class transformer_decoder {
       const matrix_view<T> nothing{nullptr, 0, memory_features(), memory_features(), 1};
       detail::check_decoder_call(name_, *this, detail::decoder_rows<T>{in.view(), nothing}, out);
       check_cache(cache);
-      detail::with_decoder_calls<T>(
+      detail::with_calls_for<T>(
           name_, causal_target(policies...), detail::placed<detail::memory_attention>(policies...),
           [&](const auto& calls) {
             detail::run_layer<T>(

@@ -158,16 +158,16 @@ struct decoder_calls {
 
 /// f(decoder_calls) of these masks and transforms and what else is given.
 template <class T, class Target, class Memory, class F, class... Ps>
-void with_decoder_calls(const char* where, const Target& target, const Memory& memory, const F& f,
-                        const Ps&... ps) {
+void with_calls_for(const char* where, const Target& target, const Memory& memory, const F& f,
+                    const Ps&... ps) {
   const auto for_target = sorted_for<T>(where, target, ps...);
   const auto for_memory = sorted_for<T>(where, memory, ps...);
   f(decoder_calls<T>{*for_target, *for_memory});
 }
 template <class T, class F, class... Ps>
 void with_decoder_calls(const char* where, const F& f, const Ps&... ps) {
-  with_decoder_calls<T>(where, placed<target_attention>(ps...), placed<memory_attention>(ps...), f,
-                        ps...);
+  with_calls_for<T>(where, placed<target_attention>(ps...), placed<memory_attention>(ps...), f,
+                    ps...);
 }
 
 }  // namespace detail

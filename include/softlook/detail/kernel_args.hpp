@@ -1,7 +1,7 @@
 #pragma once
 
 #include "softlook/core/band.hpp"
-#include "softlook/detail/frame.hpp"
+#include "softlook/detail/edits.hpp"
 #include "softlook/detail/row_source.hpp"
 
 // What crosses the border into detail/stamped/: pointers, sizes and plain structs.

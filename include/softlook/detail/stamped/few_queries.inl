@@ -7,20 +7,6 @@
 // the number of queries change a bit.
 //   \see Dao et al., "Flash-Decoding", 2023.
 
-/// The positions of a block of keys, written when first asked for.
-struct few_positions {
-  std::int32_t* data;
-  bool written;
-};
-
-/// Positions of `count` keys from `first` on, and of the first behind them up to whole vectors.
-inline const std::int32_t* positions_of(index first, index count, index whole, few_positions& at) {
-  for (index x = 0; x < whole && !at.written; ++x)
-    at.data[x] = std::int32_t(x < count ? first + x : first);
-  at.written = true;
-  return at.data;
-}
-
 /// Which query of the call row r of a group is, and what its policies know of the problem.
 struct few_row {
   index i;
@@ -51,43 +37,11 @@ inline range few_live_keys(const few_args<T, Additive>& f, range keys) {
 /// Transforms and masks row r of the scores; −∞ where nothing is allowed and past the last key.
 template <class T, bool Additive>
 inline void few_edit(const few_args<T, Additive>& f, index r, range keys, T* S,
-                     few_positions& positions) {
+                     lane_positions& positions) {
   const forward_args<T, Additive>& a = f.head;
-  const policy_calls<T>& p = *a.policy;
-  const call_frame& frame = *a.frame;
   const few_row at = few_row_at(f, r);
-  const range row{at.i, at.i + 1};
-  const index whole = round_up(keys.count(), lanes<T>);
-  const range live = intersection(keys_of_rows(p, frame, at.whole, row, a.keys.rows), keys);
-  const coverage seen = live.empty()
-                            ? coverage::none
-                            : coverage_of_rows(p, frame, at.whole, row, keys, a.keys.rows);
-  if (seen == coverage::none) {
-    for (index x = 0; x < whole; ++x) S[x] = -infinity<T>;
-    return;
-  }
-  const bool masked = seen == coverage::partial;
-  if (p.transform || masked) {
-    const index left = frame.shared_keys(a.keys.rows) - keys.begin;
-    const index shared = left < 0 ? 0 : left < keys.count() ? left : keys.count();
-    const index vectors = ceil_div(shared, lanes<T>), end = vectors * lanes<T>;
-    // Private keys in the last vector: the edit passes over them, so their scores are kept aside.
-    T aside[lanes<T>];
-    const index kept = (end < keys.count() ? end : keys.count()) - shared;
-    for (index x = 0; x < kept; ++x) aside[x] = S[shared + x];
-    if (shared > 0) {
-      const edit_block block{0, 1, std::int32_t(vectors), std::int32_t(frame.query(at.i)),
-                             positions_of(frame.first_key + keys.begin, shared, end, positions)};
-      if (p.transform) p.transform.apply_keys(p.transform.transform, S, block, at.whole, a.factor);
-      if (masked) p.mask.forbid_keys(p.mask.mask, S, block, at.whole);
-    }
-    for (index x = 0; x < kept; ++x) S[shared + x] = aside[x];
-    if (p.transform) scale_scores(S + shared, keys.count() - shared, a.factor);
-    for (index x = 0; masked && frame.key_begin && x < keys.count(); ++x)
-      if (keys.begin + x < frame.key_begin[at.i] || keys.begin + x >= frame.key_end[at.i])
-        S[x] = -infinity<T>;
-  }
-  for (index x = keys.count(); x < whole; ++x) S[x] = -infinity<T>;
+  edit_row(*a.policy, *a.frame, at.whole, at.i, keys, a.keys.rows, a.factor, index(lanes<T>), S,
+           positions);
 }
 
 /// maximum, sum and output of the rows of a group after a number of keys.
@@ -285,7 +239,7 @@ __attribute__((noinline)) inline void few_chunk(const few_args<T, Additive>& f,
           f.weights[r * f.weights_stride + j] = -infinity<T>;
       continue;
     }
-    few_positions positions{reinterpret_cast<std::int32_t*>(scratch + at.positions), false};
+    lane_positions positions{reinterpret_cast<std::int32_t*>(scratch + at.positions), false};
     if constexpr (Additive)
       few_additive_scores(f, panels, block, scratch);
     else

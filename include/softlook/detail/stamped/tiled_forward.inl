@@ -159,8 +159,9 @@ inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
     const bool raised =
         score_panel(a, q, k, r, count, used.from, used.to, beside, edited ? nullptr : top, panel);
     if (edited)
-      edit_panel(a, panel, {width, std::int32_t(count), q.vectors, 0, q.positions}, keys.begin,
-                 queries, here == coverage::partial);
+      edit_panel(*a.policy, *a.frame, a.whole,
+                 {width, std::int32_t(count), q.vectors, 0, q.positions}, queries, keys.begin,
+                 a.keys.rows, here == coverage::partial, a.factor, panel);
     if (!raised) raise_to_panel(panel, count, width, top);
     live.add(r, count, used.from, used.to);
   }
