@@ -117,6 +117,12 @@ struct kept_view : matrix_view<T> {
   }
 };
 
+/// policy.check(where, p), if there is anything that it checks.
+template <class Policy>
+void check_policy(const Policy& policy, const char* where, problem p) {
+  if constexpr (requires { policy.check(where, p); }) policy.check(where, p);
+}
+
 /// The row of a policy's matrix that belongs to a query: see check_broadcast().
 template <class View>
 [[nodiscard]] constexpr index row_of_query(const View& M, std::int32_t i, problem p) {
