@@ -123,6 +123,22 @@ void check_policy(const Policy& policy, const char* where, problem p) {
   if constexpr (requires { policy.check(where, p); }) policy.check(where, p);
 }
 
+/// A matrix read in place, in any strides: one type for a scalar and an order, so that what takes it
+/// is compiled once.
+template <class T, int Order = int(Eigen::RowMajor)>
+using strided_map = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Order>,
+                               Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
+
+/// A view as Eigen sees it. The order decides in which order Eigen walks over it, and so the bits of
+/// a sum.
+template <int Order = int(Eigen::RowMajor), class T>
+[[nodiscard]] strided_map<T, Order> map_of(const matrix_view<T>& x) {
+  using strides = Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>;
+  return {x.data, x.rows, x.cols,
+          Order == int(Eigen::RowMajor) ? strides(x.row_stride, x.col_stride)
+                                        : strides(x.col_stride, x.row_stride)};
+}
+
 /// The row of a policy's matrix that belongs to a query: see check_broadcast().
 template <class View>
 [[nodiscard]] constexpr index row_of_query(const View& M, std::int32_t i, problem p) {
