@@ -107,8 +107,8 @@ class non_local_block {
       const detail::readable<X> in(x);
       check_channels(where, x.rows());
       const embedded e = embed(detail::layer_call(where, policies...), in.view());
-      return plain_matrix_like<X>(attention_weights(detail::map_of(e.Q), detail::map_of(e.K),
-                                                    scores::dot{}, policies...));
+      return plain_matrix_like<X>(
+          attention_weights(detail::map_of(e.Q), detail::map_of(e.K), scores::dot{}, policies...));
     }
   }
 

@@ -513,7 +513,8 @@ TYPED_TEST(TransformerDecoder, RejectsParametersThatDoNotFit) {
   const auto good = this->layer_parameters();
   const auto rejects = rejects_of<transformer_decoder_layer<T>>(good, this->form(false));
   const char* const name = "transformer_decoder_layer";
-  rejects([&](parameters& p) { set_rows(p.self_attention.Wk, 23); }, {name, "Wk.rows() is 23", "24"});
+  rejects([&](parameters& p) { set_rows(p.self_attention.Wk, 23); },
+          {name, "Wk.rows() is 23", "24"});
   rejects([&](parameters& p) { set_rows(p.cross_attention.Wq, 23); },
           {name, "cross_attention.Wq.rows() is 23", "Wq.rows() is 24"});
   rejects(

@@ -97,8 +97,8 @@ struct any_matrix {
   static constexpr void check() {}
 };
 
-/// What a policy that looks at a matrix takes: a matrix with a name, or any expression with strides.
-/// Rule::check<X>() holds the static_asserts that tell what it must be besides.
+/// What a policy that looks at a matrix takes: a matrix with a name, or any expression with
+/// strides. Rule::check<X>() holds the static_asserts that tell what it must be besides.
 template <class T, class Rule = any_matrix>
 struct kept_view : matrix_view<T> {
   template <dense_expression X>
@@ -123,14 +123,14 @@ void check_policy(const Policy& policy, const char* where, problem p) {
   if constexpr (requires { policy.check(where, p); }) policy.check(where, p);
 }
 
-/// A matrix read in place, in any strides: one type for a scalar and an order, so that what takes it
-/// is compiled once.
+/// A matrix read in place, in any strides: one type for a scalar and an order, so that what takes
+/// it is compiled once.
 template <class T, int Order = int(Eigen::RowMajor)>
 using strided_map = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Order>,
                                Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
 
-/// A view as Eigen sees it. The order decides in which order Eigen walks over it, and so the bits of
-/// a sum.
+/// A view as Eigen sees it. The order decides in which order Eigen walks over it, and so the bits
+/// of a sum.
 template <int Order = int(Eigen::RowMajor), class T>
 [[nodiscard]] strided_map<T, Order> map_of(const matrix_view<T>& x) {
   using strides = Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>;

@@ -83,10 +83,7 @@ struct additive {
       : Wq_(Wq), Wk_(Wk), v_(softlook::detail::as_row(v)) {}
   additive(detail::kept_matrix<T> Wq, detail::kept_matrix<T> Wk, detail::kept_vector<T> v,
            detail::kept_vector<T> b)
-      : Wq_(Wq),
-        Wk_(Wk),
-        v_(softlook::detail::as_row(v)),
-        b_(softlook::detail::as_row(b)) {}
+      : Wq_(Wq), Wk_(Wk), v_(softlook::detail::as_row(v)), b_(softlook::detail::as_row(b)) {}
 
   template <real_scalar Scalar>
   [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where,

@@ -1,8 +1,8 @@
-// The kernels of one instruction set: a namespace and a target region around kernels.inl. Included by
-// detail/dispatch.hpp once for each set, which defines
+// The kernels of one instruction set: a namespace and a target region around kernels.inl. Included
+// by detail/dispatch.hpp once for each set, which defines
 //   SOFTLOOK_STAMP_SET     the namespace
 //   SOFTLOOK_STAMP_BYTES   the size of a vector
-//   SOFTLOOK_STAMP_TARGET  what the compiler may use there beyond what it assumes everywhere, or nothing
+//   SOFTLOOK_STAMP_TARGET  what the compiler may use beyond what it assumes; undefined for no more
 // and finds them undefined again.
 
 #if SOFTLOOK_STAMP_BYTES == 64
@@ -18,8 +18,7 @@
   SOFTLOOK_STAMP_PRAGMA(clang attribute push(__attribute__((target(set))), apply_to = function))
 #define SOFTLOOK_STAMP_END _Pragma("clang attribute pop")
 #else
-#define SOFTLOOK_STAMP_BEGIN(set) \
-  _Pragma("GCC push_options") SOFTLOOK_STAMP_PRAGMA(GCC target(set))
+#define SOFTLOOK_STAMP_BEGIN(set) _Pragma("GCC push_options") SOFTLOOK_STAMP_PRAGMA(GCC target(set))
 #define SOFTLOOK_STAMP_END _Pragma("GCC pop_options")
 #endif
 

@@ -58,11 +58,12 @@ SOFTLOOK_ALWAYS_INLINE void expect(const T* p, index offset) {
   __builtin_prefetch(reinterpret_cast<const void*>(address + std::uintptr_t(offset) * sizeof(T)));
 }
 
-// Each of these defines, for float and double: spread(x), fused(a, b, c) = a·b + c, negative_fused(a,
-// b, c) = −a·b + c, any_greater(a, b), and larger(a, b), which is b when either is NaN: put the operand
-// whose NaN must survive second. Where SOFTLOOK_STAMP_RECIPROCAL is 1, also near_reciprocal(a) for
-// float. Where SOFTLOOK_STAMP_SCALES is 1, also the nearest integer, nearest(x), and
-// scaled_from(x, least, p, n): p·2^n where x is at least `least` (or NaN), 0 elsewhere.
+// Each of these defines, for float and double: spread(x), fused(a, b, c) = a·b + c,
+// negative_fused(a, b, c) = −a·b + c, any_greater(a, b), and larger(a, b), which is b when either
+// is NaN: put the operand whose NaN must survive second. Where SOFTLOOK_STAMP_RECIPROCAL is 1, also
+// near_reciprocal(a) for float. Where SOFTLOOK_STAMP_SCALES is 1, also the nearest integer,
+// nearest(x), and scaled_from(x, least, p, n): p·2^n where x is at least `least` (or NaN), 0
+// elsewhere.
 #if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 64
 #include "softlook/detail/stamped/simd/x86_512.inl"
 #elif SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 32

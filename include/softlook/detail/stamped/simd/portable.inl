@@ -1,4 +1,4 @@
-// Operations on vectors of 16 bytes for any other machine: SSE2, or what the compiler makes of them.
+// Operations on vectors of 16 bytes for any other machine, or x86 without AVX2.
 
 SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return float_vector{x, x, x, x}; }
 SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return double_vector{x, x}; }

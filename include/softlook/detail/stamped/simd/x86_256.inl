@@ -3,8 +3,8 @@
 #define SOFTLOOK_STAMP_RECIPROCAL 1
 #define SOFTLOOK_STAMP_SCALES 0
 
-// The builtins are what the intrinsics are made of: the object is the same, bit for bit, without the
-// time that immintrin.h takes to compile (detail/dispatch.hpp).
+// The builtins are what the intrinsics are made of: the object is the same, bit for bit, without
+// the time that immintrin.h takes to compile (detail/dispatch.hpp).
 #if SOFTLOOK_STAMP_BUILTINS
 
 inline constexpr int greater_than_quiet = 30;  // _CMP_GT_OQ
