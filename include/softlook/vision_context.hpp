@@ -194,7 +194,7 @@ class global_context {
                           "a feature map has a row for each channel");
       detail::check_map_output(where, in.view(), out);
       const detail::layer_call call = detail::layer_call_of(where, policies...);
-      const auto pixels = detail::matrix_of(in.view().transpose());
+      const auto pixels = detail::map_of(in.view().transpose());
       const auto context = attention(key_, pixels, pixels, scores::dot{}, policies...);
       const options isa{.isa = call.isa};
       detail::row_vector<T> t =

@@ -88,8 +88,8 @@ class non_local_block {
       detail::check_map_output(where, in.view(), out);
       const detail::layer_call call = detail::layer_call_of(where, policies...);
       const embedded e = embed(call, in.view());
-      detail::row_major<T> mixed = attention(detail::matrix_of(e.Q), detail::matrix_of(e.K),
-                                             detail::matrix_of(e.V), scores::dot{}, policies...);
+      detail::row_major<T> mixed = attention(detail::map_of(e.Q), detail::map_of(e.K),
+                                             detail::map_of(e.V), scores::dot{}, policies...);
       if (projects_) {
         detail::row_major<T> projected(mixed.rows(), out_.outputs());
         out_.run(call.isa, call.exec, detail::view_of(mixed), detail::writable_view(projected));
@@ -107,8 +107,8 @@ class non_local_block {
       const detail::readable<X> in(x);
       check_channels(where, x.rows());
       const embedded e = embed(detail::layer_call_of(where, policies...), in.view());
-      return plain_matrix_like<X>(attention_weights(detail::matrix_of(e.Q), detail::matrix_of(e.K),
-                                                    scores::dot{}, policies...));
+      return plain_matrix_like<X>(
+          attention_weights(detail::map_of(e.Q), detail::map_of(e.K), scores::dot{}, policies...));
     }
   }
 
@@ -183,7 +183,7 @@ void channel_self_attention_into(const X& x, Y&& y, detail::scalar_of<X> gain,
     const detail::readable<X> in(x);
     const auto out = detail::writable_view(y);
     detail::check_map_output("channel_self_attention", in.view(), out);
-    const auto channels = detail::matrix_of(in.view());
+    const auto channels = detail::map_of(in.view());
     detail::add_to_map(in.view(), out, gain,
                        attention(channels, channels, channels, scores::dot{}, policies...));
   }
@@ -225,7 +225,7 @@ class dual_attention {
       const detail::readable<X> in(x);
       const mutable_matrix_view<T> out = detail::writable_view(y);
       detail::check_map_output("dual_attention", in.view(), out);
-      const auto map = detail::matrix_of(in.view());
+      const auto map = detail::map_of(in.view());
       const auto of_positions = position_(map, policies...);
       const auto of_channels = channel_self_attention(map, channel_gain_, policies...);
       for (index i = 0; i < out.rows; ++i)

@@ -62,10 +62,7 @@ struct transform_chain {
     return std::apply([&](const Fs&... f) { return ((s = f(s, i, j, p)), ..., s); }, steps);
   }
   void check(const char* where, problem p) const {
-    const auto one = [&](const auto& f) {
-      if constexpr (requires { f.check(where, p); }) f.check(where, p);
-    };
-    std::apply([&](const Fs&... f) { (one(f), ...); }, steps);
+    std::apply([&](const Fs&... f) { (check_policy(f, where, p), ...); }, steps);
   }
 };
 

@@ -139,7 +139,7 @@ class decoder_memory {
                             ": there is no memory (call set_memory before the first step)");
   }
   /// A row for each key that is attended to.
-  [[nodiscard]] dynamic_map<T> projected_keys() const { return map_of(keys_.view()); }
+  [[nodiscard]] strided_map<T> projected_keys() const { return map_of(keys_.view()); }
 
   template <class Score, class... Ps>
   [[nodiscard]] decoder_step<T> attend(const char* where, const matrix& queries, const Score& score,

@@ -21,16 +21,6 @@ template <class T>
 using line = Eigen::Map<Eigen::Array<T, 1, Eigen::Dynamic>>;
 template <class T>
 using const_line = Eigen::Map<const Eigen::Array<T, 1, Eigen::Dynamic>>;
-template <class T>
-using strided_matrix = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>,
-                                  Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
-
-/// One type for every strided input, so that what takes it is compiled once for a scalar.
-template <class T>
-[[nodiscard]] strided_matrix<T> matrix_of(const matrix_view<T>& x) {
-  return {x.data, x.rows, x.cols,
-          Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>(x.col_stride, x.row_stride)};
-}
 
 inline void check_map(const char* where, index columns, const map_size& size) {
   if (size.height < 0 || size.width < 0)

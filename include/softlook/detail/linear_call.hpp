@@ -57,8 +57,7 @@ template <class T, class Map>
   calls.apply = [](const void* self, const char* where, instruction_set, const matrix_view<T>& X,
                    bool, const mutable_matrix_view<T>& out, T*) {
     using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
-    const Eigen::Map<const matrix, 0, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>> rows(
-        X.data, X.rows, X.cols, {X.col_stride, X.row_stride});
+    const strided_map<T, Eigen::ColMajor> rows = map_of<Eigen::ColMajor>(X);
     const matrix Y = static_cast<const Map*>(self)->f(rows);
     check_sizes(where, "features::map rows()", Y.rows(), "rows given", X.rows,
                 "a row of features for each row");

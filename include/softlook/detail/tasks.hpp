@@ -33,14 +33,13 @@ struct executor_ref {
 
 template <class E>
 [[nodiscard]] executor_ref ref_to(const E& e) {
+  constexpr bool on_caller = requires { requires E::on_caller; };
   const index workers = e.concurrency();
   return {&e, workers < 1 ? 1 : workers,
           [](const void* self, index count, const task_ref& f) {
             static_cast<const E*>(self)->bulk(count, f);
           },
-          requires {requires E::on_caller;
-}
-};  // namespace detail
+          on_caller};
 }
 
 /// The caller's floating-point control word, on whatever thread a task runs.
