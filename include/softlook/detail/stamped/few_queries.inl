@@ -71,12 +71,13 @@ inline T few_absorb(T* S, index count, T& maximum, T& sum, bool careful) {
     exponentiate<T, 1, true>(S, vectors, lanes<T>, safe, added);
   else
     exponentiate<T, 1, false>(S, vectors, lanes<T>, safe, added);
-  const vec<T> shrink = exp2_nonpositive<T>(spread(maximum) - safe[0]);
   T total = 0;
   for (int l = 0; l < lanes<T>; ++l) total += added[0][l];
-  sum = fused(spread(sum), shrink, spread(total))[0];
+  vector_softmax<T> state{spread(maximum), spread(sum)};
+  const vec<T> factor = state.absorb(spread(most), spread(total));
   maximum = most;
-  return shrink[0];
+  sum = state.sum[0];
+  return factor[0];
 }
 
 /// sum += p · a value row, `Vectors` vectors of columns.
@@ -296,29 +297,30 @@ void merge_chunks(const few_args<T, Additive>& f, T* partials, index chunks) {
   const forward_args<T, Additive>& a = f.head;
   const index n = a.Q.rows;
   for (index r = 0; r < f.rows.count(); ++r) {
-    T most = -infinity<T>, sum = 0;
+    T most = -infinity<T>;
     for (index k = 0; k < chunks; ++k) {
       const T m = few_state_at(at, partials + k * at.partial).maximum[r];
       most = m > most ? m : most;
     }
     const T safe = most == -infinity<T> ? T(0) : most;
+    vector_softmax<T> all{spread(most), vec<T>{}};
     T* total = few_state_at(at, partials).output + r * at.values;
     for (index k = 0; k < chunks; ++k) {
       const few_state<T> state = few_state_at(at, partials + k * at.partial);
-      const vec<T> weight = exp2_nonpositive<T>(spread(state.maximum[r] - safe));
-      sum = fused(spread(state.sum[r]), weight, spread(sum))[0];
+      const vector_softmax<T> part{spread(state.maximum[r]), spread(state.sum[r])};
+      const vec<T> weight = part.merge_into(all.maximum, all.sum);
       for (index c = 0; c < at.values; c += lanes<T>) {
         const vec<T> output = load(state.output + r * at.values + c);
         store(total + c, k == 0 ? output * weight : fused(output, weight, load(total + c)));
       }
     }
     const index row = f.rows.begin + r, head = row / n, i = row % n;
-    const T inverse = reciprocal_or_one<T>(spread(sum))[0];
+    const T inverse = all.finish()[0];
     T* out = row_of_head(a.O, head * f.head_stride_O, i);
     for (index c = 0; c < a.O.cols; ++c) out[c * a.O.col_stride] = total[c] * inverse;
     if (f.weights) few_weights(f.weights + row * f.weights_stride, a.keys.rows, safe, inverse);
     if (a.log_sum_exp)
       a.log_sum_exp[head * f.head_stride_log_sum_exp + i * a.log_sum_exp_stride] =
-          natural_log_sum_exp(most, sum);
+          natural_log_sum_exp(most, all.sum[0]);
   }
 }

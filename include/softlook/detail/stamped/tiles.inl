@@ -124,7 +124,7 @@ inline void write_output(const forward_args<T, Additive>& a, query_tile<T>& q) {
       a.log_sum_exp[(q.first + l) * a.log_sum_exp_stride] =
           natural_log_sum_exp(q.maximum[l], q.sum[l]);
   for (index x = 0; x < width; x += lanes<T>)
-    store(q.sum + x, reciprocal_or_one<T>(load(q.sum + x)));
+    store(q.sum + x, vector_softmax<T>{load(q.maximum + x), load(q.sum + x)}.finish());
   if (!q.started)
     for (index x = 0; x < a.O.cols * width; x += lanes<T>) store(q.output + x, vec<T>{});
   unpack_panel(q.output, width, row_of(a.O, q.first), q.used, a.O.cols, a.O.row_stride,

@@ -95,7 +95,7 @@ SOFTLOOK_ALWAYS_INLINE vec<T> blend(typename simd<T>::bits condition, vec<T> a, 
 /// 1 / a, and 1 where a is 0. The divisor is hidden: clang would divide first and select
 /// afterwards, and raise FE_DIVBYZERO for a query without a key.
 template <class T>
-SOFTLOOK_ALWAYS_INLINE vec<T> reciprocal_or_one(vec<T> a) {
+SOFTLOOK_ALWAYS_INLINE vec<T> lane_reciprocal_or_one(vec<T> a) {
   const vec<T> one = spread(T(1));
   vec<T> divisor = blend<T>(a == vec<T>{}, one, a);
   SOFTLOOK_STAMP_OPAQUE(divisor);
