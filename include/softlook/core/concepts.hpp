@@ -76,6 +76,9 @@ template <class X>
 inline constexpr bool is_plain_object =
     std::is_base_of_v<Eigen::PlainObjectBase<std::remove_cvref_t<X>>, std::remove_cvref_t<X>>;
 
+template <class T>
+using row_major = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
 template <class X>
 inline constexpr bool is_row_major =
     (int(std::remove_cvref_t<X>::Flags) & int(Eigen::RowMajorBit)) != 0;

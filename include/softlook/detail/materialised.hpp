@@ -13,9 +13,6 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-template <class T>
-using row_major = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
 /// A·B. The one product of this path, so that Eigen's is compiled once and not for every pair of
 /// expressions.
 template <class T>
