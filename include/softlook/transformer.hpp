@@ -56,8 +56,9 @@ class transformer {
       detail::check_sizes(name_, "source.cols()", source.cols(), "encoder().features()",
                           encoder_.features(), "a row of the source has an entry for each feature");
       detail::check_overlap(name_, "source", out, from.view(), "Y");
-      const auto for_encoder = detail::sorted_for<T>(
-          name_, detail::placed<detail::source_attention>(policies...), policies...);
+      const auto for_encoder = detail::sorted_for<T, (detail::is_options<Ps> || ...)>(
+          detail::layer_call_of(name_, policies...),
+          detail::placed<detail::source_attention>(policies...));
       detail::with_decoder_calls<T>(
           name_,
           [&](const auto& calls) {

@@ -2,7 +2,6 @@
 
 #include <tuple>
 
-#include "softlook/exec/sequential.hpp"
 #include "softlook/multi_head.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -82,16 +81,12 @@ template <class Place, class P, class... Ps>
     return placed<Place>(ps...);
 }
 
-/// The policies of one attention, with the executor and the options of the whole call.
-template <class T, class... Own, class... Ps>
-[[nodiscard]] auto sorted_for(const char* where, const std::tuple<Own...>& own, const Ps&... ps) {
-  static constexpr exec::sequential alone{};
-  const auto& exec = executor_or(alone, ps...);
-  using executor_type = std::remove_cvref_t<decltype(exec)>;
+/// What the masks and transforms of one attention say, in a call with these options or none.
+template <class T, bool has_options, class... Own>
+[[nodiscard]] auto sorted_for(const layer_call& whole, const std::tuple<Own...>& own) {
   return std::apply(
       [&](const Own&... mine) {
-        return sorted_policies<T, Own..., executor_type, options>(where, mine..., exec,
-                                                                  options_of(ps...));
+        return sorted_policies<T, Own...>(whole, std::bool_constant<has_options>{}, mine...);
       },
       own);
 }
@@ -157,11 +152,13 @@ struct decoder_calls {
 };
 
 /// f(decoder_calls) of these masks and transforms and what else is given.
-template <class T, class Target, class Memory, class F, class... Ps>
-void with_decoder_calls(const char* where, const Target& target, const Memory& memory, const F& f,
-                        const Ps&... ps) {
-  const auto for_target = sorted_for<T>(where, target, ps...);
-  const auto for_memory = sorted_for<T>(where, memory, ps...);
+template <class T, class... Target, class... Memory, class F, class... Ps>
+void with_decoder_calls(const char* where, const std::tuple<Target...>& target,
+                        const std::tuple<Memory...>& memory, const F& f, const Ps&... ps) {
+  constexpr bool has_options = (is_options<Ps> || ...);
+  const layer_call whole = layer_call_of(where, ps...);
+  const auto for_target = sorted_for<T, has_options>(whole, target);
+  const auto for_memory = sorted_for<T, has_options>(whole, memory);
   f(decoder_calls<T>{*for_target, *for_memory});
 }
 template <class T, class F, class... Ps>

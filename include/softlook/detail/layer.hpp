@@ -3,21 +3,11 @@
 #include "softlook/detail/checks.hpp"
 #include "softlook/detail/packed_linear.hpp"
 #include "softlook/detail/readable.hpp"
-#include "softlook/exec/sequential.hpp"
 
 // What calls of layers share.
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
-
-/// The executor and the options of a call without other policies.
-template <class... Ps>
-[[nodiscard]] layer_call layer_call_of(const char* where, const Ps&... ps) {
-  static constexpr exec::sequential sequential{};
-  const options given = options_of(ps...);
-  return {where, ref_to(executor_or(sequential, ps...)), given,
-          chosen_instruction_set(where, given)};
-}
 
 /// Scratch of a call, and what the attention inside it may use.
 template <class T>
