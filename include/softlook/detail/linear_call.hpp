@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "softlook/detail/linear_forward.hpp"
+#include "softlook/detail/readable.hpp"
 
 // The policies of linear attention, sorted; from Eigen expressions to a call.
 
