@@ -104,11 +104,10 @@ template <class Q, class... Ps>
   check_predictive(where, alignment, q.cols());
   check_positions(where, "Q.rows()", q.rows());
   check_positions(where, "K.rows()", keys);
-  static constexpr exec::sequential sequential{};
   const readable<Q> queries(q);
   const position_predictor<scalar_of<Q>> predict{alignment.W(), alignment.v(), keys};
   return predict(queries.view(), chosen_instruction_set(where, options_of(policies...)),
-                 ref_to(executor_or(sequential, policies...)));
+                 exec_of(policies...));
 }
 
 /// a_i(j) = softmax_j(s_i)·g_i(j) over the windows. The kernels give softmax(s + ln g)·V, and what

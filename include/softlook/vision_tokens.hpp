@@ -71,7 +71,7 @@ class attention_pooling {
   template <dense_expression X, class... Ps>
   [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
     const char* where = "attention_pooling";
-    if constexpr (detail::check_map_scalars<T, X>() && detail::check_layer_policies<T, Ps...>()) {
+    if constexpr (detail::check_layer_scalars<T, X>() && detail::check_layer_policies<T, Ps...>()) {
       const detail::readable<X> in(x);
       detail::check_sizes(where, "X.rows()", x.rows(), "channels()", channels(),
                           "a feature map has a row for each channel");
@@ -200,7 +200,7 @@ class patch_embedding {
   template <dense_expression X, class... Ps>
   [[nodiscard]] auto operator()(const X& x, const map_size& size, const Ps&... policies) const {
     const char* where = "patch_embedding";
-    if constexpr (detail::check_map_scalars<T, X>() && detail::check_layer_policies<T, Ps...>()) {
+    if constexpr (detail::check_layer_scalars<T, X>() && detail::check_layer_policies<T, Ps...>()) {
       const index count = detail::count_patches(where, x.cols(), size, patch_);
       const index extra = class_token_.size() > 0 ? 1 : 0;
       detail::check_sizes(where, "X.rows()", x.rows(), "channels()", channels(),

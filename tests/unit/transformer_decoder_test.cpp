@@ -129,10 +129,16 @@ class TransformerDecoder : public ::testing::Test {
     EXPECT_EQ(at, X.rows());
     return Y;
   }
-  template <class... Ps>
-  static const auto& executor_of(const Ps&... policies) {
+  static const exec::sequential& executor_of() {
     static const exec::sequential alone{};
-    return detail::executor_or(alone, policies...);
+    return alone;
+  }
+  template <class P, class... Ps>
+  static const auto& executor_of(const P& policy, const Ps&... others) {
+    if constexpr (executor<P>)
+      return policy;
+    else
+      return executor_of(others...);
   }
   static std::vector<std::vector<index>> ways_to_step() {
     return {std::vector<index>(n, 1), {n}, {3, 1, 5, 4}, {1, 12}, {0, 7, 0, 6}};

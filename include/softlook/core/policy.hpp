@@ -95,19 +95,6 @@ template <class Kind, class Default, class... Ps>
     return std::get<0>(found);
 }
 
-template <class Default>
-[[nodiscard]] constexpr const auto& executor_or(const Default& otherwise) {
-  return otherwise;
-}
-template <class Default, class P, class... Ps>
-[[nodiscard]] constexpr const auto& executor_or(const Default& otherwise, const P& p,
-                                                const Ps&... ps) {
-  if constexpr (executor<P>)
-    return p;
-  else
-    return executor_or(otherwise, ps...);
-}
-
 /// The policy of one type, or what it is when it is not given.
 template <class Policy>
 [[nodiscard]] constexpr Policy value_of() {

@@ -156,5 +156,23 @@ void run_tasks(const executor_ref& exec, index count, const F& f) {
   error.rethrow();
 }
 
+/// The calling thread, which runs the tasks of a call without an executor.
+inline constexpr executor_ref calling_thread{nullptr, 1,
+                                             [](const void*, index count, const task_ref& f) {
+                                               for (index task = 0; task < count; ++task)
+                                                 f(task, 0);
+                                             },
+                                             true};
+
+/// The executor among the policies of a call, or the calling thread.
+[[nodiscard]] constexpr executor_ref exec_of() { return calling_thread; }
+template <class P, class... Ps>
+[[nodiscard]] executor_ref exec_of(const P& p, const Ps&... ps) {
+  if constexpr (executor<P>)
+    return ref_to(p);
+  else
+    return exec_of(ps...);
+}
+
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END
