@@ -327,9 +327,9 @@ void translation_calls() {
   b.forward = gru_of<T>("forward", embedding, units);
   b.backward = gru_of<T>("backward", embedding, units);
   b.Ws = parameter<rows_of<T>>("Ws", units, 20);
-  b.Wa = parameter<rows_of<T>>("Wa", 20, 14);
-  b.Ua = parameter<rows_of<T>>("Ua", 2 * units, 14);
-  b.va = filled_vector<row_vector<T>>("va", 14);
+  b.attention.Wq = parameter<rows_of<T>>("Wa", 20, 14);
+  b.attention.Wk = parameter<rows_of<T>>("Ua", 2 * units, 14);
+  b.attention.v = filled_vector<row_vector<T>>("va", 14).transpose();
   b.decoder = gru_of<T>("decoder", embedding + 2 * units, 20);
   b.readout = parameter<rows_of<T>>("readout", 20 + embedding + 2 * units, 2 * 18);
   b.b_readout = small_row<T>("b_readout", 2 * 18);
@@ -351,7 +351,8 @@ void translation_calls() {
     l.encoder.push_back(reads);
     l.decoder.push_back(writes);
   }
-  l.attention = softlook::luong_attention<T>::general(parameter<rows_of<T>>("W", units, units));
+  const rows_of<T> W = parameter<rows_of<T>>("W", units, units);
+  l.attention = softlook::luong_attention<T>(softlook::scores::general{W});
   l.Wc = parameter<rows_of<T>>("Wc", 2 * units, 10);
   l.Wo = filled<rows_of<T>>("Wo", 10, vocabulary);
   const softlook::luong_model<T> luong(l);

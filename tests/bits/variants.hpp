@@ -211,13 +211,12 @@ void decoder_calls() {
     const rows_of<T> Wc = parameter<rows_of<T>>("Wc", 2 * s.d + 3, a);
     const row_vector<T> v = filled_vector<row_vector<T>>("v", a);
     const column_vector<T> b = filled_vector<column_vector<T>>("b", a);
-    softlook::bahdanau_attention<T> additive(Wq, Wk, v), biased(Wq, Wk, v, b);
+    softlook::bahdanau_attention<T> additive(scores::additive{Wq, Wk, v});
+    softlook::bahdanau_attention<T> biased(scores::additive{Wq, Wk, v, b});
     additive.set_memory(keys, x.V);
     biased.set_memory(keys, x.V, s.m - s.m / 3);
-    auto dot = softlook::luong_attention<T>::dot();
-    auto scaled = softlook::luong_attention<T>::scaled_dot();
-    auto general = softlook::luong_attention<T>::general(W);
-    auto concat = softlook::luong_attention<T>::concat(Wc, v);
+    softlook::luong_attention<T> dot(scores::dot{}), scaled(scores::scaled_dot{});
+    softlook::luong_attention<T> general(scores::general{W}), concat(scores::concat{Wc, v});
     dot.set_memory(x.K, x.V);
     scaled.set_memory(x.K, x.V, s.m - s.m / 3);
     general.set_memory(keys, x.V);
