@@ -118,8 +118,8 @@ void ours(path which, const additive_inputs& in, matrix<float>& O, const shape& 
     const auto in = additive_inputs::of(s);
     const auto O = std::make_shared<matrix<float>>(matrix<float>::Zero(s.n, s.d));
     const matrix<float> unchanged = matrix<float>::Identity(s.d, s.d);
-    const auto decoder =
-        std::make_shared<softlook::bahdanau_attention<float>>(unchanged, unchanged, in->v);
+    const auto decoder = std::make_shared<softlook::bahdanau_attention<float>>(
+        softlook::scores::additive{unchanged, unchanged, in->v});
     decoder->set_memory(in->K, in->V);
     bench::prepared_row work;
     work.call = [in, O, decoder] { *O = decoder->step(in->Q).context; };

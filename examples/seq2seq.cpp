@@ -3,7 +3,7 @@
 // word that was read last. The decoder's state counts too, and its attention looks for the place
 // where the encoder, reading from the right, had counted as far.
 //
-//   e_ij = v · tanh(s_{i−1} W_a + h_j U_a)    α_i = softmax(e_i)    c_i = Σ_j α_ij h_j
+//   e_ij = v · tanh(s_{i−1} W_q + h_j W_k)    α_i = softmax(e_i)    c_i = Σ_j α_ij h_j
 //
 // Bahdanau et al., "Neural Machine Translation by Jointly Learning to Align and Translate", 2015,
 // appendix A.2; the picture: figure 3.
@@ -47,11 +47,11 @@ int main(int argc, char** argv) {
   p.Ws = matrix::Zero(units, 1);
   p.bs = matrix::Constant(1, 1, std::atanh(0.1f));  // the first word
   // A difference of two tanh is a bump where both counts are equal; a held word widens it.
-  p.Wa = matrix::Constant(1, 2, 40);
-  p.Ua = matrix::Zero(2 * units, 2);
-  p.Ua.block(units, 0, vocabulary, 2).rowwise() = Eigen::RowVector2f(1, -1);
-  p.Ua.row(2 * units - 1).setConstant(-40);
-  p.va = Eigen::RowVector2f(3, -3);
+  p.attention.Wq = matrix::Constant(1, 2, 40);
+  p.attention.Wk = matrix::Zero(2 * units, 2);
+  p.attention.Wk.block(units, 0, vocabulary, 2).rowwise() = Eigen::RowVector2f(1, -1);
+  p.attention.Wk.row(2 * units - 1).setConstant(-40);
+  p.attention.v = Eigen::Vector2f(3, -3);
   // Each word's logit is how much of it the context holds.
   p.readout = matrix::Zero(1 + 1 + 2 * units, 2 * vocabulary);  // [state, last word, context]
   for (Eigen::Index w = 0; w < vocabulary; ++w) p.readout(2 + w, 2 * w) = 1;

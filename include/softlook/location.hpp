@@ -29,29 +29,14 @@ template <class T>
 class additive_with_features : public decoder_memory<T> {
  public:
   using typename decoder_memory<T>::matrix;
-  using typename decoder_memory<T>::vector;
 
  protected:
-  struct parameters {
-    matrix Wq, Wk, U;
-    vector v, b;
-  };
-
   /// `features_name` is what the caller calls the size of U's rows.
-  additive_with_features(const char* where, const char* features_name, const parameters& p)
-      : U_(p.U), v_(p.v) {
-    const index hidden = p.Wq.cols();
-    check_sizes(where, "Wk.cols()", p.Wk.cols(), "Wq.cols()", hidden,
-                "queries and keys are projected to one hidden size");
-    check_sizes(where, features_name, U_.cols(), "Wq.cols()", hidden,
+  additive_with_features(const char* where, const scores::additive<T>& score, const matrix& U,
+                         const char* features_name)
+      : decoder_memory<T>(own(where, score)), U_(U) {
+    check_sizes(where, features_name, U_.cols(), "Wq.cols()", this->score().v.size(),
                 "queries and earlier weights are projected to one hidden size");
-    check_sizes(where, "v.size()", v_.size(), "Wq.cols()", hidden,
-                "v has an entry for each hidden feature");
-    if (p.b.size() > 0)
-      check_sizes(where, "b.size()", p.b.size(), "Wq.cols()", hidden,
-                  "b has an entry for each hidden feature");
-    Wq_ = packed<T>(p.Wq, p.b);
-    Wk_ = packed<T>(p.Wk);
   }
   additive_with_features(const additive_with_features&) = default;
   additive_with_features(additive_with_features&&) = default;
@@ -61,9 +46,7 @@ class additive_with_features : public decoder_memory<T> {
 
   void check_inputs(const char* where, index query_rows, index query_features, const char* name,
                     index entries) const {
-    this->check_ready(where);
-    check_sizes(where, "query.cols()", query_features, "Wq.rows()", Wq_.inputs(),
-                "Wq maps a query to the hidden features");
+    this->check_query(where, query_features);
     check_sizes(where, "query.rows()", query_rows, "the number of queries in a step", 1,
                 "each step depends on the weights of the one before");
     check_sizes(where, name, entries, "memory_size()", this->memory_size(),
@@ -73,25 +56,18 @@ class additive_with_features : public decoder_memory<T> {
   template <class Query, class... Ps>
   [[nodiscard]] decoder_step<T> attend_with(const char* where, const Query& query,
                                             const matrix& features, const Ps&... policies) const {
-    const auto isa = chosen_instruction_set(where, options_of(policies...));
-    const matrix keys = this->projected_keys() + features * U_;
-    return this->attend_to(where, projected(Wq_, query, isa), view_of(keys), nullptr,
-                           scores::additive_projected{v_}, policies...);
+    const matrix keys = map_of(this->projected_keys()) + features * U_;
+    return this->template attend<true>(where, query, view_of(keys), policies...);
   }
 
  private:
-  void check_key_features(const char* where, index features) const override {
-    check_sizes(where, "keys.cols()", features, "Wk.rows()", Wk_.inputs(),
-                "Wk maps a key to the hidden features");
-  }
-  [[nodiscard]] matrix project(const matrix& keys) override {
-    return projected(Wk_, keys, best_instruction_set());
+  [[nodiscard]] static decoder_score<T> own(const char* where, const scores::additive<T>& score) {
+    decoder_score<T> own = owned<T>(where, score);
+    own.keys_stay = false;
+    return own;
   }
 
-  packed_linear<T> Wq_;  // and b
-  packed_linear<T> Wk_;
   matrix U_;
-  vector v_;
 };
 
 }  // namespace detail
@@ -178,8 +154,9 @@ class location_aware_attention final : public detail::additive_with_features<T> 
 
   /// \throws shape_error  unless all share one hidden size and U has a row for each filter.
   explicit location_aware_attention(const location_aware_parameters<T>& p)
-      : detail::additive_with_features<T>("location_aware_attention", "U.cols()",
-                                          {p.Wq, p.Wk, p.U, p.v, p.b}),
+      : detail::additive_with_features<T>("location_aware_attention",
+                                          detail::additive_score<T>(p.Wq, p.Wk, p.v, p.b), p.U,
+                                          "U.cols()"),
         filters_(p.filters) {
     detail::check_sizes("location_aware_attention", "filters.rows()", filters_.rows(), "U.rows()",
                         p.U.rows(), "U has a row for each filter");
@@ -196,7 +173,7 @@ class location_aware_attention final : public detail::additive_with_features<T> 
     const char* where = "location_aware_attention::step";
     this->check_inputs(where, query.rows(), query.cols(), "previous.size()", previous.size());
     const matrix features = location_features(filters_, previous);
-    return this->attend_with(where, query, features.topRows(this->projected_keys().rows()),
+    return this->attend_with(where, query, features.topRows(this->projected_keys().rows),
                              policies...);
   }
 
@@ -232,8 +209,9 @@ class coverage_attention final : public detail::additive_with_features<T> {
 
   /// \throws shape_error  unless all share one hidden size.
   explicit coverage_attention(const coverage_parameters<T>& p)
-      : detail::additive_with_features<T>("coverage_attention", "w_c.size()",
-                                          {p.Wq, p.Wk, p.w_c.transpose(), p.v, p.b}) {}
+      : detail::additive_with_features<T>("coverage_attention",
+                                          detail::additive_score<T>(p.Wq, p.Wk, p.v, p.b),
+                                          p.w_c.transpose(), "w_c.size()") {}
 
   /// Context (1×e) and weights (1×m) of one query row.
   /// \param coverage  c_i, an entry for each row of the memory; zeros before the first step.
@@ -245,7 +223,7 @@ class coverage_attention final : public detail::additive_with_features<T> {
     static_assert(detail::check_scalars<Q, P, matrix>());
     const char* where = "coverage_attention::step";
     this->check_inputs(where, query.rows(), query.cols(), "coverage.size()", coverage.size());
-    const matrix features = detail::as_column<T>(coverage).topRows(this->projected_keys().rows());
+    const matrix features = detail::as_column<T>(coverage).topRows(this->projected_keys().rows);
     return this->attend_with(where, query, features, policies...);
   }
 };

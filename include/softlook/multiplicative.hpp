@@ -1,111 +1,118 @@
 #pragma once
 
-#include <optional>
+#include <type_traits>
 
 #include "softlook/detail/decoder.hpp"
 #include "softlook/score/additive.hpp"
 #include "softlook/score/dot.hpp"
+#include "softlook/score/general.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
 /// \addtogroup multiplicative
 /// \{
 
-/// Luong's attention as a decoder uses it: the memory projected once by set_memory(keys, values),
-/// then a step for each query.
-///   dot      e_j = q · k_j
-///   general  e_j = q W k_jᵀ,            W: d_q×d_k
-///   concat   e_j = v · tanh([q k_j] W), W: (d_q + d_k)×a, v: a
-/// scaled_dot is dot over √d. Weights are softmax(e), the context Σ_j α_j value_j.
+namespace detail {
+
+/// q · k of rows as they are.
+template <class T>
+[[nodiscard]] decoder_score<T> owned_dot(bool scale_by_root) {
+  decoder_score<T> own;
+  own.queries.size = "keys.cols()";
+  own.queries.rule = "queries and keys share one feature size";
+  own.scale_by_root = scale_by_root;
+  return own;
+}
+template <class T>
+[[nodiscard]] decoder_score<T> owned(const char*, const scores::dot&) {
+  return owned_dot<T>(false);
+}
+template <class T>
+[[nodiscard]] decoder_score<T> owned(const char*, const scores::scaled_dot&) {
+  return owned_dot<T>(true);
+}
+
+/// q · (k Wᵀ): a key is multiplied once, a query in every step.
+template <class T>
+[[nodiscard]] decoder_score<T> owned(const char* where, const scores::general<T>& score) {
+  const score_recipe<T> r =
+      score.template recipe<T>(where, score.query_features(), score.key_features());
+  const char* rule = "W maps a query to the features of a key";
+  decoder_score<T> own;
+  own.queries.size = "W.rows()";
+  own.queries.rule = rule;
+  own.keys = {packed_linear<T>(r.project_queries->transpose(), {}, activation::none), "W.cols()",
+              rule};
+  return own;
+}
+
+/// \throws shape_error  unless v.size() == W.cols().
+template <class T>
+[[nodiscard]] decoder_score<T> owned(const char* where, const scores::concat<T>& score) {
+  const score_recipe<T> r = score.template recipe<T>(where, score.joint_features(), 0);
+  decoder_score<T> own;
+  own.joint = map_of(*r.project_queries);
+  own.queries.size = "W.rows() - keys.cols()";
+  own.queries.rule = "W maps a query beside a key";
+  own.v = map_of(r.v).transpose();
+  own.additive = true;
+  return own;
+}
+
+}  // namespace detail
+
+/// Luong's attention as a decoder uses it: a score, the memory projected once by
+/// set_memory(keys, values), then a step for each query.
+///   scores::dot{}         e_j = q · k_j
+///   scores::scaled_dot{}  e_j = q · k_j / √d
+///   scores::general{W}    e_j = q W k_jᵀ,            W: d_q×d_k
+///   scores::concat{W, v}  e_j = v · tanh([q k_j] W), W: (d_q + d_k)×a, v: a
+/// Weights are softmax(e), the context Σ_j α_j value_j.
+///
+///     luong_attention<float> decoder(scores::general{W});
 ///
 /// \see Luong et al., "Effective Approaches to Attention-based Neural Machine Translation", 2015,
-///      Eq. (7) and (8). Owns copies of its parameters and of the memory, which `general` and
-///      `concat` project when it is set.
+///      Eq. (7) and (8).
+/// The score is a view; the attention owns copies of its matrices, which may die, and of the
+/// memory, which `general` and `concat` project when it is set. `concat` packs its keys as
+/// bahdanau_attention does, for the best instruction set.
 /// Cost of a step: O(m·(d_k + e)) for each query, with concat O(d_q·a + m·(a + e)).
 template <real_scalar T>
 class luong_attention final : public detail::decoder_memory<T> {
  public:
-  using typename detail::decoder_memory<T>::matrix;
-  using typename detail::decoder_memory<T>::vector;
-
-  [[nodiscard]] static luong_attention dot() { return luong_attention(kind::dot); }
-  [[nodiscard]] static luong_attention scaled_dot() { return luong_attention(kind::scaled_dot); }
-
-  template <dense_expression M>
-  [[nodiscard]] static luong_attention general(const M& W) {
-    static_assert(detail::check_scalars<M, matrix>());
-    luong_attention a(kind::general);
-    a.W_ = W;
-    return a;
-  }
-
   /// \throws shape_error  unless v.size() == W.cols().
-  template <dense_expression M, dense_expression V>
-  [[nodiscard]] static luong_attention concat(const M& W, const V& v) {
-    static_assert(detail::check_scalars<M, V, matrix>());
-    luong_attention a(kind::concat);
-    a.W_ = W;
-    a.v_ = detail::as_column<T>(v);
-    detail::check_sizes("luong_attention::concat", "v.size()", a.v_.size(), "W.cols()", a.W_.cols(),
-                        "v has an entry for each hidden feature");
-    return a;
-  }
+  template <score_policy Score>
+  explicit luong_attention(const Score& score) : detail::decoder_memory<T>(own(score)) {}
 
   /// Context (n×e) and weights (n×m) of one query row, or of several.
   /// \param policies  transforms, a mask, an executor, options as in attention().
   /// \throws argument_error  before set_memory(); shape_error unless the query fits.
   template <dense_expression Q, class... Ps>
   [[nodiscard]] decoder_step<T> step(const Q& query, const Ps&... policies) const {
-    static_assert(detail::check_scalars<Q, matrix>());
     const char* where = "luong_attention::step";
-    const matrix q = query.matrix();
-    switch (kind_) {
-      case kind::general:
-        detail::check_sizes(where, "query.cols()", q.cols(), "W.rows()", W_.rows(),
-                            "W maps a query to the features of a key");
-        break;  // the memory holds K Wᵀ
-      case kind::concat: {
-        detail::check_sizes(where, "query.cols()", q.cols(), "W.rows() - keys.cols()",
-                            W_.rows() - key_features_, "W maps a query beside a key");
-        const auto isa = detail::chosen_instruction_set(where, detail::options_of(policies...));
-        return this->attend(where, detail::projected(Wq_, q, isa), scores::additive_projected{v_},
-                            policies...);
-      }
-      case kind::scaled_dot:
-        return this->attend(where, q, scores::scaled_dot{}, policies...);
-      case kind::dot:
-        break;
-    }
-    return this->attend(where, q, scores::dot{}, policies...);
+    const matrix_view<T> keys = this->projected_keys();
+    return this->score().additive ? this->template attend<true>(where, query, keys, policies...)
+                                  : this->template attend<false>(where, query, keys, policies...);
   }
 
  private:
-  enum class kind { dot, scaled_dot, general, concat };
-  explicit luong_attention(kind which) : kind_(which) {}
-
-  void check_key_features(const char* where, index features) const override {
-    if (kind_ == kind::general)
-      detail::check_sizes(where, "keys.cols()", features, "W.cols()", W_.cols(),
-                          "W maps a query to the features of a key");
-    if (kind_ == kind::concat && features > W_.rows())
-      detail::raise_sizes(where, "keys.cols()", features, "W.rows()", W_.rows(),
-                          "W maps a query beside a key, so it has more rows than a key features");
+  template <class Score>
+  [[nodiscard]] static detail::decoder_score<T> own(const Score& score) {
+    constexpr bool known =
+        std::is_same_v<Score, scores::dot> || std::is_same_v<Score, scores::scaled_dot> ||
+        detail::is_made_from<Score, scores::general> || detail::is_made_from<Score, scores::concat>;
+    static_assert(known,
+                  "softlook: luong_attention takes scores::dot{}, scores::scaled_dot{}, "
+                  "scores::general{W} or scores::concat{W, v}; bahdanau_attention takes "
+                  "scores::additive{Wq, Wk, v}");
+    if constexpr (known) {
+      constexpr bool same = detail::scalar_fits<Score, T>();
+      static_assert(same,
+                    "softlook: the parameters must have the scalar type of luong_attention<T>");
+      if constexpr (same) return detail::owned<T>("luong_attention", score);
+    }
+    return {};
   }
-  [[nodiscard]] matrix project(const matrix& keys) override {
-    key_features_ = keys.cols();
-    if (kind_ != kind::general && kind_ != kind::concat) return keys;
-    if (kind_ == kind::concat) Wq_ = detail::packed<T>(matrix(W_.topRows(W_.rows() - keys.cols())));
-    const matrix Wk =
-        kind_ == kind::concat ? matrix(W_.bottomRows(keys.cols())) : matrix(W_.transpose());
-    return detail::projected(detail::packed<T>(Wk), keys, detail::best_instruction_set());
-  }
-  [[nodiscard]] bool takes_prepared_keys() const override { return kind_ == kind::concat; }
-
-  kind kind_;
-  matrix W_;
-  detail::packed_linear<T> Wq_;  // concat: the upper rows of W
-  vector v_;
-  index key_features_ = 0;
 };
 
 /// \}

@@ -72,9 +72,7 @@ struct bahdanau_parameters {
   gru_parameters<T> forward{}, backward{};  ///< the encoder: source embedding -> units
   matrix Ws{};                              ///< encoder units × decoder units
   row bs{};                                 ///< empty: none
-  matrix Wa{};                              ///< decoder units × hidden
-  matrix Ua{};                              ///< 2·encoder units × hidden
-  row va{};                                 ///< hidden
+  additive_parameters<T> attention{};       ///< of the decoder's units and 2·encoder units
   gru_parameters<T> decoder{};              ///< [target embedding, context] -> units
   matrix readout{};  ///< U_o, V_o, C_o below each other: [state, embedding, context] × 2·maxout
   row b_readout{};   ///< empty: none
@@ -119,7 +117,7 @@ class bahdanau_model {
         first_(p.Ws, p.bs),
         readout_(p.readout, p.b_readout),
         output_(p.Wo, p.bo),
-        attention_(p.Wa, p.Ua, p.va) {
+        attention_(p.attention.score()) {
     const index units = decoder_.units(), context = 2 * forward_.units();
     const auto is = [](const char* what, index size, const char* of, index wanted) {
       detail::check_sizes(name_, what, size, of, wanted, "the parts of a model fit each other");
@@ -129,9 +127,9 @@ class bahdanau_model {
     is("backward.Wh.rows()", backward_.units(), "forward.Wh.rows()", forward_.units());
     is("Ws.rows()", first_.inputs(), "backward.Wh.rows()", backward_.units());
     is("Ws.cols()", first_.outputs(), "decoder.Wh.rows()", units);
-    is("Wa.rows()", p.Wa.rows(), "decoder.Wh.rows()", units);
-    is("Ua.rows()", p.Ua.rows(), "2 · forward.Wh.rows()", context);
-    is("decoder.Wx.rows()", decoder_.inputs(), "target_embedding.cols() + Ua.rows()",
+    is("attention.Wq.rows()", p.attention.Wq.rows(), "decoder.Wh.rows()", units);
+    is("attention.Wk.rows()", p.attention.Wk.rows(), "2 · forward.Wh.rows()", context);
+    is("decoder.Wx.rows()", decoder_.inputs(), "target_embedding.cols() + attention.Wk.rows()",
        target_.cols() + context);
     is("readout.rows()", readout_.inputs(), "decoder.Wh.rows() + decoder.Wx.rows()",
        units + decoder_.inputs());
@@ -190,7 +188,7 @@ struct luong_parameters {
   matrix source_embedding{}, target_embedding{};
   std::vector<lstm_parameters<T>> encoder{};  ///< one for each layer
   std::vector<lstm_parameters<T>> decoder{};  ///< the first takes [target embedding, h̃]
-  luong_attention<T> attention = luong_attention<T>::dot();
+  luong_attention<T> attention{scores::dot{}};
   matrix Wc{};  ///< [context, hidden] × h̃
   row bc{};     ///< empty: none
   matrix Wo{};  ///< h̃ × vocabulary

@@ -63,7 +63,8 @@ head_answer<T> attend_general(const mode& m, head_problem<T>& p, const matrix<T>
   const double norm = W.template cast<double>().norm() * std::abs(p.scale.value_or(1));
   p.size = {norm * dot_magnitude(p.Q, p.K), W.rows() + W.cols()};
   if (m.how == mode::path::automatic)
-    return decode(m, p, softlook::luong_attention<T>::general(W), length.value_or(p.K.rows()));
+    return decode(m, p, softlook::luong_attention<T>(scores::general{W}),
+                  length.value_or(p.K.rows()));
   const scores::general score(W);
   return length ? attend(m, p, score, masks::padding{.length = *length}) : attend(m, p, score);
 }
@@ -87,7 +88,7 @@ template <class T>
 head_answer<T> attend_dot(const mode& m, head_problem<T>& p, std::optional<index> length) {
   p.size = {dot_magnitude(p.Q, p.K), p.Q.cols()};
   if (m.how == mode::path::automatic)
-    return decode(m, p, softlook::luong_attention<T>::dot(), length.value_or(p.K.rows()));
+    return decode(m, p, softlook::luong_attention<T>(scores::dot{}), length.value_or(p.K.rows()));
   return length ? attend(m, p, scores::dot{}, masks::padding{.length = *length})
                 : attend(m, p, scores::dot{});
 }

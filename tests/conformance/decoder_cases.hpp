@@ -46,8 +46,9 @@ struct additive_parameters {
     return {(1 + reach) * v.template cast<double>().cwiseAbs().sum(), Wq.rows() + v.cols()};
   }
   softlook::bahdanau_attention<T> decoder() const {
-    if (b.size() == 0) return softlook::bahdanau_attention<T>(Wq, Wk, v);
-    return softlook::bahdanau_attention<T>(Wq, Wk, v, b);
+    using attention = softlook::bahdanau_attention<T>;
+    if (b.size() == 0) return attention(softlook::scores::additive{Wq, Wk, v});
+    return attention(softlook::scores::additive{Wq, Wk, v, b});
   }
 };
 

@@ -180,8 +180,8 @@ TYPED_TEST(FloatingPointExceptions, NoneInDecoderSteps) {
   auto random = seed(405);
   const auto W = random_matrix<row_major<T>>(7, 7, random);
   const auto v = random_matrix<column<T>>(7, 1, random);
-  bahdanau_attention<T> bahdanau(W, W, v);
-  auto luong = luong_attention<T>::general(W);
+  bahdanau_attention<T> bahdanau(scores::additive{W, W, v});
+  luong_attention<T> luong(scores::general{W});
   const no_exceptions trapped;
   for (const index length : {0, 1, 40}) {
     bahdanau.set_memory(this->p.K, this->p.V, length);

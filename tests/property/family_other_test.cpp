@@ -264,10 +264,13 @@ struct decoder : variant {
   static matrix weights(const inputs& in, const how& h) { return step(in, h).weights; }
 };
 using bahdanau_parameters = decltype([] {
-  return softlook::bahdanau_attention<float>(learned(8, 6), learned(8, 6, 1), learned(6, 1).col(0));
+  const auto Wq = learned(8, 6), Wk = learned(8, 6, 1), v = learned(6, 1);
+  return softlook::bahdanau_attention<float>(softlook::scores::additive{Wq, Wk, v.col(0)});
 });
-using luong_parameters =
-    decltype([] { return softlook::luong_attention<float>::general(learned(8, 8)); });
+using luong_parameters = decltype([] {
+  const auto W = learned(8, 8);
+  return softlook::luong_attention<float>(softlook::scores::general{W});
+});
 struct bahdanau_decoder : decoder<bahdanau_parameters> {
   static constexpr auto name = "bahdanau_decoder";
 };

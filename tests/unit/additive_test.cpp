@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "softlook/attention.hpp"
 #include "tests/support/agreement.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/executors.hpp"
@@ -25,11 +26,18 @@ class BahdanauAttention : public ::testing::Test {
   column<T> v = random_matrix<column<T>>(a, 1, random);
   column<T> b = random_matrix<column<T>>(a, 1, random);
   double tolerance = attention_bound<T>(m, dq + dk, max_magnitude(v) * a, 4);
+
+  [[nodiscard]] bahdanau_attention<T> plain() const {
+    return bahdanau_attention<T>(scores::additive{Wq, Wk, v});
+  }
+  [[nodiscard]] bahdanau_attention<T> biased() const {
+    return bahdanau_attention<T>(scores::additive{Wq, Wk, v, b});
+  }
 };
 TYPED_TEST_SUITE(BahdanauAttention, scalars, scalar_names);
 
 TYPED_TEST(BahdanauAttention, StepsAreTheRowsOfTheFullAttention) {
-  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  auto decoder = this->plain();
   decoder.set_memory(this->K, this->V);
   const auto truth =
       oracle::attention(this->Q, this->K, this->V, scores::additive{this->Wq, this->Wk, this->v});
@@ -41,7 +49,7 @@ TYPED_TEST(BahdanauAttention, StepsAreTheRowsOfTheFullAttention) {
 }
 
 TYPED_TEST(BahdanauAttention, SeveralQueryRowsAreSeveralSteps) {
-  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  auto decoder = this->plain();
   decoder.set_memory(this->K, this->V);
   const auto all = decoder.step(this->Q);
   ASSERT_EQ(all.context.rows(), this->n);
@@ -51,22 +59,63 @@ TYPED_TEST(BahdanauAttention, SeveralQueryRowsAreSeveralSteps) {
 }
 
 TYPED_TEST(BahdanauAttention, AddsTheBias) {
-  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v, this->b);
+  auto decoder = this->biased();
   decoder.set_memory(this->K, this->V);
   const auto truth = oracle::attention(this->Q, this->K, this->V,
                                        scores::additive{this->Wq, this->Wk, this->v, this->b});
   EXPECT_LE(max_error(decoder.step(this->Q).context, truth.output), this->tolerance);
 }
 
+/// The weights of attention() with the same score.
+TYPED_TEST(BahdanauAttention, TakesTheScoresOfAttention) {
+  using T = TypeParam;
+  const auto expect_same = [&](const auto& score) {
+    bahdanau_attention<T> decoder(score);
+    decoder.set_memory(this->K, this->V);
+    const auto step = decoder.step(this->Q);
+    EXPECT_LE(max_error(step.weights, attention_weights(this->Q, this->K, score)), this->tolerance);
+    EXPECT_LE(max_error(step.context, attention(this->Q, this->K, this->V, score)),
+              this->tolerance);
+  };
+  expect_same(scores::additive{this->Wq, this->Wk, this->v});
+  expect_same(scores::additive{this->Wq, this->Wk, this->v, this->b});
+}
+
+TYPED_TEST(BahdanauAttention, TakesParametersInAnyStorage) {
+  using T = TypeParam;
+  const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> by_columns = this->Wq;
+  row_major<T> padded(this->dk + 2, this->a + 3);
+  const auto inner = padded.block(1, 2, this->dk, this->a);
+  padded.block(1, 2, this->dk, this->a) = this->Wk;
+  const Eigen::Matrix<T, 1, Eigen::Dynamic> row = this->v.transpose();
+  bahdanau_attention<T> strided(scores::additive{by_columns, inner, row, this->b});
+  auto packed = this->biased();
+  strided.set_memory(this->K, this->V);
+  packed.set_memory(this->K, this->V);
+  EXPECT_TRUE(bitwise_equal(strided.step(this->Q).weights, packed.step(this->Q).weights));
+}
+
+TYPED_TEST(BahdanauAttention, ParametersGiveTheirScore) {
+  using T = TypeParam;
+  additive_parameters<T> p{this->Wq, this->Wk, this->v, {}};
+  bahdanau_attention<T> without(p.score());
+  p.b = this->b;
+  bahdanau_attention<T> with(p.score());
+  auto one = this->plain(), other = this->biased();
+  for (auto* decoder : {&without, &with, &one, &other}) decoder->set_memory(this->K, this->V);
+  EXPECT_TRUE(bitwise_equal(without.step(this->Q).weights, one.step(this->Q).weights));
+  EXPECT_TRUE(bitwise_equal(with.step(this->Q).weights, other.step(this->Q).weights));
+}
+
 TYPED_TEST(BahdanauAttention, OneMemoryServesAsKeysAndValues) {
-  bahdanau_attention<TypeParam> one(this->Wq, this->Wk, this->v), two = one;
+  auto one = this->plain(), two = one;
   one.set_memory(this->K);
   two.set_memory(this->K, this->K);
   EXPECT_TRUE(bitwise_equal(one.step(this->Q).context, two.step(this->Q).context));
 }
 
 TYPED_TEST(BahdanauAttention, LengthHidesThePaddingWhateverItHolds) {
-  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  auto decoder = this->plain();
   this->K.bottomRows(4).setConstant(std::numeric_limits<TypeParam>::quiet_NaN());
   this->V.bottomRows(4).setConstant(std::numeric_limits<TypeParam>::infinity());
   decoder.set_memory(this->K, this->V, 7);
@@ -81,7 +130,7 @@ TYPED_TEST(BahdanauAttention, LengthHidesThePaddingWhateverItHolds) {
 }
 
 TYPED_TEST(BahdanauAttention, LengthZeroGivesZeros) {
-  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  auto decoder = this->plain();
   decoder.set_memory(this->K, this->V, 0);
   const auto step = decoder.step(this->Q);
   EXPECT_TRUE(bitwise_equal(step.context, row_major<TypeParam>::Zero(this->n, this->e)));
@@ -89,7 +138,7 @@ TYPED_TEST(BahdanauAttention, LengthZeroGivesZeros) {
 }
 
 TYPED_TEST(BahdanauAttention, TakesPoliciesInAStep) {
-  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  auto decoder = this->plain();
   decoder.set_memory(this->K, this->V);
   const masks::window mask{.left = 2, .right = 3};
   const transforms::soft_cap cap{1.5};
@@ -100,20 +149,18 @@ TYPED_TEST(BahdanauAttention, TakesPoliciesInAStep) {
 
 TYPED_TEST(BahdanauAttention, OwnsItsParametersAndItsMemory) {
   using T = TypeParam;
-  bahdanau_attention<T> decoder(row_major<T>(this->Wq), row_major<T>(this->Wk), column<T>(this->v));
-  {
-    row_major<T> keys = this->K, values = this->V;
-    decoder.set_memory(keys, values);
-    keys.setConstant(T(9));
-    values.setConstant(T(9));
-  }
-  const auto truth =
-      oracle::attention(this->Q, this->K, this->V, scores::additive{this->Wq, this->Wk, this->v});
+  auto decoder = this->biased();
+  const auto truth = oracle::attention(this->Q, this->K, this->V,
+                                       scores::additive{this->Wq, this->Wk, this->v, this->b});
+  for (auto* parameter : {&this->Wq, &this->Wk}) parameter->setConstant(T(9));
+  for (auto* parameter : {&this->v, &this->b}) parameter->setConstant(T(9));
+  decoder.set_memory(this->K, this->V);
+  for (auto* memory : {&this->K, &this->V}) memory->setConstant(T(9));
   EXPECT_LE(max_error(decoder.step(this->Q).context, truth.output), this->tolerance);
 }
 
 TYPED_TEST(BahdanauAttention, ASecondMemoryReplacesTheFirst) {
-  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v), fresh = decoder;
+  auto decoder = this->plain(), fresh = decoder;
   decoder.set_memory(this->K, this->V);
   (void)decoder.step(this->Q);
   const row_major<TypeParam> few = this->K.topRows(3), values = this->V.topRows(3);
@@ -124,27 +171,33 @@ TYPED_TEST(BahdanauAttention, ASecondMemoryReplacesTheFirst) {
 
 TYPED_TEST(BahdanauAttention, RejectsWhatDoesNotFit) {
   using T = TypeParam;
-  using decoder_type = bahdanau_attention<T>;
+  const auto make = [](const auto&... parts) {
+    return bahdanau_attention<T>(scores::additive{parts...});
+  };
   const row_major<T> narrow = this->Wk.leftCols(3);
   const column<T> shorter = this->v.head(2);
-  expect_error<shape_error>([&] { decoder_type(this->Wq, narrow, this->v); }, {"3", "7"});
-  expect_error<shape_error>([&] { decoder_type(this->Wq, this->Wk, shorter); }, {"2", "7"});
-  expect_error<shape_error>([&] { decoder_type(this->Wq, this->Wk, this->v, shorter); },
-                            {"2", "7"});
-  decoder_type decoder(this->Wq, this->Wk, this->v);
+  const char* name = "bahdanau_attention: scores::additive ";
+  expect_error<shape_error>([&] { make(this->Wq, narrow, this->v); },
+                            {name, "Wk.cols() is 3", "Wq.cols() is 7"});
+  expect_error<shape_error>([&] { make(this->Wq, this->Wk, shorter); },
+                            {name, "v.size() is 2", "Wq.cols() is 7"});
+  expect_error<shape_error>([&] { make(this->Wq, this->Wk, this->v, shorter); },
+                            {name, "b.size() is 2", "Wq.cols() is 7"});
+  auto decoder = this->plain();
   expect_error<argument_error>([&] { (void)decoder.step(this->Q); }, {"set_memory"});
   expect_error<shape_error>([&] { decoder.set_memory(this->K, row_major<T>(this->V.topRows(4))); },
                             {"4", "11"});
-  expect_error<shape_error>([&] { decoder.set_memory(this->Q); }, {"4", "5"});
+  expect_error<shape_error>([&] { decoder.set_memory(this->Q); },
+                            {"keys.cols() is 4", "Wk.rows() is 5"});
   expect_error<argument_error>([&] { decoder.set_memory(this->K, this->V, 12); }, {"12", "11"});
   expect_error<argument_error>([&] { decoder.set_memory(this->K, this->V, -1); }, {"-1"});
   decoder.set_memory(this->K, this->V);
-  expect_error<shape_error>([&] { (void)decoder.step(this->K); }, {"5", "4"});
+  expect_error<shape_error>([&] { (void)decoder.step(this->K); },
+                            {"bahdanau_attention::step: query.cols() is 5", "Wq.rows() is 4"});
 }
 
 TYPED_TEST(BahdanauAttention, AFailedSetMemoryKeepsTheOldOne) {
-  using T = TypeParam;
-  bahdanau_attention<T> decoder(this->Wq, this->Wk, this->v);
+  auto decoder = this->plain();
   decoder.set_memory(this->K, this->V);
   const auto before = decoder.step(this->Q);
   EXPECT_THROW(decoder.set_memory(this->Q), shape_error);
@@ -160,8 +213,8 @@ TYPED_TEST(BahdanauAttention, StepsAgreeWithTheNaiveKernelWhateverTheMagnitudes)
     for (const index keys : {1, 47, 300, 1300}) {
       const auto memory = random_matrix<row_major<T>>(keys, this->dk, this->random);
       const auto values = random_matrix<row_major<T>>(keys, this->e, this->random);
-      bahdanau_attention<T> decoder(row_major<T>(this->Wq * T(magnitude)), this->Wk, small,
-                                    this->b);
+      const row_major<T> larger = this->Wq * T(magnitude);
+      bahdanau_attention<T> decoder(scores::additive{larger, this->Wk, small, this->b});
       decoder.set_memory(memory, values);
       const auto step = decoder.step(this->Q), truth = decoder.step(this->Q, naive);
       const double bound = attention_bound<T>(double(keys), double(this->a), 8, 2);
@@ -174,7 +227,7 @@ TYPED_TEST(BahdanauAttention, ARowHasTheSameBitsAloneAndAmongOthers) {
   using T = TypeParam;
   const auto queries = random_matrix<row_major<T>>(20, this->dq, this->random);
   const auto memory = random_matrix<row_major<T>>(700, this->dk, this->random);
-  bahdanau_attention<T> decoder(this->Wq, this->Wk, this->v, this->b);
+  auto decoder = this->biased();
   decoder.set_memory(memory);
   const auto all = decoder.step(queries);
   for (index i = 0; i < queries.rows(); ++i) {
@@ -187,7 +240,7 @@ TYPED_TEST(BahdanauAttention, ARowHasTheSameBitsAloneAndAmongOthers) {
 TYPED_TEST(BahdanauAttention, AnExecutorChangesNoBit) {
   using T = TypeParam;
   const auto memory = random_matrix<row_major<T>>(1900, this->dk, this->random);
-  bahdanau_attention<T> decoder(this->Wq, this->Wk, this->v);
+  auto decoder = this->plain();
   decoder.set_memory(memory);
   const auto alone = decoder.step(this->Q);
   const auto expect_same = [&](const auto& executor) {
@@ -201,7 +254,7 @@ TYPED_TEST(BahdanauAttention, AnExecutorChangesNoBit) {
 }
 
 TYPED_TEST(BahdanauAttention, StepsOnEveryInstructionSet) {
-  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  auto decoder = this->plain();
   decoder.set_memory(this->K, this->V);
   const auto truth =
       oracle::attention(this->Q, this->K, this->V, scores::additive{this->Wq, this->Wk, this->v});
@@ -217,7 +270,7 @@ TYPED_TEST(BahdanauAttention, StepsOnEveryInstructionSet) {
 TYPED_TEST(BahdanauAttention, KeysBeyondAMaskHaveNoWeightHoweverManyTheyAre) {
   using T = TypeParam;
   const auto memory = random_matrix<row_major<T>>(3000, this->dk, this->random);
-  bahdanau_attention<T> decoder(this->Wq, this->Wk, this->v), fewer = decoder;
+  auto decoder = this->plain(), fewer = decoder;
   decoder.set_memory(memory);
   for (const index length : {0, 40, 700}) {
     fewer.set_memory(memory, length);
@@ -230,7 +283,7 @@ TYPED_TEST(BahdanauAttention, KeysBeyondAMaskHaveNoWeightHoweverManyTheyAre) {
 }
 
 TYPED_TEST(BahdanauAttention, AQueryWithoutAKeyHasZerosAndTheOthersTheirWeights) {
-  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  auto decoder = this->plain();
   decoder.set_memory(this->K, this->V);
   const auto odd = masks::where([](std::int32_t i, std::int32_t) { return i % 2 != 0; });
   const auto step = decoder.step(this->Q, odd), full = decoder.step(this->Q);
@@ -244,7 +297,7 @@ TYPED_TEST(BahdanauAttention, AQueryWithoutAKeyHasZerosAndTheOthersTheirWeights)
 }
 
 TYPED_TEST(BahdanauAttention, ANaNQueryReachesItsRowOnly) {
-  bahdanau_attention<TypeParam> decoder(this->Wq, this->Wk, this->v);
+  auto decoder = this->plain();
   decoder.set_memory(this->K, this->V);
   const auto clean = decoder.step(this->Q);
   this->Q(2, 1) = std::numeric_limits<TypeParam>::quiet_NaN();

@@ -195,7 +195,7 @@ TYPED_TEST(AwareAttention, SeesWhatWasCovered) {
 }
 
 TYPED_TEST(AwareAttention, IsBahdanausWithoutEarlierWeights) {
-  bahdanau_attention<TypeParam> plain(this->Wq, this->Wk, this->v, this->b);
+  bahdanau_attention<TypeParam> plain(scores::additive{this->Wq, this->Wk, this->v, this->b});
   plain.set_memory(this->keys, this->values);
   auto aware = this->location_aware();
   auto covering = this->coverage();

@@ -95,16 +95,16 @@ truth bahdanau(const bahdanau_parameters<T>& p, const tokens& source, const toke
     memory.row(j).tail(u) = h =
         gru(row_of(p.source_embedding, source[std::size_t(j)]), h, p.backward);
   oracle::matrix s = tanh_of(oracle::linear(h, oracle::widen(p.Ws), oracle::widen(p.bs)));
-  const oracle::matrix keys = oracle::product(memory, oracle::widen(p.Ua));
+  const oracle::matrix keys = oracle::product(memory, oracle::widen(p.attention.Wk));
   truth t{oracle::matrix(index(target.size()), p.Wo.cols()),
           oracle::matrix(index(target.size()), m)};
   for (index i = 0; i < t.logits.rows(); ++i) {
-    const oracle::matrix query = oracle::product(s, oracle::widen(p.Wa));
+    const oracle::matrix query = oracle::product(s, oracle::widen(p.attention.Wq));
     std::vector<real> scores;
     for (index j = 0; j < m; ++j) {
       real e = 0;
       for (index a = 0; a < query.cols(); ++a)
-        e += real(p.va(0, a)) * std::tanh(query(0, a) + keys(j, a));
+        e += real(p.attention.v(a)) * std::tanh(query(0, a) + keys(j, a));
       scores.push_back(e);
     }
     const attended seen = mixture(scores, memory);
@@ -196,9 +196,9 @@ class Seq2Seq : public ::testing::Test {
     p.backward = cell<gru_parameters<T>>(embedding, 3);
     p.Ws = matrix(units, units);
     p.bs = matrix(1, units, 0.3);
-    p.Wa = matrix(units, hidden);
-    p.Ua = matrix(2 * units, hidden);
-    p.va = matrix(1, hidden, 2);
+    p.attention.Wq = matrix(units, hidden);
+    p.attention.Wk = matrix(2 * units, hidden);
+    p.attention.v = matrix(1, hidden, 2).transpose();
     p.decoder = cell<gru_parameters<T>>(embedding + 2 * units, 3);
     p.readout = matrix(units + embedding + 2 * units, 6);
     p.b_readout = matrix(1, 6, 0.3);
@@ -212,7 +212,7 @@ class Seq2Seq : public ::testing::Test {
     p.target_embedding = matrix(target_words, embedding, 1);
     p.encoder = {cell<lstm_parameters<T>>(embedding, 4), cell<lstm_parameters<T>>(units, 4)};
     p.decoder = {cell<lstm_parameters<T>>(embedding + 8, 4), cell<lstm_parameters<T>>(units, 4)};
-    p.attention = luong_attention<T>::general(score);
+    p.attention = luong_attention<T>(scores::general{score});
     p.Wc = matrix(2 * units, 8);
     p.bc = matrix(1, 8, 0.3);
     p.Wo = matrix(8, target_words, 3);
@@ -376,7 +376,11 @@ TYPED_TEST(Seq2Seq, RejectsPartsThatDoNotFit) {
           {"bahdanau_model", "forward.Wx.rows() is 4", "source_embedding.cols() is 3"});
   rejects([&](parameters& p) { p.target_embedding = this->matrix(6, 3); },
           {"decoder.Wx.rows() is 14", "is 13"});
-  rejects([&](parameters& p) { p.Ua = this->matrix(9, 7); }, {"Ua.rows() is 9", "is 10"});
+  rejects([&](parameters& p) { p.attention.Wq = this->matrix(4, 7); },
+          {"bahdanau_model: attention.Wq.rows() is 4", "decoder.Wh.rows() is 5"});
+  rejects([&](parameters& p) { p.attention.Wk = this->matrix(9, 7); },
+          {"bahdanau_model: attention.Wk.rows() is 9", "is 10"});
+  rejects([&](parameters& p) { p.attention.v = column<T>::Zero(6); }, {"v.size() is 6", "is 7"});
   rejects([&](parameters& p) { p.Wo = this->matrix(4, 6); }, {"readout.cols() is 6", "is 8"});
   rejects([&](parameters& p) { p.Ws = this->matrix(4, 5); }, {"Ws.rows() is 4", "is 5"});
   auto q = this->luong_weights(this->matrix(5, 5));

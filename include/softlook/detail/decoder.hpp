@@ -1,5 +1,9 @@
 #pragma once
 
+#include <optional>
+#include <string>
+#include <utility>
+
 #include "softlook/detail/bound_call.hpp"
 #include "softlook/detail/packed_linear.hpp"
 
@@ -23,6 +27,12 @@ template <class T, class V>
   else
     return v.matrix();
 }
+
+/// Whether P is one of a kind of policies with a scalar type.
+template <class P, template <class> class Policy>
+inline constexpr bool is_made_from = false;
+template <class T, template <class> class Policy>
+inline constexpr bool is_made_from<Policy<T>, Policy> = true;
 
 /// Keys of additive scores as the few-query kernel of one instruction set reads them: packed, with
 /// their exponentials and tangents. Three times the memory of the keys.
@@ -70,29 +80,86 @@ class aligned_rows {
   index cols_ = 0;
 };
 
-/// W packed for products with any rows of an input.
-template <class T>
-[[nodiscard]] packed_linear<T> packed(const row_major<T>& W,
-                                      const Eigen::Matrix<T, Eigen::Dynamic, 1>& bias = {}) {
-  return {view_of(W), as_row(view_of(bias)), activation::none};
-}
-
 /// X·W + bias; a row's bits do not depend on the other rows.
-template <class T, dense_expression X>
-[[nodiscard]] row_major<T> projected(const packed_linear<T>& W, const X& x, instruction_set isa) {
+template <class T>
+[[nodiscard]] row_major<T> projected(const packed_linear<T>& W, const matrix_view<T>& X,
+                                     instruction_set isa) {
   static constexpr exec::sequential sequential{};
-  row_major<T> out(x.rows(), W.outputs());
-  const readable<X> rows(x);
-  W.run(isa, ref_to(sequential), rows.view(), writable_view(out));
+  row_major<T> out(X.rows, W.outputs());
+  W.run(isa, ref_to(sequential), X, writable_view(out));
   return out;
 }
 
-/// The memory of a decoder's attention: keys, projected once, and values.
+/// What rows of queries, or of keys, are multiplied by, and the words of a message about their
+/// size.
+template <class T>
+struct decoder_projection {
+  std::optional<packed_linear<T>> W{};  // none: rows stay as they are
+  const char* size = "";
+  const char* rule = "";
+};
+
+/// A score policy with matrices of its own: keys are projected once and queries in each step, which
+/// leaves q · k or v · tanh(q + k).
+template <class T>
+struct decoder_score {
+  using vector = Eigen::Matrix<T, Eigen::Dynamic, 1>;
+
+  decoder_projection<T> queries{}, keys{};
+  std::optional<row_major<T>> joint{};  // both below each other, until the keys say where to cut
+  vector v{};                           // of additive scores
+  bool additive = false;
+  bool scale_by_root = false;  // over √d, of dot products
+  bool keys_stay = true;       // steps score the projected keys, not keys made of them
+
+  /// \throws shape_error  unless keys may have so many features.
+  void fit_keys(const char* where, index features) {
+    if (joint)
+      cut(where, features);
+    else if (keys.W)
+      check_sizes(where, "keys.cols()", features, keys.size, keys.W->inputs(), keys.rule);
+  }
+  /// `unprojected` is what a query must have where it stays as it is.
+  void check_query(const char* where, index features, index unprojected) const {
+    check_sizes(where, "query.cols()", features, queries.size,
+                queries.W ? queries.W->inputs() : unprojected, queries.rule);
+  }
+
+ private:
+  void cut(const char* where, index key_features) {
+    if (key_features > joint->rows())
+      raise_sizes(where, "keys.cols()", key_features, "W.rows()", joint->rows(),
+                  "W maps a query beside a key, so it has more rows than a key features");
+    const matrix_view<T> W = view_of(*joint);
+    const index of_query = W.rows - key_features;
+    queries.W.emplace(W.rows_from(0, of_query), matrix_view<T>{}, activation::none);
+    keys.W.emplace(W.rows_from(of_query, key_features), matrix_view<T>{}, activation::none);
+  }
+};
+
+/// The score of a step, whose queries and keys are projected.
+template <class T, bool Additive>
+struct step_score {
+  using policy_kind = score_kind;
+  static constexpr bool is_additive = Additive;
+  static constexpr bool projects = false;
+  using scalar = T;
+  const decoder_score<T>& whole;
+
+  template <real_scalar>
+  [[nodiscard]] score_recipe<T> recipe(const char*, index, index) const {
+    return {
+        .additive = Additive, .scale_by_root = whole.scale_by_root, .v = as_row(view_of(whole.v))};
+  }
+};
+
+/// What attentions of a decoder have in common: a score, and a memory of keys, projected once, and
+/// values. set_memory() computes on the best instruction set; additive keys are packed for it too,
+/// so a step that is forced to another one packs them anew.
 template <class T>
 class decoder_memory {
  public:
   using matrix = typename decoder_step<T>::matrix;
-  using vector = Eigen::Matrix<T, Eigen::Dynamic, 1>;
 
   /// Keys and values of the encoder, m rows each; only the first `length` are attended to.
   /// \throws shape_error  unless both have m rows and the keys fit the score.
@@ -102,16 +169,18 @@ class decoder_memory {
     const char* where = "set_memory";
     check_sizes(where, "values.rows()", values.rows(), "keys.rows()", keys.rows(),
                 "each key has one value");
-    check_key_features(where, keys.cols());
     const index used = length.value_or(keys.rows());
     if (used < 0 || used > keys.rows())
       raise_argument(
           where, "length", double(used),
           "it must lie between 0 and the number of keys, " + std::to_string(keys.rows()));
+    score_.fit_keys(where, keys.cols());
+    const instruction_set isa = best_instruction_set();
     const matrix real = keys.matrix().topRows(used);
-    keys_ = aligned_rows<T>(project(real));
-    prepared_ = takes_prepared_keys() ? prepared_keys<T>(keys_.view(), best_instruction_set())
-                                      : prepared_keys<T>();
+    const auto& W = score_.keys.W;
+    keys_ = aligned_rows<T>(W ? projected(*W, view_of(real), isa) : real);
+    prepared_ = score_.additive && score_.keys_stay ? prepared_keys<T>(keys_.view(), isa)
+                                                    : prepared_keys<T>();
     values_ = aligned_rows<T>(values.matrix().topRows(used));
     rows_ = keys.rows();
     ready_ = true;
@@ -126,53 +195,51 @@ class decoder_memory {
   [[nodiscard]] index memory_size() const { return rows_; }
 
  protected:
-  decoder_memory() = default;
+  explicit decoder_memory(decoder_score<T> score) : score_(std::move(score)) {}
   decoder_memory(const decoder_memory&) = default;
   decoder_memory(decoder_memory&&) = default;
   decoder_memory& operator=(const decoder_memory&) = default;
   decoder_memory& operator=(decoder_memory&&) = default;
   ~decoder_memory() = default;
 
-  void check_ready(const char* where) const {
+  [[nodiscard]] const decoder_score<T>& score() const { return score_; }
+  /// A row for each key that is attended to.
+  [[nodiscard]] matrix_view<T> projected_keys() const { return keys_.view(); }
+
+  /// \throws argument_error before set_memory(); shape_error unless the query fits the score.
+  void check_query(const char* where, index features) const {
     if (!ready_)
       raise<argument_error>(std::string(where) +
                             ": there is no memory (call set_memory before the first step)");
-  }
-  /// A row for each key that is attended to.
-  [[nodiscard]] strided_map<T> projected_keys() const { return map_of(keys_.view()); }
-
-  template <class Score, class... Ps>
-  [[nodiscard]] decoder_step<T> attend(const char* where, const matrix& queries, const Score& score,
-                                       const Ps&... policies) const {
-    check_ready(where);
-    return attend_to(where, queries, keys_.view(), &prepared_, score, policies...);
+    score_.check_query(where, features, keys_.cols());
   }
 
-  /// The same for keys that stand for the projected ones.
-  template <class Score, class... Ps>
-  [[nodiscard]] decoder_step<T> attend_to(const char* where, const matrix& queries,
-                                          const matrix_view<T>& keys,
-                                          const prepared_keys<T>* prepared, const Score& score,
-                                          const Ps&... policies) const {
-    static_cast<void>(check_policies<T, Score, Ps...>() && check_single_head<Ps...>());
-    decoder_step<T> out{matrix(queries.rows(), values_.cols()), matrix(queries.rows(), rows_)};
-    const sorted_policies<T, Score, Ps...> sorted(where, score, policies...);
-    attention_call<T> call = sorted.bind(view_of(queries), keys, values_.view());
+  /// Context and weights of each query over projected_keys(), or over keys made of them.
+  /// `Additive` is score().additive, which most attentions know when they are compiled.
+  template <bool Additive, class Q, class... Ps>
+  [[nodiscard]] decoder_step<T> attend(const char* where, const Q& query,
+                                       const matrix_view<T>& keys, const Ps&... policies) const {
+    using score_type = step_score<T, Additive>;
+    static_assert(check_scalars<Q, matrix>());
+    static_cast<void>(check_policies<T, score_type, Ps...>() && check_single_head<Ps...>());
+    check_query(where, query.cols());
+    decoder_step<T> out{matrix(query.rows(), values_.cols()), matrix(query.rows(), rows_)};
+    const sorted_policies<T, score_type, Ps...> sorted(where, score_type{score_}, policies...);
+    const readable<Q> given(query);
+    const auto& W = score_.queries.W;
+    const matrix made = W ? projected(*W, given.view(), (*sorted).isa) : matrix();
+    attention_call<T> call = sorted.bind(W ? view_of(made) : given.view(), keys, values_.view());
     call.O = writable_view(out.context);
     call.weights = writable_view(out.weights).columns(0, keys.rows);
     if (call.opts.kernel != kernel::naive) call.opts.kernel = kernel::few_queries;
-    if (prepared) prepared->lend(call);
+    prepared_.lend(call);
     run(call);
     out.weights.rightCols(rows_ - keys.rows).setZero();
     return out;
   }
 
  private:
-  virtual void check_key_features(const char* where, index features) const = 0;
-  [[nodiscard]] virtual matrix project(const matrix& keys) = 0;
-  /// Whether steps have additive scores of the projected keys as they are.
-  [[nodiscard]] virtual bool takes_prepared_keys() const { return false; }
-
+  decoder_score<T> score_;
   aligned_rows<T> keys_;  // projected
   prepared_keys<T> prepared_;
   aligned_rows<T> values_;

@@ -106,6 +106,9 @@ struct additive {
         .additive = true, .project_queries = Wq_, .project_keys = Wk_, .query_bias = b_, .v = v_};
   }
 
+  [[nodiscard]] index query_features() const { return Wq_.rows; }
+  [[nodiscard]] index key_features() const { return Wk_.rows; }
+
  private:
   matrix_view<T> Wq_;
   matrix_view<T> Wk_;
@@ -146,6 +149,9 @@ struct concat {
             .project_keys = W_.rows_from(query_features, key_features),
             .v = v_};
   }
+
+  /// Of a query and a key together.
+  [[nodiscard]] index joint_features() const { return W_.rows; }
 
  private:
   matrix_view<T> W_;

@@ -36,6 +36,9 @@ struct general {
     return {.project_queries = W_};
   }
 
+  [[nodiscard]] index query_features() const { return W_.rows; }
+  [[nodiscard]] index key_features() const { return W_.cols; }
+
  private:
   matrix_view<T> W_;
 };
