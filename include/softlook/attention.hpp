@@ -127,6 +127,21 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
   }
 }
 
+/// Columns of one head in a packed n×(heads·d) matrix; no copy.
+template <dense_expression X>
+[[nodiscard]] auto head_columns(X&& x, index head, index count) {
+  static_assert(!detail::dying_matrix<X>,
+                "softlook: head_columns looks at its matrix; give it one that outlives the block");
+  if (count < 1 || x.cols() % count != 0)
+    detail::raise_sizes("head_columns", "X.cols()", x.cols(), "the number of heads", count,
+                        "every head has the same number of columns");
+  if (head < 0 || head >= count)
+    detail::raise_argument("head_columns", "head", double(head),
+                           "it must lie between 0 and " + std::to_string(count - 1));
+  const index width = x.cols() / count;
+  return x.middleCols(head * width, width);
+}
+
 /// How a call would be computed.
 struct attention_plan {
   softlook::kernel kernel = kernel::tiled;

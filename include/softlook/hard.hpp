@@ -8,6 +8,7 @@
 
 #include "softlook/attention.hpp"
 #include "softlook/core/random.hpp"
+#include "softlook/detail/softmax_state.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -60,7 +61,8 @@ template <class Row, class Selection>
 [[nodiscard]] hard_choice choose(const Row& scores, index i, const Selection& select) {
   constexpr double nothing = -std::numeric_limits<double>::infinity();
   hard_choice best;
-  double best_score = nothing, best_noisy = nothing, largest = nothing, sum = 0;
+  double best_score = nothing, best_noisy = nothing;
+  auto softmax = natural_softmax<double>::init();
   for (index j = 0; j < scores.size(); ++j) {
     const double s = static_cast<double>(scores[j]);
     if (std::isnan(s)) return {-1, s};
@@ -71,14 +73,13 @@ template <class Row, class Selection>
       best_noisy = noisy;
       best_score = s;
     }
-    if (s > largest) {
-      sum = sum * std::exp(largest - s) + 1;
-      largest = s;
-    } else {
-      sum += std::exp(s - largest);
-    }
+    if (s > softmax.maximum)
+      softmax.absorb(s, 1);
+    else
+      natural_softmax<double>{s, 1}.merge_into(softmax.maximum, softmax.sum);
   }
-  if (best.key >= 0) best.log_probability = best_score - (largest + std::log(sum));
+  if (best.key >= 0)
+    best.log_probability = best_score - (softmax.maximum + std::log(softmax.sum));
   return best;
 }
 

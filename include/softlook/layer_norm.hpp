@@ -1,6 +1,6 @@
 #pragma once
 
-#include "softlook/detail/layer.hpp"
+#include "softlook/layer.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -12,12 +12,11 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// with the biased variance, taken around the mean in a second pass.
 ///
 /// \see Ba, Kiros, Hinton, "Layer Normalization", 2016, Eq. (3), (4).
-/// X: n×features -> Y: n×features. Cost: O(n·features).
+/// X: n×features -> Y: n×features, which may be X itself. A call takes an executor and options
+/// (isa, workspace). Cost: O(n·features).
 template <class T>
-class layer_norm {
+class layer_norm : public matrix_layer<layer_norm<T>, T> {
  public:
-  using scalar = T;
-
   layer_norm() = default;
   /// \throws shape_error  unless bias has an entry for each of gain's, or none at all;
   ///         argument_error  unless ε is finite and not negative.
@@ -39,41 +38,30 @@ class layer_norm {
 
   [[nodiscard]] index features() const { return norm_.features(); }
 
-  /// Y in X's storage order. \param policies  an executor, options (isa, workspace).
-  /// \throws shape_error  unless X.cols() is features().
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), x.cols());
-    run("layer_norm", x, y, policies...);
-    return y;
-  }
-  /// Into the caller's matrix, block or map, which is never resized; it may be X itself, and must
-  /// not overlap it otherwise.
-  template <dense_expression X, dense_expression Y, class... Ps>
-  void into(const X& x, Y&& y, const Ps&... policies) const {
-    run("layer_norm::into", x, y, policies...);
-  }
-
   [[nodiscard]] const detail::row_norm<T>& rows() const { return norm_; }
 
  private:
-  template <class X, class Y, class... Ps>
-  void run(const char* where, const X& x, Y& y, const Ps&... policies) const {
-    if constexpr (detail::check_scalars<X, Y>() && detail::check_layer_policies<T, Ps...>()) {
-      static_assert(std::is_same_v<detail::scalar_of<X>, T>,
-                    "softlook: a layer_norm<T> is applied to matrices of T");
-      const detail::readable<X> in(x);
-      const mutable_matrix_view<T> out = detail::writable_view(y);
-      detail::check_sizes(where, "X.cols()", x.cols(), "features()", features(),
-                          "a row of X has an entry for each of gain's");
-      detail::check_layer_output(where, out, "X.rows()", x.rows(), "features()", features());
-      detail::check_in_place(where, out, in.view());
-      const detail::layer_call call = detail::layer_call_of(where, policies...);
-      detail::call_scratch memory(call.opts.workspace);
-      const index workers = norm_.workers(x.rows(), call.exec);
-      norm_.run(call.isa, call.exec, in.view(), out,
-                memory.template take<T>(workers * norm_.scratch()));
-    }
+  friend detail::layer_entry;
+  static constexpr const char* name_ = "layer_norm";
+  static constexpr const char* columns_name_ = "features()";
+
+  template <class... Xs>
+  static constexpr bool check_matrices() {
+    constexpr bool same = (std::is_same_v<detail::scalar_of<Xs>, T> && ...);
+    static_assert(same, "softlook: a layer_norm<T> is applied to matrices of T");
+    return same;
+  }
+  void check(const matrix_view<T>& X) const {
+    detail::check_sizes(name_, "X.cols()", X.cols, "features()", features(),
+                        "a row of X has an entry for each of gain's");
+  }
+  [[nodiscard]] index scratch_size(const matrix_view<T>& X,
+                                   const detail::executor_ref& exec) const {
+    return norm_.workers(X.rows, exec) * norm_.scratch_size();
+  }
+  void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+           const detail::scratch_space<T>& scratch, const detail::layer_call& call) const {
+    norm_.run(call.isa, call.exec, X, Y, scratch.start);
   }
 
   detail::row_norm<T> norm_;

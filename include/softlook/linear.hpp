@@ -70,13 +70,7 @@ struct decay {
   using policy_kind = gate_kind;
   static constexpr bool logarithmic = false;
   using scalar = T;
-  template <dense_expression V>
-    requires(!softlook::detail::dying_matrix<V>)
-  explicit decay(V&& gamma) : view(softlook::detail::view_of(gamma)) {
-    if (view.rows != 1) view = view.transpose();
-  }
-  template <softlook::detail::dying_matrix V>
-  explicit decay(V&&) = delete;  // a view of a temporary would dangle
+  explicit decay(softlook::detail::kept_view<T> gamma) : view(softlook::detail::as_row(gamma)) {}
   matrix_view<T> view;
 };
 template <class V>
@@ -92,11 +86,7 @@ struct log_decay {
   using policy_kind = gate_kind;
   static constexpr bool logarithmic = true;
   using scalar = T;
-  template <dense_expression M>
-    requires(!softlook::detail::dying_matrix<M>)
-  explicit log_decay(M&& G) : view(softlook::detail::view_of(G)) {}
-  template <softlook::detail::dying_matrix M>
-  explicit log_decay(M&&) = delete;  // a view of a temporary would dangle
+  explicit log_decay(softlook::detail::kept_view<T> G) : view(G) {}
   matrix_view<T> view;
 };
 template <class M>
@@ -124,11 +114,7 @@ template <class T>
 struct delta {
   using policy_kind = update_kind;
   using scalar = T;
-  template <dense_expression M>
-    requires(!softlook::detail::dying_matrix<M>)
-  explicit delta(M&& beta) : view(softlook::detail::view_of(beta)) {}
-  template <softlook::detail::dying_matrix M>
-  explicit delta(M&&) = delete;  // a view of a temporary would dangle
+  explicit delta(softlook::detail::kept_view<T> beta) : view(beta) {}
   matrix_view<T> view;
 };
 template <class M>

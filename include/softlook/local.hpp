@@ -24,6 +24,18 @@ struct monotonic {
   index first = 0;   ///< position of query 0 (a decoder's step, for one query)
 };
 
+namespace detail {
+template <class T>
+struct predictive_vector {
+  template <class V>
+  static constexpr void check() {
+    static_assert(V::IsVectorAtCompileTime, "softlook: v of a predicted position is a vector");
+    static_assert(std::is_same_v<softlook::detail::scalar_of<V>, T>,
+                  "softlook: W and v of a predicted position must share one scalar type");
+  }
+};
+}  // namespace detail
+
 /// Luong's local-p: the position is predicted from the query, p_i = m · sigmoid(v · tanh(q_i W)),
 /// counted from 0 and not rounded, and a Gaussian with σ = D/2 favours keys near it.
 /// W: d×a, v: a. Views of both.
@@ -31,19 +43,9 @@ template <class T>
 struct predictive {
   using scalar = T;
 
-  template <dense_expression M, dense_expression V>
-    requires(!softlook::detail::dying_matrix<M> && !softlook::detail::dying_matrix<V>)
-  predictive(M&& W, V&& v, index window)
-      : W_(softlook::detail::view_of(W)), v_(softlook::detail::view_of(v)), window_(window) {
-    static_assert(std::remove_cvref_t<V>::IsVectorAtCompileTime,
-                  "softlook: v of a predicted position is a vector");
-    static_assert(std::is_same_v<softlook::detail::scalar_of<V>, T>,
-                  "softlook: W and v of a predicted position must share one scalar type");
-    if (v_.cols == 1) v_ = v_.transpose();
-  }
-  template <dense_expression M, dense_expression V>
-    requires(softlook::detail::dying_matrix<M> || softlook::detail::dying_matrix<V>)
-  predictive(M&&, V&&, index) = delete;  // a view of a temporary would dangle
+  predictive(softlook::detail::kept_view<T> W,
+             softlook::detail::kept_view<T, detail::predictive_vector<T>> v, index window)
+      : W_(W), v_(softlook::detail::as_row(v)), window_(window) {}
 
   [[nodiscard]] const matrix_view<T>& W() const { return W_; }
   [[nodiscard]] const matrix_view<T>& v() const { return v_; }
@@ -102,11 +104,10 @@ template <class Q, class... Ps>
   check_predictive(where, alignment, q.cols());
   check_positions(where, "Q.rows()", q.rows());
   check_positions(where, "K.rows()", keys);
-  static constexpr exec::sequential sequential{};
   const readable<Q> queries(q);
   const position_predictor<scalar_of<Q>> predict{alignment.W(), alignment.v(), keys};
   return predict(queries.view(), chosen_instruction_set(where, options_of(policies...)),
-                 ref_to(executor_or(sequential, policies...)));
+                 exec_of(policies...));
 }
 
 /// a_i(j) = softmax_j(s_i)·g_i(j) over the windows. The kernels give softmax(s + ln g)·V, and what

@@ -6,6 +6,7 @@
 
 #include "softlook/attention.hpp"
 #include "softlook/detail/monotonic_rows.hpp"
+#include "softlook/exec/sequential.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 

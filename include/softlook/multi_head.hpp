@@ -18,21 +18,6 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// \program examples/multi_head.cpp
 /// \{
 
-/// Columns of one head in a packed n×(heads·d) matrix; no copy.
-template <dense_expression X>
-[[nodiscard]] auto head_columns(X&& x, index head, index count) {
-  static_assert(!detail::dying_matrix<X>,
-                "softlook: head_columns looks at its matrix; give it one that outlives the block");
-  if (count < 1 || x.cols() % count != 0)
-    detail::raise_sizes("head_columns", "X.cols()", x.cols(), "the number of heads", count,
-                        "every head has the same number of columns");
-  if (head < 0 || head >= count)
-    detail::raise_argument("head_columns", "head", double(head),
-                           "it must lie between 0 and " + std::to_string(count - 1));
-  const index width = x.cols() / count;
-  return x.middleCols(head * width, width);
-}
-
 /// The weights of a multi-head layer. Matrices are inputs × outputs, as in the papers: of a torch
 /// layer's (out, in) weights give the transpose. Heads lie beside each other.
 template <class T>
@@ -75,13 +60,10 @@ template <class Matrix>
 /// stands behind the given ones; masks and transforms speak of the given keys, and every query sees
 /// it. Cost: four projections and attention(). With options{.workspace} a call allocates nothing.
 template <class T>
-class multi_head {
+class multi_head : public detail::layer_defaults<multi_head<T>, T> {
  public:
-  using scalar = T;
-
   /// \throws shape_error  unless the matrices fit each other and the heads.
-  multi_head(const multi_head_parameters<T>& p, const heads& h)
-      : block_("multi_head", p, h) {}
+  multi_head(const multi_head_parameters<T>& p, const heads& h) : block_(name_, p, h) {}
 
   [[nodiscard]] index features() const { return block_.features(); }
   [[nodiscard]] index outputs() const { return block_.outputs(); }
@@ -108,23 +90,12 @@ class multi_head {
   template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
             class... Ps>
   void into(const Q& q, const K& k, const V& v, O&& o, const Ps&... policies) const {
-    if constexpr (detail::layer_inputs<T, Q, K, V, O>::template check<Ps...>()) {
-      const detail::readable<Q> queries(q);
-      const detail::readable<K> keys(k);
-      const detail::readable<V> values(v);
-      const mutable_matrix_view<T> out = detail::writable_view(o);
-      const detail::block_inputs<T> in{"multi_head", queries.view(), keys.view(), values.view()};
-      block_.check(in);
-      detail::check_sizes(in.where, "O.rows()", o.rows(), "Q.rows()", q.rows(),
-                          "one output row for each query");
-      detail::check_sizes(in.where, "O.cols()", o.cols(), "outputs()", outputs(),
-                          "an output row has an entry for each column of Wo");
-      detail::check_overlap(in.where, "Q", out, in.Q);
-      detail::check_overlap(in.where, "K", out, in.K);
-      detail::check_overlap(in.where, "V", out, in.V);
-      const detail::sorted_policies<T, Ps...> sorted(in.where, policies...);
-      run_block(in, *sorted, [&](const auto& memory) { block_.run(in, out, {}, memory, *sorted); });
-    }
+    using entry = detail::layer_entry;
+    if constexpr (entry::accepts<multi_head, Ps...>(detail::matrices<Q, K, V, O>{}))
+      entry::into(*this,
+                  input_of(detail::readable<Q>(q).view(), detail::readable<K>(k).view(),
+                           detail::readable<V>(v).view()),
+                  detail::writable_view(o), policies...);
   }
 
   /// The output and the weights of every query head, n×(m + extra_keys()).
@@ -132,17 +103,11 @@ class multi_head {
   template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
   [[nodiscard]] auto with_weights(const Q& q, const K& k, const V& v, const Ps&... policies) const {
     multi_head_result<plain_matrix_like<Q>> result{(*this)(q, k, v, policies...), {}};
-    if constexpr (detail::layer_inputs<T, Q, K, V>::template check<Ps...>()) {
-      const detail::readable<Q> queries(q);
-      const detail::readable<K> keys(k);
-      const detail::readable<V> values(v);
-      const detail::block_inputs<T> in{"multi_head", queries.view(), keys.view(), values.view()};
-      const detail::sorted_policies<T, Ps...> sorted(in.where, policies...);
-      run_block(in, *sorted, [&](const auto& memory) {
-        for (auto& P : block_.weights(in, memory, *sorted))
-          result.weights.emplace_back(std::move(P));
-      });
-    }
+    using entry = detail::layer_entry;
+    if constexpr (entry::accepts<multi_head, Ps...>(detail::matrices<Q, K, V>{}))
+      add_weights(input_of(detail::readable<Q>(q).view(), detail::readable<K>(k).view(),
+                           detail::readable<V>(v).view()),
+                  result.weights, policies...);
     return result;
   }
   template <dense_expression X, class... Ps>
@@ -152,12 +117,35 @@ class multi_head {
   }
 
  private:
-  template <class F>
-  void run_block(const detail::block_inputs<T>& in, const detail::call_policies<T>& policies,
-                 const F& f) const {
-    detail::run_layer<T>(
-        policies,
-        [&](const auto&) { return block_.scratch_size(in.Q.rows, in.K.rows); }, f);
+  friend detail::layer_entry;
+  using inputs = detail::block_inputs<T>;
+  using policy_rule = detail::multi_head_policies;
+  static constexpr const char* name_ = "multi_head";
+
+  [[nodiscard]] static inputs input_of(const matrix_view<T>& Q, const matrix_view<T>& K,
+                                       const matrix_view<T>& V) {
+    return {name_, Q, K, V};
+  }
+  void check(const inputs& in) const { block_.check(in); }
+  void check_output(const inputs& in, const mutable_matrix_view<T>& O) const {
+    detail::check_output_of(
+        in, O, {"outputs()", outputs(), "an output row has an entry for each column of Wo"});
+  }
+  [[nodiscard]] index scratch_size(const inputs& in, const detail::executor_ref&) const {
+    return block_.scratch_size(in.Q.rows, in.K.rows);
+  }
+  void run(const inputs& in, const mutable_matrix_view<T>& O,
+           const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) const {
+    block_.run(in, O, {}, scratch, call);
+  }
+  template <class Matrix, class... Ps>
+  void add_weights(const inputs& in, std::vector<Matrix>& to, const Ps&... ps) const {
+    detail::layer_entry::show(
+        *this, in,
+        [&](const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) {
+          for (auto& P : block_.weights(in, scratch, call)) to.emplace_back(std::move(P));
+        },
+        ps...);
   }
 
   detail::attention_block<T> block_;

@@ -118,7 +118,8 @@ class nystrom_call {
 
   void attend(const matrix_view<T>& Q, const matrix_view<T>& K, index kv_heads,
               const matrix_view<T>& V, const mutable_matrix_view<T>& O, call_scratch& memory) {
-    attention_call<T> part(whole_);
+    const call_policies<T>& policies = whole_;
+    attention_call<T> part(policies);
     part.Q = Q;
     part.K = K;
     part.V = V;

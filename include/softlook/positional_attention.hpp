@@ -19,11 +19,7 @@ class position_logits {
  public:
   using scalar = T;
 
-  template <dense_expression M>
-    requires(!detail::dying_matrix<M>)
-  explicit position_logits(M&& S) : S_(detail::view_of(S)) {}
-  template <detail::dying_matrix M>
-  explicit position_logits(M&&) = delete;  // a view of a temporary would dangle
+  explicit position_logits(detail::kept_view<T> S) : S_(S) {}
 
   [[nodiscard]] matrix_view<T> logits() const { return S_; }
 
@@ -41,12 +37,7 @@ class position_factors {
  public:
   using scalar = T;
 
-  template <dense_expression A, dense_expression B>
-    requires(!detail::dying_matrix<A> && !detail::dying_matrix<B>)
-  position_factors(A&& P1, B&& P2) : P1_(detail::view_of(P1)), P2_(detail::view_of(P2)) {}
-  template <dense_expression A, dense_expression B>
-    requires(detail::dying_matrix<A> || detail::dying_matrix<B>)
-  position_factors(A&&, B&&) = delete;  // a view of a temporary would dangle
+  position_factors(detail::kept_view<T> P1, detail::kept_view<T> P2) : P1_(P1), P2_(P2) {}
 
   [[nodiscard]] matrix_view<T> queries() const { return P1_; }
   [[nodiscard]] matrix_view<T> keys() const { return P2_; }

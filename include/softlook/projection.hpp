@@ -1,6 +1,6 @@
 #pragma once
 
-#include "softlook/detail/layer.hpp"
+#include "softlook/layer.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -12,16 +12,15 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// A linear map with a bias and an activation, its weights packed once:
 ///   Y = f(X·W + b)
 ///
-/// X: n×inputs, W: inputs×outputs, b: outputs -> Y: n×outputs. A torch.nn.Linear stores Wᵀ: give
-/// weight.transpose(). The product runs on the register micro-kernel of attention; X is read where
-/// it lies and b and f are applied to a tile while it is in the first-level cache. Column j of Y
-/// does not depend on how many rows X has, on the executor, or on the storage order.
-/// Cost: O(n·inputs·outputs) time; memory: one copy of W.
+/// X: n×inputs, W: inputs×outputs, b: outputs -> Y: n×outputs, which must not overlap X. A call
+/// takes an executor and options (isa). A torch.nn.Linear stores Wᵀ: give weight.transpose(). The
+/// product runs on the register micro-kernel of attention; X is read where it lies and b and f are
+/// applied to a tile while it is in the first-level cache. Column j of Y does not depend on how
+/// many rows X has, on the executor, or on the storage order. Cost: O(n·inputs·outputs) time;
+/// memory: one copy of W.
 template <class T>
-class projection {
+class projection : public matrix_layer<projection<T>, T> {
  public:
-  using scalar = T;
-
   projection() = default;
   template <dense_expression W>
   explicit projection(const W& weights, activation f = activation::none)
@@ -44,37 +43,26 @@ class projection {
   [[nodiscard]] index inputs() const { return packed_.inputs(); }
   [[nodiscard]] index outputs() const { return packed_.outputs(); }
 
-  /// Y in X's storage order.
-  /// \param policies  an executor, options (isa).
-  /// \throws shape_error  unless X.cols() is inputs().
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), outputs());
-    run("projection", x, y, policies...);
-    return y;
-  }
-  /// Into the caller's n×outputs matrix, block or map, which is never resized.
-  /// \throws argument_error  if Y overlaps X; nothing has been written then.
-  template <dense_expression X, dense_expression Y, class... Ps>
-  void into(const X& x, Y&& y, const Ps&... policies) const {
-    run("projection::into", x, y, policies...);
-  }
-
  private:
-  template <class X, class Y, class... Ps>
-  void run(const char* where, const X& x, Y& y, const Ps&... policies) const {
-    if constexpr (detail::check_scalars<X, Y>() && detail::check_layer_policies<T, Ps...>()) {
-      static_assert(std::is_same_v<detail::scalar_of<X>, T>,
-                    "softlook: a projection<T> is applied to matrices of T");
-      const detail::readable<X> in(x);
-      const mutable_matrix_view<T> out = detail::writable_view(y);
-      detail::check_sizes(where, "X.cols()", x.cols(), "inputs()", inputs(),
-                          "a row of X has an entry for each row of W");
-      detail::check_layer_output(where, out, "X.rows()", x.rows(), "outputs()", outputs());
-      detail::check_overlap(where, "X", out, in.view(), "Y");
-      const detail::layer_call call = detail::layer_call_of(where, policies...);
-      packed_.run(call.isa, call.exec, in.view(), out);
-    }
+  friend detail::layer_entry;
+  static constexpr const char* name_ = "projection";
+  static constexpr const char* columns_name_ = "outputs()";
+  static constexpr bool in_place_ = false;
+
+  template <class... Xs>
+  static constexpr bool check_matrices() {
+    constexpr bool same = (std::is_same_v<detail::scalar_of<Xs>, T> && ...);
+    static_assert(same, "softlook: a projection<T> is applied to matrices of T");
+    return same;
+  }
+  [[nodiscard]] index output_columns(index) const { return outputs(); }
+  void check(const matrix_view<T>& X) const {
+    detail::check_sizes(name_, "X.cols()", X.cols, "inputs()", inputs(),
+                        "a row of X has an entry for each row of W");
+  }
+  void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+           const detail::scratch_space<T>&, const detail::layer_call& call) const {
+    packed_.run(call.isa, call.exec, X, Y);
   }
 
   detail::packed_linear<T> packed_;

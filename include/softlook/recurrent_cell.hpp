@@ -160,11 +160,19 @@ class gru_cell {
   void run(const matrix_view<T>& X, const mutable_matrix_view<T>& h,
            const mutable_matrix_view<T>* states, const Ps&... policies) const {
     const detail::layer_call call = detail::layer_call_of(products_.where(), policies...);
-    detail::call_scratch memory(call.opts.workspace);
-    using cursor_type = detail::matrix_cursor<T>;
-    cursor_type cursor(memory.template take<T>(cursor_type::size(X.rows, 3 * units()) +
-                                               cursor_type::size(h.rows, 3 * units()) +
-                                               cursor_type::size(h.rows, units())));
+    detail::run_layer<T>(
+        call, [&](const auto&) { return scratch_size(X.rows, h.rows); },
+        [&](const auto& scratch) { run(X, h, states, scratch, call); });
+  }
+  [[nodiscard]] index scratch_size(index inputs, index states) const {
+    using cursor = detail::matrix_cursor<T>;
+    return cursor::size(inputs, 3 * units()) + cursor::size(states, 3 * units()) +
+           cursor::size(states, units());
+  }
+  void run(const matrix_view<T>& X, const mutable_matrix_view<T>& h,
+           const mutable_matrix_view<T>* states, const detail::scratch_space<T>& scratch,
+           const detail::layer_call& call) const {
+    detail::matrix_cursor<T> cursor(scratch);
     const auto from_x = cursor.take(X.rows, 3 * units());
     const auto from_h = cursor.take(h.rows, 3 * units());
     const auto reset = cursor.take(h.rows, units());
@@ -262,10 +270,22 @@ class lstm_cell {
     products_.check(X, h, "state.hidden.cols()", sequences);
     products_.check(X, c, "state.cell.cols()", sequences);
     const detail::layer_call call = detail::layer_call_of(products_.where(), policies...);
-    detail::call_scratch memory(call.opts.workspace);
-    using cursor_type = detail::matrix_cursor<T>;
-    cursor_type cursor(memory.template take<T>(cursor_type::size(X.rows, 4 * units()) +
-                                               cursor_type::size(h.rows, 4 * units())));
+    detail::run_layer<T>(
+        call, [&](const auto&) { return scratch_size(X.rows, h.rows); },
+        [&](const auto& scratch) { run(X, {h, c}, states, scratch, call); });
+  }
+  [[nodiscard]] index scratch_size(index inputs, index states) const {
+    using cursor = detail::matrix_cursor<T>;
+    return cursor::size(inputs, 4 * units()) + cursor::size(states, 4 * units());
+  }
+  struct state_views {
+    mutable_matrix_view<T> hidden;
+    mutable_matrix_view<T> cell;
+  };
+  void run(const matrix_view<T>& X, const state_views& state, const mutable_matrix_view<T>* states,
+           const detail::scratch_space<T>& scratch, const detail::layer_call& call) const {
+    const mutable_matrix_view<T>&h = state.hidden, &c = state.cell;
+    detail::matrix_cursor<T> cursor(scratch);
     const auto from_x = cursor.take(X.rows, 4 * units());
     const auto from_h = cursor.take(h.rows, 4 * units());
     products_.of_inputs().run(call.isa, call.exec, X, from_x);

@@ -5,6 +5,7 @@
 
 #include "softlook/core/concepts.hpp"
 #include "softlook/core/error.hpp"
+#include "softlook/detail/softmax_state.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -75,9 +76,12 @@ template <class Matrix, class LogSumExp>
         both.log_sum_exp(i, h) = right;
         continue;
       }
+      // A state whose output is normalised has l = 1 relative to its log-sum-exp.
+      using softmax = detail::natural_softmax<scalar>;
       const scalar top = left > right ? left : right, low = left > right ? right : left;
-      const scalar ratio = std::exp(low - top);  // ≤ 1: nothing overflows
-      const scalar larger = 1 / (1 + ratio), smaller = ratio / (1 + ratio);
+      softmax all{top, 1};
+      const scalar ratio = softmax{low, 1}.merge_into(top, all.sum);  // ≤ 1: nothing overflows
+      const scalar larger = all.finish(), smaller = ratio / all.sum;
       to = (left > right ? larger : smaller) * from_a + (left > right ? smaller : larger) * from_b;
       both.log_sum_exp(i, h) = top + std::log1p(ratio);
     }

@@ -19,10 +19,8 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// Computes what torch.nn.Transformer does, whose stacks have a norm at the end. To decode row by
 /// row: decoder().start(encoder()(source)), then decoder().step().
 template <class T>
-class transformer {
+class transformer : public detail::layer_defaults<transformer<T>, T> {
  public:
-  using scalar = T;
-
   /// \throws shape_error  unless the decoder's memory has the encoder's features.
   transformer(transformer_encoder<T> encoder, transformer_decoder<T> decoder)
       : encoder_(std::move(encoder)), decoder_(std::move(decoder)) {
@@ -49,48 +47,50 @@ class transformer {
   /// \throws argument_error  if Y overlaps the target otherwise, or the source.
   template <dense_expression S, dense_expression X, dense_expression Y, class... Ps>
   void into(const S& source, const X& target, Y&& y, const Ps&... policies) const {
-    if constexpr (check_types<S, X, Y, Ps...>()) {
-      const detail::readable<S> from(source);
-      const detail::readable<X> in(target);
-      const mutable_matrix_view<T> out = detail::writable_view(y);
-      detail::check_sizes(name_, "source.cols()", source.cols(), "encoder().features()",
-                          encoder_.features(), "a row of the source has an entry for each feature");
-      detail::check_overlap(name_, "source", out, from.view(), "Y");
-      const auto for_encoder = detail::sorted_for<T>(
-          name_, detail::placed<detail::source_attention>(policies...), policies...);
-      detail::with_decoder_calls<T>(
-          name_,
-          [&](const auto& calls) {
-            detail::run_layer<T>(
-                calls.target,
-                [&](const auto& exec) {
-                  return detail::matrix_cursor<T>::size(source.rows(), encoder_.features()) +
-                         std::max(encoder_.scratch_size(source.rows(), exec),
-                                  decoder_.scratch_size(target.rows(), source.rows(), exec));
-                },
-                [&](const auto& scratch) {
-                  detail::matrix_cursor<T> cursor(scratch.start);
-                  const auto made = cursor.take(source.rows(), encoder_.features());
-                  const detail::decoder_rows<T> rows{in.view(), detail::as_input(made)};
-                  detail::check_decoder_call(name_, decoder_, rows, out);
-                  const detail::scratch_space<T> rest{cursor.rest(), scratch.inner};
-                  encoder_.run(from.view(), made, rest, *for_encoder);
-                  decoder_.run(rows, out, rest, calls);
-                });
-          },
-          policies...);
-    }
+    using entry = detail::layer_entry;
+    if constexpr (entry::accepts<transformer, Ps...>(detail::matrices<S, X, Y>{}))
+      entry::into(*this,
+                  inputs{detail::readable<S>(source).view(), detail::readable<X>(target).view()},
+                  detail::writable_view(y), policies...);
   }
 
  private:
+  friend detail::layer_entry;
+  using policy_rule = detail::transformer_policies;
   static constexpr const char* name_ = "transformer";
 
-  template <class S, class X, class Y, class... Ps>
-  static constexpr bool check_types() {
-    if constexpr (detail::check_layer_scalars<T, S, X, Y>())
-      return detail::transformer_policies::template check<T, Ps...>();
-    else
-      return false;
+  struct inputs {
+    matrix_view<T> source;
+    matrix_view<T> target;
+  };
+  /// The decoder's rows, once its memory is at this place.
+  [[nodiscard]] detail::decoder_rows<T> rows_of(const inputs& in, const T* memory) const {
+    const index features = encoder_.features();
+    return {in.target, {memory, in.source.rows, features, features, 1}};
+  }
+
+  void check(const inputs& in) const {
+    detail::check_sizes(name_, "source.cols()", in.source.cols, "encoder().features()",
+                        encoder_.features(), "a row of the source has an entry for each feature");
+    detail::check_features(name_, decoder_, in.target);
+  }
+  void check_output(const inputs& in, const mutable_matrix_view<T>& Y) const {
+    detail::check_overlap(name_, "source", Y, in.source, "Y");
+    detail::check_layer_output(name_, Y, in.target.rows, "features()", decoder_.features());
+    detail::check_in_place(name_, Y, in.target);
+  }
+  [[nodiscard]] index scratch_size(const inputs& in, const detail::executor_ref& exec) const {
+    return detail::matrix_cursor<T>::size(in.source.rows, encoder_.features()) +
+           std::max(encoder_.scratch_size(in.source, exec),
+                    decoder_.scratch_size(rows_of(in, nullptr), exec));
+  }
+  void run(const inputs& in, const mutable_matrix_view<T>& Y,
+           const detail::scratch_space<T>& scratch,
+           const detail::transformer_calls<T>& calls) const {
+    detail::matrix_cursor<T> cursor(scratch);
+    const auto memory = cursor.take(in.source.rows, encoder_.features());
+    encoder_.run(in.source, memory, cursor.left(), calls.source);
+    decoder_.run(rows_of(in, memory.data), Y, cursor.left(), calls.decoder);
   }
 
   transformer_encoder<T> encoder_;

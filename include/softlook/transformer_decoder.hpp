@@ -54,16 +54,17 @@ class transformer_decoder_cache {
 /// \see Vaswani et al., 2017, section 3.1.
 /// Computes what torch.nn.TransformerDecoder does.
 ///
+/// X: n×features, memory: m×memory features -> n×features. Policies as for a layer; all layers get
+/// the same ones.
+///
 /// Row by row: start() projects the memory once for all layers, step() computes new rows on top of
 /// those that its cache has seen, one or several at a time. The target is causal then. All steps
 /// together give the rows of the whole call under for_target(masks::causal_top_left{}): within
 /// rounding, and bit for bit where options{.kernel} pins the tiled kernel and no transform changes
 /// the scores. Cost of a step of r rows after n: O(r·(n + m)) for each attention instead of O(n²).
 template <class T>
-class transformer_decoder {
+class transformer_decoder : public memory_layer<transformer_decoder<T>, T> {
  public:
-  using scalar = T;
-
   /// \throws argument_error without layers; shape_error unless all have the same features, and the
   ///         same features of the memory.
   explicit transformer_decoder(std::vector<transformer_decoder_layer<T>> layers,
@@ -81,34 +82,6 @@ class transformer_decoder {
   }
   [[nodiscard]] const std::optional<layer_norm<T>>& final_norm() const {
     return stack_.final_norm();
-  }
-
-  /// Y in X's storage order. Policies as for a layer; all layers get the same ones.
-  template <dense_expression X, dense_expression M, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const M& memory, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), x.cols());
-    into(x, memory, y, policies...);
-    return y;
-  }
-  /// Into the caller's matrix, block or map, which is never resized; it may be X itself.
-  template <dense_expression X, dense_expression M, dense_expression Y, class... Ps>
-  void into(const X& x, const M& memory, Y&& y, const Ps&... policies) const {
-    if constexpr (detail::check_decoder_types<T, X, M, Y>::template with<Ps...>()) {
-      const detail::readable<X> in(x);
-      const detail::readable<M> seen(memory);
-      const mutable_matrix_view<T> out = detail::writable_view(y);
-      const detail::decoder_rows<T> rows{in.view(), seen.view()};
-      detail::check_decoder_call(name_, *this, rows, out);
-      detail::with_decoder_calls<T>(
-          name_,
-          [&](const auto& calls) {
-            detail::run_layer<T>(
-                calls.target,
-                [&](const auto& exec) { return scratch_size(x.rows(), memory.rows(), exec); },
-                [&](const auto& scratch) { run(rows, out, scratch, calls); });
-          },
-          policies...);
-    }
   }
 
   /// A cache for a sentence that looks at this memory. \param policies  an executor, options.
@@ -147,32 +120,41 @@ class transformer_decoder {
   template <dense_expression X, dense_expression Y, class... Ps>
   void step_into(const X& x, transformer_decoder_cache<T>& cache, Y&& y,
                  const Ps&... policies) const {
-    if constexpr (detail::check_decoder_types<T, X, Y>::template with<Ps...>()) {
+    if constexpr (detail::layer_entry::accepts<transformer_decoder, Ps...>(
+                      detail::matrices<X, Y>{})) {
       const detail::readable<X> in(x);
       const mutable_matrix_view<T> out = detail::writable_view(y);
-      const matrix_view<T> nothing{nullptr, 0, memory_features(), memory_features(), 1};
-      detail::check_decoder_call(name_, *this, detail::decoder_rows<T>{in.view(), nothing}, out);
+      const detail::decoder_rows<T> rows{in.view(),
+                                         {nullptr, 0, memory_features(), memory_features(), 1}};
+      check(rows);
+      check_output(rows, out);
       check_cache(cache);
       detail::with_decoder_calls<T>(
           name_, causal_target(policies...), detail::placed<detail::memory_attention>(policies...),
-          [&](const auto& calls) {
-            detail::run_layer<T>(
-                calls.target, [&](const auto& exec) { return scratch_size(x.rows(), 0, exec); },
-                [&](const auto& scratch) {
-                  for (auto& kept : cache.layers_) kept.target.make_room(cache.rows_ + x.rows());
-                  run_step({in.view(), nothing}, out, cache, scratch, calls);
-                });
-          },
+          [&](const detail::decoder_calls<T>& calls) { run_step(rows, out, cache, calls); },
           policies...);
       cache.rows_ += x.rows();
     }
   }
 
  private:
+  friend detail::layer_entry;
   template <class>
   friend class transformer;
   using layer = transformer_decoder_layer<T>;
+  using policy_rule = detail::decoder_policies;
   static constexpr const char* name_ = "transformer_decoder";
+
+  [[nodiscard]] static detail::decoder_rows<T> input_of(const matrix_view<T>& X,
+                                                        const matrix_view<T>& memory) {
+    return {X, memory};
+  }
+  void check(const detail::decoder_rows<T>& in) const {
+    detail::check_decoder_inputs(name_, *this, in);
+  }
+  void check_output(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y) const {
+    detail::check_decoder_output(name_, *this, in, Y);
+  }
 
   void check_cache(const transformer_decoder_cache<T>& cache) const {
     detail::check_sizes(name_, "the number of the cache's layers", index(cache.layers_.size()),
@@ -198,29 +180,31 @@ class transformer_decoder {
         detail::placed<detail::target_attention>(ps...));
   }
 
-  [[nodiscard]] index scratch_size(index rows, index memory_rows,
+  [[nodiscard]] index scratch_size(const detail::decoder_rows<T>& in,
                                    const detail::executor_ref& exec) const {
-    return stack_.scratch_size(
-        rows, [&](const layer& l) { return l.scratch_size(rows, memory_rows, exec); });
+    return stack_.scratch_size(in.X.rows, [&](const layer& l) { return l.scratch_size(in, exec); });
   }
   void run(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
-           const detail::scratch_space<T>& memory, const detail::decoder_calls<T>& calls) const {
-    stack_.run(calls.target, in.X, Y, memory.start,
-               [&](const layer& l, std::size_t, const auto& from, const auto& to, T* rest) {
-                 l.run({from, in.memory}, to, {rest, memory.inner}, calls);
-               });
+           const detail::scratch_space<T>& scratch, const detail::decoder_calls<T>& calls) const {
+    stack_.run(calls.target, in.X, Y, scratch,
+               [&](const layer& l, std::size_t, const auto& from, const auto& to,
+                   const auto& of_layer) { l.run({from, in.memory}, to, of_layer, calls); });
   }
   /// The rows that follow those of the cache; the memory is in it.
   void run_step(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
-                transformer_decoder_cache<T>& cache, const detail::scratch_space<T>& memory,
-                const detail::decoder_calls<T>& calls) const {
-    stack_.run(calls.target, in.X, Y, memory.start,
-               [&](const layer& l, std::size_t k, const auto& from, const auto& to, T* rest) {
-                 const auto target = cache.layers_[k].target.keys(cache.rows_);
-                 const auto kept = cache.layers_[k].memory.keys(cache.memory_rows_);
-                 l.run({from, in.memory, &target, &kept, cache.rows_}, to, {rest, memory.inner},
-                       calls);
-               });
+                transformer_decoder_cache<T>& cache, const detail::decoder_calls<T>& calls) const {
+    const auto run_one = [&](const layer& l, std::size_t k, const auto& from, const auto& to,
+                             const auto& of_layer) {
+      const auto target = cache.layers_[k].target.keys(cache.rows_);
+      const auto kept = cache.layers_[k].memory.keys(cache.memory_rows_);
+      l.run({from, in.memory, &target, &kept, cache.rows_}, to, of_layer, calls);
+    };
+    detail::run_layer<T>(
+        calls, [&](const detail::executor_ref& exec) { return scratch_size(in, exec); },
+        [&](const detail::scratch_space<T>& scratch) {
+          for (auto& kept : cache.layers_) kept.target.make_room(cache.rows_ + in.X.rows);
+          stack_.run(calls.target, in.X, Y, scratch, run_one);
+        });
   }
 
   detail::layer_stack<layer> stack_;

@@ -4,6 +4,7 @@
 
 #include "softlook/detail/decoder_rows.hpp"
 #include "softlook/detail/feed_forward.hpp"
+#include "softlook/layer.hpp"
 #include "softlook/transformer_layer.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -43,12 +44,10 @@ struct transformer_decoder_weights {
 /// Computes what torch.nn.TransformerDecoderLayer does, without dropout.
 ///
 /// X: n×features, memory: m×memory features -> n×features. No attention is masked unless
-/// for_target(…) or for_memory(…) says so. With options{.workspace} a call allocates nothing.
+/// for_target(…) or for_memory(…) says so.
 template <class T>
-class transformer_decoder_layer {
+class transformer_decoder_layer : public memory_layer<transformer_decoder_layer<T>, T> {
  public:
-  using scalar = T;
-
   /// \throws shape_error, argument_error  unless everything fits.
   transformer_decoder_layer(const transformer_decoder_layer_parameters<T>& p,
                             const transformer_layer_options& o)
@@ -75,50 +74,19 @@ class transformer_decoder_layer {
   [[nodiscard]] index features() const { return self_.block.features(); }
   [[nodiscard]] index memory_features() const { return cross_.block.key_inputs(); }
 
-  /// Y in X's storage order.
-  /// \param policies  for_target(mask, transforms), for_memory(…), an executor, options.
-  /// \throws shape_error  unless X.cols() is features() and memory.cols() memory_features().
-  template <dense_expression X, dense_expression M, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const M& memory, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), x.cols());
-    into(x, memory, y, policies...);
-    return y;
-  }
-  /// Into the caller's matrix, block or map, which is never resized; it may be X itself.
-  /// \throws argument_error  if Y overlaps X otherwise, or the memory.
-  template <dense_expression X, dense_expression M, dense_expression Y, class... Ps>
-  void into(const X& x, const M& memory, Y&& y, const Ps&... policies) const {
-    if constexpr (detail::check_decoder_types<T, X, M, Y>::template with<Ps...>()) {
-      const detail::readable<X> in(x);
-      const detail::readable<M> seen(memory);
-      const mutable_matrix_view<T> out = detail::writable_view(y);
-      const detail::decoder_rows<T> rows{in.view(), seen.view()};
-      detail::check_decoder_call(name_, *this, rows, out);
-      detail::with_decoder_calls<T>(
-          name_,
-          [&](const auto& calls) {
-            run_layer(calls, x.rows(), memory.rows(),
-                      [&](const auto& scratch) { run(rows, out, scratch, calls); });
-          },
-          policies...);
-    }
-  }
-
   /// What each query looks at, in the target and in the memory. Cost: O(n·(n + m)) memory a head.
   template <dense_expression X, dense_expression M, class... Ps>
   [[nodiscard]] auto attention_weights(const X& x, const M& memory, const Ps&... policies) const {
     transformer_decoder_weights<plain_matrix_like<X>> weights;
-    if constexpr (detail::check_decoder_types<T, X, M>::template with<Ps...>()) {
+    if constexpr (detail::layer_entry::accepts<transformer_decoder_layer, Ps...>(
+                      detail::matrices<X, M>{})) {
       const detail::readable<X> in(x);
       const detail::readable<M> seen(memory);
       const detail::decoder_rows<T> rows{in.view(), seen.view()};
-      detail::check_decoder_inputs(name_, *this, rows);
-      detail::with_decoder_calls<T>(
-          name_,
-          [&](const auto& calls) {
-            run_layer(calls, x.rows(), memory.rows(), [&](const auto& scratch) {
-              take_all_weights(rows, scratch, calls, weights);
-            });
+      detail::layer_entry::show(
+          *this, rows,
+          [&](const detail::scratch_space<T>& scratch, const detail::decoder_calls<T>& calls) {
+            take_all_weights(rows, scratch, calls, weights);
           },
           policies...);
     }
@@ -126,34 +94,37 @@ class transformer_decoder_layer {
   }
 
  private:
+  friend detail::layer_entry;
   template <class>
   friend class transformer_decoder;
+  using policy_rule = detail::decoder_policies;
   static constexpr const char* name_ = "transformer_decoder_layer";
+  static constexpr const char* columns_name_ = "features()";
 
-  /// Scalars of scratch for this many rows that are not kept.
-  [[nodiscard]] index scratch_size(index rows, index memory_rows,
+  [[nodiscard]] static detail::decoder_rows<T> input_of(const matrix_view<T>& X,
+                                                        const matrix_view<T>& memory) {
+    return {X, memory};
+  }
+  void check(const detail::decoder_rows<T>& in) const {
+    detail::check_decoder_inputs(name_, *this, in);
+  }
+  void check_output(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y) const {
+    detail::check_decoder_output(name_, *this, in, Y);
+  }
+  /// For the rows that are not kept.
+  [[nodiscard]] index scratch_size(const detail::decoder_rows<T>& in,
                                    const detail::executor_ref& exec) const {
+    const index rows = in.X.rows;
     return detail::layer_scratch<T>::size(rows, last_.norm(), exec) +
            std::max({self_.block.scratch_size(rows, rows),
-                     cross_.block.scratch_size(rows, memory_rows),
+                     cross_.block.scratch_size(rows, in.memory.rows),
                      feed_forward_.scratch_size(rows)});
   }
-  template <class F>
-  void run_layer(const detail::decoder_calls<T>& calls, index rows, index memory_rows,
-                 const F& f) const {
-    detail::run_layer<T>(
-        calls.target, [&](const auto& exec) { return scratch_size(rows, memory_rows, exec); }, f);
+  [[nodiscard]] detail::layer_scratch<T> cut_scratch(const detail::scratch_space<T>& scratch,
+                                                     index rows,
+                                                     const detail::executor_ref& exec) const {
+    return {scratch, rows, last_.norm(), exec};
   }
-
-  /// What a call of a layer computes in.
-  struct rooms {
-    detail::layer_scratch<T> scratch;
-    softlook::workspace* inner;
-    rooms(const transformer_decoder_layer& of, const detail::scratch_space<T>& memory, index rows,
-          const detail::executor_ref& exec)
-        : scratch(memory.start, rows, of.last_.norm(), exec), inner(memory.inner) {}
-    [[nodiscard]] detail::scratch_space<T> of_attention() const { return {scratch.rest, inner}; }
-  };
 
   struct attention_part {
     detail::attention_block<T> block;
@@ -168,44 +139,44 @@ class transformer_decoder_layer {
 
   /// x = an attention of X with its norm and residual.
   void attend(const attention_part& part, const matrix_view<T>& X, const looked_at& where,
-              const rooms& in, const detail::call_policies<T>& call) const {
-    part.around.run(call, X, in.scratch.x, in.scratch,
+              const detail::layer_scratch<T>& cut, const detail::call_policies<T>& call) const {
+    part.around.run(call, X, cut.x, cut,
                     [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
                         const matrix_view<T>& residual) {
                       const matrix_view<T>& keys = where.memory ? *where.memory : from;
                       part.block.run({name_, from, keys, keys, where.kept, where.first_query}, to,
-                                     residual, in.of_attention(), call);
+                                     residual, cut.of_parts, call);
                     });
   }
   template <class Matrix>
-  void take_all_weights(const detail::decoder_rows<T>& rows, const detail::scratch_space<T>& memory,
+  void take_all_weights(const detail::decoder_rows<T>& rows,
+                        const detail::scratch_space<T>& scratch,
                         const detail::decoder_calls<T>& calls,
                         transformer_decoder_weights<Matrix>& weights) const {
-    const rooms in(*this, memory, rows.X.rows, calls.target.exec);
+    const detail::layer_scratch<T> cut = cut_scratch(scratch, rows.X.rows, calls.target.exec);
     const auto take = [&](const attention_part& part, const matrix_view<T>& asked,
                           const matrix_view<T>& keys, const detail::call_policies<T>& call,
                           std::vector<Matrix>& to) {
-      for (auto& P : part.block.weights({name_, asked, keys, keys}, in.of_attention(), call))
+      for (auto& P : part.block.weights({name_, asked, keys, keys}, cut.of_parts, call))
         to.emplace_back(std::move(P));
     };
-    const matrix_view<T> normed =
-        self_.around.input(calls.target, rows.X, in.scratch.x, in.scratch.norm_rows);
+    const matrix_view<T> normed = self_.around.input(calls.target, rows.X, cut.x, cut.norm_rows);
     take(self_, normed, normed, calls.target, weights.target);
-    attend(self_, rows.X, {}, in, calls.target);
-    const matrix_view<T> asked = cross_.around.input(calls.memory, detail::as_input(in.scratch.x),
-                                                     in.scratch.spare, in.scratch.norm_rows);
+    attend(self_, rows.X, {}, cut, calls.target);
+    const matrix_view<T> asked =
+        cross_.around.input(calls.memory, detail::as_input(cut.x), cut.spare, cut.norm_rows);
     take(cross_, asked, rows.memory, calls.memory, weights.memory);
   }
   void run(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
-           const detail::scratch_space<T>& memory, const detail::decoder_calls<T>& calls) const {
-    const rooms room(*this, memory, in.X.rows, calls.target.exec);
-    const matrix_view<T> x = detail::as_input(room.scratch.x);
-    attend(self_, in.X, {nullptr, in.kept_target, in.first_query}, room, calls.target);
-    attend(cross_, x, {&in.memory, in.kept_memory, in.first_query}, room, calls.memory);
-    last_.run(calls.target, x, Y, room.scratch,
+           const detail::scratch_space<T>& scratch, const detail::decoder_calls<T>& calls) const {
+    const detail::layer_scratch<T> cut = cut_scratch(scratch, in.X.rows, calls.target.exec);
+    const matrix_view<T> x = detail::as_input(cut.x);
+    attend(self_, in.X, {nullptr, in.kept_target, in.first_query}, cut, calls.target);
+    attend(cross_, x, {&in.memory, in.kept_memory, in.first_query}, cut, calls.memory);
+    last_.run(calls.target, x, Y, cut,
               [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
                   const matrix_view<T>& residual) {
-                feed_forward_.run(calls.target, from, to, residual, room.scratch.rest);
+                feed_forward_.run(calls.target, from, to, residual, cut.of_parts);
               });
   }
 

@@ -5,6 +5,7 @@
 
 #include "softlook/detail/feed_forward.hpp"
 #include "softlook/detail/layer_stack.hpp"
+#include "softlook/layer.hpp"
 #include "softlook/transformer_layer.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -35,13 +36,12 @@ using transformer_encoder_layer_options = transformer_layer_options;
 ///      Transformer Architecture", 2020 (pre-norm).
 /// Computes what torch.nn.TransformerEncoderLayer does, without dropout.
 ///
-/// X: n×features -> n×features. All products run on packed weights; bias, activation and residual
-/// are applied to a tile while it is in cache. With options{.workspace} a call allocates nothing.
+/// X: n×features -> n×features. A call takes what the attention does: transforms, a mask, an
+/// executor, options. All products run on packed weights; bias, activation and residual are applied
+/// to a tile while it is in cache.
 template <class T>
-class transformer_encoder_layer {
+class transformer_encoder_layer : public matrix_layer<transformer_encoder_layer<T>, T> {
  public:
-  using scalar = T;
-
   /// \throws shape_error, argument_error  unless everything fits.
   transformer_encoder_layer(const transformer_encoder_layer_parameters<T>& p,
                             const transformer_encoder_layer_options& o)
@@ -57,87 +57,57 @@ class transformer_encoder_layer {
 
   [[nodiscard]] index features() const { return attention_.features(); }
 
-  /// Y in X's storage order.
-  /// \param policies  for the attention: transforms, a mask, an executor, options.
-  /// \throws shape_error  unless X.cols() is features().
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), x.cols());
-    into(x, y, policies...);
-    return y;
-  }
-  /// Into the caller's matrix, block or map, which is never resized; it may be X itself.
-  /// \throws argument_error  if Y overlaps X otherwise.
-  template <dense_expression X, dense_expression Y, class... Ps>
-  void into(const X& x, Y&& y, const Ps&... policies) const {
-    if constexpr (detail::layer_inputs<T, X, Y>::template check<Ps...>()) {
-      const detail::readable<X> in(x);
-      const mutable_matrix_view<T> out = detail::writable_view(y);
-      check_input(name_, features(), in.view(), out);
-      const detail::sorted_policies<T, Ps...> sorted(name_, policies...);
-      detail::run_layer<T>(
-          *sorted, [&](const auto& exec) { return scratch_size(x.rows(), exec); },
-          [&](const auto& memory) { run(in.view(), out, memory, *sorted); });
-    }
-  }
-
   /// What each query of this layer's self-attention looks at: n×n for every head.
   template <dense_expression X, class... Ps>
   [[nodiscard]] auto attention_weights(const X& x, const Ps&... policies) const {
     std::vector<plain_matrix_like<X>> weights;
-    if constexpr (detail::layer_inputs<T, X>::template check<Ps...>()) {
+    if constexpr (detail::layer_entry::accepts<transformer_encoder_layer, Ps...>(
+                      detail::matrices<X>{})) {
       const detail::readable<X> in(x);
-      check_features(name_, features(), x.cols());
-      const detail::sorted_policies<T, Ps...> sorted(name_, policies...);
-      detail::run_layer<T>(
-          *sorted, [&](const auto& exec) { return scratch_size(x.rows(), exec); },
-          [&](const auto& memory) {
-            const detail::layer_scratch<T> scratch(memory.start, x.rows(), first_.norm(),
-                                                   (*sorted).exec);
-            const auto seen = first_.input(*sorted, in.view(), scratch.x, scratch.norm_rows);
-            for (auto& P : attention_.weights({name_, seen, seen, seen},
-                                              {scratch.rest, memory.inner}, *sorted))
+      detail::layer_entry::show(
+          *this, in.view(),
+          [&](const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) {
+            const auto cut = cut_scratch(scratch, x.rows(), call.exec);
+            const auto seen = first_.input(call, in.view(), cut.x, cut.norm_rows);
+            for (auto& P : attention_.weights({name_, seen, seen, seen}, cut.of_parts, call))
               weights.emplace_back(std::move(P));
-          });
+          },
+          policies...);
     }
     return weights;
   }
 
  private:
+  friend detail::layer_entry;
   template <class>
   friend class transformer_encoder;
+  using policy_rule = detail::multi_head_policies;
   static constexpr const char* name_ = "transformer_encoder_layer";
+  static constexpr const char* columns_name_ = "features()";
 
-  static void check_features(const char* where, index features, index columns) {
-    detail::check_sizes(where, "X.cols()", columns, "features()", features,
-                        "a row of X has an entry for each feature");
+  void check(const matrix_view<T>& X) const { detail::check_features(name_, *this, X); }
+  [[nodiscard]] index scratch_size(const matrix_view<T>& X,
+                                   const detail::executor_ref& exec) const {
+    return detail::layer_scratch<T>::size(X.rows, first_.norm(), exec) +
+           std::max(attention_.scratch_size(X.rows, X.rows), feed_forward_.scratch_size(X.rows));
   }
-  static void check_input(const char* where, index features, const matrix_view<T>& X,
-                          const mutable_matrix_view<T>& Y) {
-    check_features(where, features, X.cols);
-    detail::check_layer_output(where, Y, "X.rows()", X.rows, "features()", features);
-    detail::check_in_place(where, Y, X);
-  }
-
-  /// Scalars of scratch.
-  [[nodiscard]] index scratch_size(index rows, const detail::executor_ref& exec) const {
-    return detail::layer_scratch<T>::size(rows, first_.norm(), exec) +
-           std::max(attention_.scratch_size(rows, rows), feed_forward_.scratch_size(rows));
+  [[nodiscard]] detail::layer_scratch<T> cut_scratch(const detail::scratch_space<T>& scratch,
+                                                     index rows,
+                                                     const detail::executor_ref& exec) const {
+    return {scratch, rows, first_.norm(), exec};
   }
 
   void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
-           const detail::scratch_space<T>& memory, const detail::call_policies<T>& call) const {
-    const detail::layer_scratch<T> scratch(memory.start, X.rows, first_.norm(), call.exec);
+           const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) const {
+    const detail::layer_scratch<T> cut = cut_scratch(scratch, X.rows, call.exec);
     using view = matrix_view<T>;
     using output = mutable_matrix_view<T>;
-    first_.run(call, X, scratch.x, scratch,
-               [&](const view& from, const output& to, const view& residual) {
-                 attention_.run({name_, from, from, from}, to, residual,
-                                {scratch.rest, memory.inner}, call);
-               });
-    second_.run(call, detail::as_input(scratch.x), Y, scratch,
+    first_.run(call, X, cut.x, cut, [&](const view& from, const output& to, const view& residual) {
+      attention_.run({name_, from, from, from}, to, residual, cut.of_parts, call);
+    });
+    second_.run(call, detail::as_input(cut.x), Y, cut,
                 [&](const view& from, const output& to, const view& residual) {
-                  feed_forward_.run(call, from, to, residual, scratch.rest);
+                  feed_forward_.run(call, from, to, residual, cut.of_parts);
                 });
   }
 
@@ -151,11 +121,11 @@ class transformer_encoder_layer {
 ///
 /// \see Vaswani et al., 2017, section 3.1.
 /// Computes what torch.nn.TransformerEncoder does.
+///
+/// X: n×features -> n×features. Policies as for a layer; all layers get the same ones.
 template <class T>
-class transformer_encoder {
+class transformer_encoder : public matrix_layer<transformer_encoder<T>, T> {
  public:
-  using scalar = T;
-
   /// \throws argument_error without layers; shape_error unless all have the same features.
   explicit transformer_encoder(std::vector<transformer_encoder_layer<T>> layers,
                                std::optional<layer_norm<T>> final_norm = {})
@@ -169,43 +139,25 @@ class transformer_encoder {
     return stack_.final_norm();
   }
 
-  /// Y in X's storage order. Policies as for a layer; all layers get the same ones.
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), x.cols());
-    into(x, y, policies...);
-    return y;
-  }
-  /// Into the caller's matrix, block or map, which is never resized; it may be X itself.
-  template <dense_expression X, dense_expression Y, class... Ps>
-  void into(const X& x, Y&& y, const Ps&... policies) const {
-    if constexpr (detail::layer_inputs<T, X, Y>::template check<Ps...>()) {
-      const detail::readable<X> in(x);
-      const mutable_matrix_view<T> out = detail::writable_view(y);
-      layer::check_input(name_, features(), in.view(), out);
-      const detail::sorted_policies<T, Ps...> sorted(name_, policies...);
-      detail::run_layer<T>(
-          *sorted, [&](const auto& exec) { return scratch_size(x.rows(), exec); },
-          [&](const auto& memory) { run(in.view(), out, memory, *sorted); });
-    }
-  }
-
  private:
+  friend detail::layer_entry;
   template <class>
   friend class transformer;
   using layer = transformer_encoder_layer<T>;
+  using policy_rule = detail::multi_head_policies;
   static constexpr const char* name_ = "transformer_encoder";
+  static constexpr const char* columns_name_ = "features()";
 
-  [[nodiscard]] index scratch_size(index rows, const detail::executor_ref& exec) const {
-    return stack_.scratch_size(rows,
-                               [&](const layer& l) { return l.scratch_size(rows, exec); });
+  void check(const matrix_view<T>& X) const { detail::check_features(name_, *this, X); }
+  [[nodiscard]] index scratch_size(const matrix_view<T>& X,
+                                   const detail::executor_ref& exec) const {
+    return stack_.scratch_size(X.rows, [&](const layer& l) { return l.scratch_size(X, exec); });
   }
   void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
-           const detail::scratch_space<T>& memory, const detail::call_policies<T>& call) const {
-    stack_.run(call, X, Y, memory.start,
-               [&](const layer& l, std::size_t, const auto& from, const auto& to, T* start) {
-                 l.run(from, to, {start, memory.inner}, call);
-               });
+           const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) const {
+    stack_.run(call, X, Y, scratch,
+               [&](const layer& l, std::size_t, const auto& from, const auto& to,
+                   const auto& of_layer) { l.run(from, to, of_layer, call); });
   }
 
   detail::layer_stack<layer> stack_;

@@ -2,7 +2,6 @@
 
 #include <tuple>
 
-#include "softlook/exec/sequential.hpp"
 #include "softlook/multi_head.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -82,16 +81,12 @@ template <class Place, class P, class... Ps>
     return placed<Place>(ps...);
 }
 
-/// The policies of one attention, with the executor and the options of the whole call.
-template <class T, class... Own, class... Ps>
-[[nodiscard]] auto sorted_for(const char* where, const std::tuple<Own...>& own, const Ps&... ps) {
-  static constexpr exec::sequential alone{};
-  const auto& exec = executor_or(alone, ps...);
-  using executor_type = std::remove_cvref_t<decltype(exec)>;
+/// What the masks and transforms of one attention say, in a call with these options or none.
+template <class T, bool has_options, class... Own>
+[[nodiscard]] auto sorted_for(const layer_call& whole, const std::tuple<Own...>& own) {
   return std::apply(
       [&](const Own&... mine) {
-        return sorted_policies<T, Own..., executor_type, options>(where, mine..., exec,
-                                                                  options_of(ps...));
+        return sorted_policies<T, Own...>(whole, std::bool_constant<has_options>{}, mine...);
       },
       own);
 }
@@ -128,47 +123,53 @@ struct placed_policies {
     }
   }
 };
-using decoder_policies = placed_policies<target_attention, memory_attention>;
-using transformer_policies = placed_policies<source_attention, target_attention, memory_attention>;
-
-template <class T, class... Xs>
-constexpr bool check_layer_scalars() {
-  constexpr bool same = (std::is_same_v<scalar_of<Xs>, T> && ...);
-  static_assert(same, "softlook: a layer in T is applied to matrices of T");
-  return same;
-}
-
-template <class T, class... Xs>
-struct check_decoder_types {
-  template <class... Ps>
-  static constexpr bool with() {
-    if constexpr (check_layer_scalars<T, Xs...>())
-      return decoder_policies::check<T, Ps...>();
-    else
-      return false;
-  }
-};
-
 /// What the policies of a decoder's two attentions say.
 template <class T>
 struct decoder_calls {
   const call_policies<T>& target;
   const call_policies<T>& memory;
+  operator const layer_call&() const { return target; }
 };
 
-/// f(decoder_calls) of these masks and transforms and what else is given.
+/// f(calls) of these masks and transforms and what else is given.
 template <class T, class Target, class Memory, class F, class... Ps>
 void with_decoder_calls(const char* where, const Target& target, const Memory& memory, const F& f,
                         const Ps&... ps) {
-  const auto for_target = sorted_for<T>(where, target, ps...);
-  const auto for_memory = sorted_for<T>(where, memory, ps...);
+  constexpr bool has_options = (is_options<Ps> || ...);
+  const layer_call whole = layer_call_of(where, ps...);
+  const auto for_target = sorted_for<T, has_options>(whole, target);
+  const auto for_memory = sorted_for<T, has_options>(whole, memory);
   f(decoder_calls<T>{*for_target, *for_memory});
 }
-template <class T, class F, class... Ps>
-void with_decoder_calls(const char* where, const F& f, const Ps&... ps) {
-  with_decoder_calls<T>(where, placed<target_attention>(ps...), placed<memory_attention>(ps...), f,
-                        ps...);
-}
+
+struct decoder_policies : placed_policies<target_attention, memory_attention> {
+  template <class T, class F, class... Ps>
+  static void resolve(const char* where, const F& f, const Ps&... ps) {
+    with_decoder_calls<T>(where, placed<target_attention>(ps...), placed<memory_attention>(ps...),
+                          f, ps...);
+  }
+};
+
+/// What the policies of a whole Transformer say.
+template <class T>
+struct transformer_calls {
+  const call_policies<T>& source;
+  const decoder_calls<T>& decoder;
+  operator const layer_call&() const { return source; }
+};
+
+struct transformer_policies
+    : placed_policies<source_attention, target_attention, memory_attention> {
+  template <class T, class F, class... Ps>
+  static void resolve(const char* where, const F& f, const Ps&... ps) {
+    const auto for_source = sorted_for<T, (is_options<Ps> || ...)>(layer_call_of(where, ps...),
+                                                                   placed<source_attention>(ps...));
+    decoder_policies::resolve<T>(
+        where,
+        [&](const decoder_calls<T>& decoder) { f(transformer_calls<T>{*for_source, decoder}); },
+        ps...);
+  }
+};
 
 }  // namespace detail
 /// \}

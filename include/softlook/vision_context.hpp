@@ -6,6 +6,8 @@
 #include "softlook/attention.hpp"
 #include "softlook/core/feature_map.hpp"
 #include "softlook/detail/feature_map.hpp"
+#include "softlook/detail/layer_policies.hpp"
+#include "softlook/layer.hpp"
 #include "softlook/layer_norm.hpp"
 #include "softlook/projection.hpp"
 
@@ -148,13 +150,12 @@ struct global_context_options {
 ///
 /// \see Cao et al., "GCNet: Non-Local Networks Meet Squeeze-Excitation Networks and Beyond", 2019,
 ///      Figure 4(d).
-/// X: channels × pixels -> Y of that shape. A map without pixels has the context 0.
+/// X: channels × pixels -> Y of that shape, which may be X itself. A map without pixels has the
+/// context 0. A call takes an executor and options.
 /// Cost: the softmax is attention() with one query; two or three passes over X.
 template <class T>
-class global_context {
+class global_context : public matrix_layer<global_context<T>, T> {
  public:
-  using scalar = T;
-
   /// \throws shape_error  unless the layers fit.
   explicit global_context(const global_context_parameters<T>& p,
                           const global_context_options& o = {})
@@ -163,7 +164,7 @@ class global_context {
         norm_(p.gain, p.bias, o.epsilon),
         second_(p.W2, p.b2),
         options_(o) {
-    const char* where = "global_context";
+    const char* where = name_;
     detail::check_sizes(where, "W1.rows()", p.W1.rows(), "key.size()", p.key.size(),
                         "both read a pixel's channels");
     detail::check_sizes(where, "gain.size()", p.gain.size(), "W1.cols()", p.W1.cols(),
@@ -176,38 +177,26 @@ class global_context {
 
   [[nodiscard]] index channels() const { return key_.cols(); }
 
-  /// \param policies  an executor, options.
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), x.cols());
-    into(x, y, policies...);
-    return y;
-  }
-  template <dense_expression X, dense_expression Y, class... Ps>
-  void into(const X& x, Y&& y, const Ps&... policies) const {
-    const char* where = "global_context";
-    if constexpr (detail::check_map_scalars<T, X, Y>() &&
-                  detail::check_layer_policies<T, Ps...>()) {
-      const detail::readable<X> in(x);
-      const mutable_matrix_view<T> out = detail::writable_view(y);
-      detail::check_sizes(where, "X.rows()", x.rows(), "channels()", channels(),
-                          "a feature map has a row for each channel");
-      detail::check_map_output(where, in.view(), out);
-      const detail::layer_call call = detail::layer_call_of(where, policies...);
-      const auto pixels = detail::matrix_of(in.view().transpose());
-      const auto context = attention(key_, pixels, pixels, scores::dot{}, policies...);
-      const options isa{.isa = call.isa};
-      detail::row_vector<T> t =
-          second_(norm_(first_(context, isa), isa).cwiseMax(T(0)).eval(), isa);
-      if (options_.fusion == context_fusion::scale) {
-        t = t.unaryExpr([this](T v) { return detail::gate_of(options_.gate, v); }).eval();
-        return detail::scale<T>(call.exec, in.view(), out, t.data(), nullptr);
-      }
-      detail::add_to_map(in.view(), out, T(1), [&](index c, index) { return t[c]; });
+ private:
+  friend detail::layer_entry;
+  using policy_rule = detail::unmasked_policies;
+  static constexpr const char* name_ = "global_context";
+
+  void check(const matrix_view<T>& X) const { detail::check_channels(name_, X, channels()); }
+  void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+           const detail::scratch_space<T>&, const detail::call_policies<T>& call) const {
+    const matrix_view<T> key = detail::view_of(key_), pixels = X.transpose();
+    const auto score = scores::dot{}.recipe<T>(name_, key.cols, pixels.cols);
+    const auto context = detail::run_inner(detail::inner_call(call, score, key, pixels, pixels));
+    const options isa{.isa = call.isa};
+    detail::row_vector<T> t = second_(norm_(first_(context, isa), isa).cwiseMax(T(0)).eval(), isa);
+    if (options_.fusion == context_fusion::scale) {
+      t = t.unaryExpr([this](T v) { return detail::gate_of(options_.gate, v); }).eval();
+      return detail::scale<T>(call.exec, X, Y, t.data(), nullptr);
     }
+    detail::add_to_map(X, Y, T(1), [&](index c, index) { return t[c]; });
   }
 
- private:
   detail::row_major<T> key_;
   projection<T> first_;
   layer_norm<T> norm_;

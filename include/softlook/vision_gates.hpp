@@ -5,6 +5,7 @@
 
 #include "softlook/core/feature_map.hpp"
 #include "softlook/detail/feature_map.hpp"
+#include "softlook/layer.hpp"
 #include "softlook/projection.hpp"
 
 // Attention that weighs instead of mixing: a number between 0 and 1 for each channel or each pixel
@@ -23,50 +24,42 @@ SOFTLOOK_NAMESPACE_BEGIN
 
 /// What all gates of a map can do, with a gate for each channel or each pixel:
 ///   Y = X ∘ gates(X)
-/// A gate of pixels is told the map's size, behind X.
+/// Y may be X itself. A gate of pixels is told the map's size, behind X. A call takes an executor
+/// and options; X has channels() rows, or a column for each of size's pixels.
 template <class Gate, class T, class... Size>
-class map_gate {
+class map_gate : public matrix_layer<Gate, T, Size...> {
  public:
-  using scalar = T;
-
-  /// Y in X's storage order.
-  /// \param policies  an executor, options.
-  /// \throws shape_error  unless X has channels() rows, or a column for each of size's pixels.
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const Size&... size, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), x.cols());
-    into(x, size..., y, policies...);
-    return y;
-  }
-  /// Into the caller's map, which is never resized; it may be X itself.
-  template <dense_expression X, dense_expression Y, class... Ps>
-  void into(const X& x, const Size&... size, Y&& y, const Ps&... policies) const {
-    if constexpr (detail::check_map_scalars<T, X, Y>() &&
-                  detail::check_layer_policies<T, Ps...>()) {
-      const detail::readable<X> in(x);
-      const mutable_matrix_view<T> out = detail::writable_view(y);
-      detail::check_map_output(Gate::name_, in.view(), out);
-      const detail::layer_call call = detail::layer_call_of(Gate::name_, policies...);
-      const detail::row_vector<T> of = gate().compute(call, in.view(), size...);
-      detail::scale<T>(call.exec, in.view(), out, Gate::of_channels_ ? of.data() : nullptr,
-                       Gate::of_channels_ ? nullptr : of.data());
-    }
-  }
   /// The gates alone, 1 × channels or 1 × pixels, for looking at them.
   template <dense_expression X, class... Ps>
   [[nodiscard]] auto gates(const X& x, const Size&... size, const Ps&... policies) const {
+    using entry = detail::layer_entry;
     detail::row_vector<T> found;
-    if constexpr (detail::check_map_scalars<T, X>() && detail::check_layer_policies<T, Ps...>()) {
-      const detail::readable<X> in(x);
-      found = gate().compute(detail::layer_call_of(Gate::name_, policies...), in.view(), size...);
+    if constexpr (entry::accepts<Gate, Ps...>(detail::matrices<X>{})) {
+      const detail::readable<X> map(x);
+      const auto in = entry::input_of(gate(), map.view(), size...);
+      entry::show(
+          gate(), in, [&](const auto&, const auto& call) { found = gate().compute(call, in); },
+          policies...);
     }
     return found;
   }
 
  private:
-  friend Gate;
-  map_gate() = default;
+  friend detail::layer_entry;
+  template <class>
+  friend class cbam;
   [[nodiscard]] const Gate& gate() const { return static_cast<const Gate&>(*this); }
+
+  [[nodiscard]] static const matrix_view<T>& map_of(const matrix_view<T>& X) { return X; }
+  [[nodiscard]] static const matrix_view<T>& map_of(const detail::sized_map<T>& in) { return in.X; }
+
+  template <class Inputs>
+  void run(const Inputs& in, const mutable_matrix_view<T>& Y, const detail::scratch_space<T>&,
+           const detail::layer_call& call) const {
+    const detail::row_vector<T> of = gate().compute(call, in);
+    detail::scale<T>(call.exec, map_of(in), Y, Gate::of_channels_ ? of.data() : nullptr,
+                     Gate::of_channels_ ? nullptr : of.data());
+  }
 };
 
 /// The weights of channel_attention. Matrices are inputs × outputs: of a 1×1 convolution with
@@ -118,14 +111,17 @@ class channel_attention : public map_gate<channel_attention<T>, T> {
   [[nodiscard]] index channels() const { return second_.outputs(); }
 
  private:
+  friend detail::layer_entry;
   friend class map_gate<channel_attention<T>, T>;
+  template <class>
+  friend class cbam;
   static constexpr const char* name_ = "channel_attention";
   static constexpr bool of_channels_ = true;
 
+  void check(const matrix_view<T>& X) const { detail::check_channels(name_, X, channels()); }
+
   [[nodiscard]] detail::row_vector<T> compute(const detail::layer_call& call,
                                               const matrix_view<T>& X) const {
-    detail::check_sizes("channel_attention", "X.rows()", X.rows, "channels()", channels(),
-                        "a feature map has a row for each channel");
     detail::row_major<T> pooled = detail::pool_channels(call.exec, X, options_.pooled);
     const options isa{.isa = call.isa};
     if (deep_) pooled = first_(pooled, isa);
@@ -175,9 +171,12 @@ class efficient_channel_attention : public map_gate<efficient_channel_attention<
   }
 
  private:
+  friend detail::layer_entry;
   friend class map_gate<efficient_channel_attention<T>, T>;
   static constexpr const char* name_ = "efficient_channel_attention";
   static constexpr bool of_channels_ = true;
+
+  static void check(const matrix_view<T>&) {}
 
   [[nodiscard]] detail::row_vector<T> compute(const detail::layer_call& call,
                                               const matrix_view<T>& X) const {
@@ -264,15 +263,25 @@ class spatial_attention : public map_gate<spatial_attention<T>, T, map_size> {
   }
 
  private:
+  friend detail::layer_entry;
   friend class map_gate<spatial_attention<T>, T, map_size>;
+  template <class>
+  friend class cbam;
   static constexpr const char* name_ = "spatial_attention";
   static constexpr bool of_channels_ = false;
 
+  [[nodiscard]] static detail::sized_map<T> input_of(const matrix_view<T>& X,
+                                                     const map_size& size) {
+    return {X, size};
+  }
+  static void check(const detail::sized_map<T>& in) {
+    detail::check_map(name_, in.X.cols, in.size);
+  }
+
   [[nodiscard]] detail::row_vector<T> compute(const detail::layer_call& call,
-                                              const matrix_view<T>& X, const map_size& size) const {
-    detail::check_map("spatial_attention", X.cols, size);
-    const auto planes = detail::pool_pixels(call.exec, X, options_.pooled);
-    const auto found = detail::correlate<T>(call.exec, planes, size, kernels_);
+                                              const detail::sized_map<T>& in) const {
+    const auto planes = detail::pool_pixels(call.exec, in.X, options_.pooled);
+    const auto found = detail::correlate<T>(call.exec, planes, in.size, kernels_);
     return found.unaryExpr(
         [this](T v) { return detail::gate_of(options_.gate, gain_ * v + shift_); });
   }
@@ -291,32 +300,36 @@ class spatial_attention : public map_gate<spatial_attention<T>, T, map_size> {
 ///     const cbam<float> block(channel_attention<float>(mlp, {.pooled = pooled::mean_and_max}),
 ///                             spatial_attention<float>({.kernels = seven_by_seven_twice}));
 ///     const auto Y = block(X, {.height = 14, .width = 14});
+///
+/// X: channels × (height·width) -> Y of that shape, which may be X itself. A call takes an executor
+/// and options.
 template <class T>
-class cbam {
+class cbam : public matrix_layer<cbam<T>, T, map_size> {
  public:
-  using scalar = T;
-
   cbam(channel_attention<T> channel, spatial_attention<T> spatial)
       : channel_(std::move(channel)), spatial_(std::move(spatial)) {}
 
   [[nodiscard]] const channel_attention<T>& channel() const { return channel_; }
   [[nodiscard]] const spatial_attention<T>& spatial() const { return spatial_; }
 
-  /// \throws shape_error  as the two parts, before anything is written.
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const map_size& size, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), x.cols());
-    into(x, size, y, policies...);
-    return y;
+ private:
+  friend detail::layer_entry;
+  static constexpr const char* name_ = "cbam";
+
+  [[nodiscard]] static detail::sized_map<T> input_of(const matrix_view<T>& X,
+                                                     const map_size& size) {
+    return {X, size};
   }
-  template <dense_expression X, dense_expression Y, class... Ps>
-  void into(const X& x, const map_size& size, Y&& y, const Ps&... policies) const {
-    detail::check_map("cbam", x.cols(), size);
-    channel_.into(x, y, policies...);
-    spatial_.into(y, size, y, policies...);
+  void check(const detail::sized_map<T>& in) const {
+    detail::check_map(name_, in.X.cols, in.size);
+    channel_.check(in.X);
+  }
+  void run(const detail::sized_map<T>& in, const mutable_matrix_view<T>& Y,
+           const detail::scratch_space<T>& scratch, const detail::layer_call& call) const {
+    channel_.run(in.X, Y, scratch, call);
+    spatial_.run(detail::sized_map<T>{detail::as_input(Y), in.size}, Y, scratch, call);
   }
 
- private:
   channel_attention<T> channel_;
   spatial_attention<T> spatial_;
 };

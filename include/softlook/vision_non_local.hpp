@@ -4,6 +4,8 @@
 
 #include "softlook/attention.hpp"
 #include "softlook/detail/feature_map.hpp"
+#include "softlook/detail/layer_policies.hpp"
+#include "softlook/layer.hpp"
 
 // Attention between the pixels, or between the channels, of a feature map. X is channels ×
 // (height·width); results have X's shape and storage order. `into` writes to the caller's matrix,
@@ -36,16 +38,15 @@ struct non_local_parameters {
 /// \see Wang et al., "Non-local Neural Networks", 2018, Eq. (3) and (6), and (2) without Wq and Wk;
 ///      Fu et al., "Dual Attention Network for Scene Segmentation", 2019, Eq. (1) and (2): its
 ///      position attention is the block without Wo.
-/// X: channels × pixels -> Y of that shape.
+/// X: channels × pixels -> Y of that shape, which may be X itself. A call takes the policies of
+/// attention() but a score: a mask, transforms, an executor, options.
 /// Cost: attention() with n = m = pixels, which stores no n×m matrix, and four products.
 template <class T>
-class non_local_block {
+class non_local_block : public matrix_layer<non_local_block<T>, T> {
  public:
-  using scalar = T;
-
   /// \throws shape_error  unless the matrices fit each other.
   explicit non_local_block(const non_local_parameters<T>& p)
-      : channels_(check(p)),
+      : channels_(agreed_channels(p)),
         features_(p.Wq.cols()),
         projects_(p.Wo.size() > 0),
         out_(detail::view_of(p.Wo),
@@ -70,60 +71,57 @@ class non_local_block {
   /// 0: any number, where no matrix says one.
   [[nodiscard]] index channels() const { return channels_; }
 
-  /// \param policies  those of attention() but a score: a mask, transforms, an executor, options.
-  /// \throws shape_error  unless X has channels() rows.
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), x.cols());
-    into(x, y, policies...);
-    return y;
-  }
-  template <dense_expression X, dense_expression Y, class... Ps>
-  void into(const X& x, Y&& y, const Ps&... policies) const {
-    const char* where = "non_local_block";
-    if constexpr (detail::check_map_scalars<T, X, Y>()) {
-      const detail::readable<X> in(x);
-      const mutable_matrix_view<T> out = detail::writable_view(y);
-      check_channels(where, x.rows());
-      detail::check_map_output(where, in.view(), out);
-      const detail::layer_call call = detail::layer_call_of(where, policies...);
-      const embedded e = embed(call, in.view());
-      detail::row_major<T> mixed = attention(detail::matrix_of(e.Q), detail::matrix_of(e.K),
-                                             detail::matrix_of(e.V), scores::dot{}, policies...);
-      if (projects_) {
-        detail::row_major<T> projected(mixed.rows(), out_.outputs());
-        out_.run(call.isa, call.exec, detail::view_of(mixed), detail::writable_view(projected));
-        mixed.swap(projected);
-      }
-      detail::add_to_map(in.view(), out, gain_, mixed.transpose());
-    }
-  }
-
   /// pixels × pixels, for looking at them: row p says what pixel p looks at.
   template <dense_expression X, class... Ps>
   [[nodiscard]] auto weights(const X& x, const Ps&... policies) const {
-    const char* where = "non_local_block::weights";
-    if constexpr (detail::check_map_scalars<T, X>()) {
+    using entry = detail::layer_entry;
+    plain_matrix_like<X> found;
+    if constexpr (entry::accepts<non_local_block, Ps...>(detail::matrices<X>{})) {
       const detail::readable<X> in(x);
-      check_channels(where, x.rows());
-      const embedded e = embed(detail::layer_call_of(where, policies...), in.view());
-      return plain_matrix_like<X>(attention_weights(detail::matrix_of(e.Q), detail::matrix_of(e.K),
-                                                    scores::dot{}, policies...));
+      entry::show(
+          *this, in.view(),
+          [&](const auto&, const detail::call_policies<T>& call) {
+            const embedded e = embed(call, in.view());
+            found = detail::run_weights(among_pixels(e, call)).front();
+          },
+          policies...);
     }
+    return found;
   }
 
  private:
+  friend detail::layer_entry;
+  template <class>
+  friend class dual_attention;
+  using policy_rule = detail::dot_policies;
+  static constexpr const char* name_ = "non_local_block";
+
+  void check(const matrix_view<T>& X) const {
+    if (channels_ > 0) detail::check_channels(name_, X, channels_);
+  }
+  void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+           const detail::scratch_space<T>&, const detail::call_policies<T>& call) const {
+    const embedded e = embed(call, X);
+    detail::row_major<T> mixed = detail::run_inner(among_pixels(e, call));
+    if (projects_) {
+      detail::row_major<T> projected(mixed.rows(), out_.outputs());
+      out_.run(call.isa, call.exec, detail::view_of(mixed), detail::writable_view(projected));
+      mixed.swap(projected);
+    }
+    detail::add_to_map(X, Y, gain_, mixed.transpose());
+  }
+
   /// What the pixels of a map become: rows are pixels.
   struct embedded {
-    detail::row_major<T> memory;
+    detail::row_major<T> products;
     matrix_view<T> Q, K, V;
   };
   [[nodiscard]] embedded embed(const detail::layer_call& call, const matrix_view<T>& X) const {
     const matrix_view<T> pixels = X.transpose();
     embedded e{detail::row_major<T>(pixels.rows, embed_.outputs()), pixels, pixels, pixels};
     if (embed_.outputs() == 0) return e;
-    embed_.run(call.isa, call.exec, pixels, detail::writable_view(e.memory));
-    const matrix_view<T> all = detail::view_of(e.memory);
+    embed_.run(call.isa, call.exec, pixels, detail::writable_view(e.products));
+    const matrix_view<T> all = detail::view_of(e.products);
     if (features_ > 0) {
       e.Q = all.columns(0, features_);
       e.K = all.columns(features_, features_);
@@ -133,15 +131,15 @@ class non_local_block {
     return e;
   }
 
-  void check_channels(const char* where, index rows) const {
-    if (channels_ > 0)
-      detail::check_sizes(where, "X.rows()", rows, "channels()", channels_,
-                          "a feature map has a row for each channel");
+  [[nodiscard]] static detail::attention_call<T> among_pixels(
+      const embedded& e, const detail::call_policies<T>& policies) {
+    const auto score = scores::dot{}.recipe<T>(name_, e.Q.cols, e.K.cols);
+    return detail::inner_call(policies, score, e.Q, e.K, e.V);
   }
 
   /// The number of channels that the matrices agree on.
-  static index check(const non_local_parameters<T>& p) {
-    const char* where = "non_local_block";
+  static index agreed_channels(const non_local_parameters<T>& p) {
+    const char* where = name_;
     const bool values = p.Wv.size() > 0, outputs = p.Wo.size() > 0;
     detail::check_sizes(where, "Wk.rows()", p.Wk.rows(), "Wq.rows()", p.Wq.rows(),
                         "queries and keys are made of the same pixels");
@@ -168,6 +166,18 @@ class non_local_block {
   T gain_ = 1;
 };
 
+namespace detail {
+
+/// Y = X + gain·softmax(X·Xᵀ) X
+template <class T>
+void add_channel_attention(const matrix_view<T>& X, const mutable_matrix_view<T>& Y, T gain,
+                           const call_policies<T>& policies) {
+  const auto score = scores::dot{}.recipe<T>(policies.where, X.cols, X.cols);
+  add_to_map(X, Y, gain, run_inner(inner_call(policies, score, X, X, X)));
+}
+
+}  // namespace detail
+
 /// DANet's channel attention: channels that respond to the same pixels strengthen each other,
 ///   Y = X + gain·softmax(X·Xᵀ) X.
 ///
@@ -179,13 +189,18 @@ class non_local_block {
 template <dense_expression X, dense_expression Y, class... Ps>
 void channel_self_attention_into(const X& x, Y&& y, detail::scalar_of<X> gain,
                                  const Ps&... policies) {
-  if constexpr (detail::check_scalars<X, Y>()) {
+  using T = detail::scalar_of<X>;
+  const char* where = "channel_self_attention";
+  if constexpr (detail::check_scalars<X, Y>() && detail::dot_policies::check<T, Ps...>()) {
     const detail::readable<X> in(x);
     const auto out = detail::writable_view(y);
-    detail::check_map_output("channel_self_attention", in.view(), out);
-    const auto channels = detail::matrix_of(in.view());
-    detail::add_to_map(in.view(), out, gain,
-                       attention(channels, channels, channels, scores::dot{}, policies...));
+    detail::check_map_output(where, in.view(), out);
+    detail::dot_policies::resolve<T>(
+        where,
+        [&](const detail::call_policies<T>& call) {
+          detail::add_channel_attention(in.view(), out, gain, call);
+        },
+        policies...);
   }
 }
 
@@ -202,38 +217,29 @@ template <dense_expression X, class... Ps>
 /// \see Fu et al., "Dual Attention Network for Scene Segmentation", 2019, section 3.4, without the
 ///      convolutions around the two.
 /// `position` is a block without Wo; `channel_gain` is the paper's β.
+/// X: channels × pixels -> Y of that shape, which may be X itself. A call takes an executor and
+/// options; indices of a mask would mean pixels in one half and channels in the other.
 template <class T>
-class dual_attention {
+class dual_attention : public matrix_layer<dual_attention<T>, T> {
  public:
-  using scalar = T;
-
   dual_attention(non_local_block<T> position, T channel_gain)
       : position_(std::move(position)), channel_gain_(channel_gain) {}
 
-  /// \param policies  those of attention() but a score, a mask and transforms, whose indices would
-  ///                  mean pixels in one half and channels in the other: an executor, options.
-  template <dense_expression X, class... Ps>
-  [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
-    plain_matrix_like<X> y(x.rows(), x.cols());
-    into(x, y, policies...);
-    return y;
-  }
-  template <dense_expression X, dense_expression Y, class... Ps>
-  void into(const X& x, Y&& y, const Ps&... policies) const {
-    if constexpr (detail::check_map_scalars<T, X, Y>() &&
-                  detail::check_layer_policies<T, Ps...>()) {
-      const detail::readable<X> in(x);
-      const mutable_matrix_view<T> out = detail::writable_view(y);
-      detail::check_map_output("dual_attention", in.view(), out);
-      const auto map = detail::matrix_of(in.view());
-      const auto of_positions = position_(map, policies...);
-      const auto of_channels = channel_self_attention(map, channel_gain_, policies...);
-      for (index i = 0; i < out.rows; ++i)
-        for (index j = 0; j < out.cols; ++j) out(i, j) = of_positions(i, j) + of_channels(i, j);
-    }
+ private:
+  friend detail::layer_entry;
+  using policy_rule = detail::unmasked_policies;
+  static constexpr const char* name_ = "dual_attention";
+
+  void check(const matrix_view<T>& X) const { position_.check(X); }
+  void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+           const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) const {
+    detail::row_major<T> of_positions(X.rows, X.cols), of_channels(X.rows, X.cols);
+    position_.run(X, detail::writable_view(of_positions), scratch, call);
+    detail::add_channel_attention(X, detail::writable_view(of_channels), channel_gain_, call);
+    for (index i = 0; i < Y.rows; ++i)
+      for (index j = 0; j < Y.cols; ++j) Y(i, j) = of_positions(i, j) + of_channels(i, j);
   }
 
- private:
   non_local_block<T> position_;
   T channel_gain_;
 };

@@ -34,7 +34,7 @@ template <dense_expression X, dense_expression Q, class... Ps>
     detail::check_sizes("attention_pool", "queries.cols()", queries.cols(), "X.rows()", x.rows(),
                         "a query has an entry for each channel");
     const detail::readable<X> in(x);
-    const auto pixels = detail::matrix_of(in.view().transpose());
+    const auto pixels = detail::map_of(in.view().transpose());
     return attention(queries, pixels, pixels, scores::dot{}, policies...);
   }
 }
@@ -71,7 +71,7 @@ class attention_pooling {
   template <dense_expression X, class... Ps>
   [[nodiscard]] auto operator()(const X& x, const Ps&... policies) const {
     const char* where = "attention_pooling";
-    if constexpr (detail::check_map_scalars<T, X>() && detail::check_layer_policies<T, Ps...>()) {
+    if constexpr (detail::check_layer_scalars<T, X>() && detail::check_layer_policies<T, Ps...>()) {
       const detail::readable<X> in(x);
       detail::check_sizes(where, "X.rows()", x.rows(), "channels()", channels(),
                           "a feature map has a row for each channel");
@@ -82,7 +82,7 @@ class attention_pooling {
       const detail::layer_call call = detail::layer_call_of(where, policies...);
       detail::row_major<T> tokens(x.cols() + 1, x.rows());
       tokens.row(0) = detail::pool_channels(call.exec, in.view(), pooled::mean);
-      tokens.bottomRows(x.cols()) = detail::matrix_of(in.view().transpose());
+      tokens.bottomRows(x.cols()) = detail::map_of(in.view().transpose());
       if (positions_.size() > 0) tokens += positions_;
       return attend_(tokens.topRows(1), tokens, tokens, policies...);
     }
@@ -200,7 +200,7 @@ class patch_embedding {
   template <dense_expression X, class... Ps>
   [[nodiscard]] auto operator()(const X& x, const map_size& size, const Ps&... policies) const {
     const char* where = "patch_embedding";
-    if constexpr (detail::check_map_scalars<T, X>() && detail::check_layer_policies<T, Ps...>()) {
+    if constexpr (detail::check_layer_scalars<T, X>() && detail::check_layer_policies<T, Ps...>()) {
       const index count = detail::count_patches(where, x.cols(), size, patch_);
       const index extra = class_token_.size() > 0 ? 1 : 0;
       detail::check_sizes(where, "X.rows()", x.rows(), "channels()", channels(),

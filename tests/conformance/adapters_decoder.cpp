@@ -18,17 +18,11 @@ parameters layer_parameters(const case_file& c, const std::string& prefix, index
 }
 
 outputs transformer_decoder(const case_file& c, const mode& m) {
-  const index features = c.integer("d_model", 0), hidden = c.integer("dim_feedforward", 0);
-  require(c, features > 0 && hidden > 0, "d_model and dim_feedforward are positive");
   decoder_call call;
-  call.stack = c.op == "torch.TransformerDecoder";
-  call.options = layer_options(c);
-  const index count = call.stack ? c.integer("num_layers", 0) : 1;
-  for (index i = 0; i < count; ++i)
-    call.layers.push_back(layer_parameters(c, call.stack ? "layers." + std::to_string(i) + "." : "",
-                                           features, hidden));
-  if (call.stack && c.flag("final_norm"))
-    call.final_norm = {row_of(c, "norm.weight", features), row_of(c, "norm.bias", features)};
+  read_layers(c, "torch.TransformerDecoder", call,
+              [&](const std::string& prefix, index features, index hidden) {
+                return layer_parameters(c, prefix, features, hidden);
+              });
   call.X = batch_first(c, "tgt");
   call.memory = batch_first(c, "memory");
   const index heads = call.options.heads.query;

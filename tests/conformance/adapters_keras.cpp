@@ -196,7 +196,7 @@ layer_masks read_masks(const case_file& c, const multi_head_call& call) {
   return masks;
 }
 
-outputs attention(const case_file& c, const mode& m) {
+outputs multi_head_attention(const case_file& c, const mode& m) {
   multi_head_call call = read_multi_head(c);
   call.masks = read_masks(c, call);
   const layer_answer a = run(m, call);
@@ -212,8 +212,8 @@ outputs attention(const case_file& c, const mode& m) {
 void add_keras_adapters(adapter_table& table) {
   table["keras.Attention"] = attention;
   table["keras.AdditiveAttention"] = attention;
-  table["keras.MultiHeadAttention"] = attention;
-  table["keras.GroupedQueryAttention"] = attention;
+  table["keras.MultiHeadAttention"] = multi_head_attention;
+  table["keras.GroupedQueryAttention"] = multi_head_attention;
 }
 
 }  // namespace conformance

@@ -57,17 +57,11 @@ encoder_parameters layer_parameters(const case_file& c, const std::string& prefi
 }
 
 outputs transformer_encoder(const case_file& c, const mode& m) {
-  const index features = c.integer("d_model", 0), hidden = c.integer("dim_feedforward", 0);
-  require(c, features > 0 && hidden > 0, "d_model and dim_feedforward are positive");
   encoder_call call;
-  call.stack = c.op == "torch.TransformerEncoder";
-  call.options = layer_options(c);
-  const index count = call.stack ? c.integer("num_layers", 0) : 1;
-  for (index i = 0; i < count; ++i)
-    call.layers.push_back(layer_parameters(c, call.stack ? "layers." + std::to_string(i) + "." : "",
-                                           features, hidden));
-  if (call.stack && c.flag("final_norm"))
-    call.final_norm = {row_of(c, "norm.weight", features), row_of(c, "norm.bias", features)};
+  read_layers(c, "torch.TransformerEncoder", call,
+              [&](const std::string& prefix, index features, index hidden) {
+                return layer_parameters(c, prefix, features, hidden);
+              });
   call.X = batch_first(c, "src");
   call.masks = read_masks(c, "src_mask", "src_key_padding_mask", call.X, call.X.rows,
                           call.options.heads.query);

@@ -51,36 +51,33 @@ softlook::multi_head_parameters<T> cast(const softlook::multi_head_parameters<do
   return q;
 }
 
+/// What the layers of an encoder and of a decoder share.
+template <class T, template <class> class Parameters>
+Parameters<T> cast_layer(const Parameters<double>& p) {
+  Parameters<T> q;
+  q.self_attention = cast<T>(p.self_attention);
+  q.W1 = p.W1.template cast<T>();
+  q.W2 = p.W2.template cast<T>();
+  q.b1 = p.b1.template cast<T>();
+  q.b2 = p.b2.template cast<T>();
+  q.gain1 = p.gain1.template cast<T>();
+  q.bias1 = p.bias1.template cast<T>();
+  q.gain2 = p.gain2.template cast<T>();
+  q.bias2 = p.bias2.template cast<T>();
+  return q;
+}
+
 template <class T>
 softlook::transformer_encoder_layer_parameters<T> cast(
     const softlook::transformer_encoder_layer_parameters<double>& p) {
-  softlook::transformer_encoder_layer_parameters<T> q;
-  q.self_attention = cast<T>(p.self_attention);
-  q.W1 = p.W1.cast<T>();
-  q.W2 = p.W2.cast<T>();
-  q.b1 = p.b1.cast<T>();
-  q.b2 = p.b2.cast<T>();
-  q.gain1 = p.gain1.cast<T>();
-  q.bias1 = p.bias1.cast<T>();
-  q.gain2 = p.gain2.cast<T>();
-  q.bias2 = p.bias2.cast<T>();
-  return q;
+  return cast_layer<T>(p);
 }
 
 template <class T>
 softlook::transformer_decoder_layer_parameters<T> cast(
     const softlook::transformer_decoder_layer_parameters<double>& p) {
-  softlook::transformer_decoder_layer_parameters<T> q;
-  q.self_attention = cast<T>(p.self_attention);
+  softlook::transformer_decoder_layer_parameters<T> q = cast_layer<T>(p);
   q.cross_attention = cast<T>(p.cross_attention);
-  q.W1 = p.W1.cast<T>();
-  q.W2 = p.W2.cast<T>();
-  q.b1 = p.b1.cast<T>();
-  q.b2 = p.b2.cast<T>();
-  q.gain1 = p.gain1.cast<T>();
-  q.bias1 = p.bias1.cast<T>();
-  q.gain2 = p.gain2.cast<T>();
-  q.bias2 = p.bias2.cast<T>();
   q.gain3 = p.gain3.cast<T>();
   q.bias3 = p.bias3.cast<T>();
   return q;

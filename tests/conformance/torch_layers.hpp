@@ -45,4 +45,20 @@ void read_layer(const case_file& c, const std::string& prefix, index features, i
 /// nhead, activation, norm_first and layer_norm_eps of a Transformer's layer.
 softlook::transformer_layer_options layer_options(const case_file& c);
 
+/// What an encoder and a decoder share: read(prefix, features, hidden) for each layer of the stack,
+/// or for one that is alone, and the norm at the end.
+template <class Call, class Read>
+void read_layers(const case_file& c, const char* stack, Call& call, const Read& read) {
+  const index features = c.integer("d_model", 0), hidden = c.integer("dim_feedforward", 0);
+  require(c, features > 0 && hidden > 0, "d_model and dim_feedforward are positive");
+  call.stack = c.op == stack;
+  call.options = layer_options(c);
+  const index count = call.stack ? c.integer("num_layers", 0) : 1;
+  for (index i = 0; i < count; ++i)
+    call.layers.push_back(
+        read(call.stack ? "layers." + std::to_string(i) + "." : "", features, hidden));
+  if (call.stack && c.flag("final_norm"))
+    call.final_norm = {row_of(c, "norm.weight", features), row_of(c, "norm.bias", features)};
+}
+
 }  // namespace conformance

@@ -5,6 +5,7 @@
 #include "tests/oracle/layers.hpp"
 #include "tests/support/bounds.hpp"
 #include "tests/support/compare.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/executors.hpp"
 #include "tests/support/kernels.hpp"
 #include "tests/support/random.hpp"
@@ -131,6 +132,25 @@ softlook::transformer_encoder_layer_parameters<T> random_encoder_layer(Eigen::In
   p.gain2 = gain();
   p.bias2 = random_matrix<row_vector<T>>(1, features, random, 0.5);
   return p;
+}
+
+template <class Matrix>
+void set_rows(Matrix& W, Eigen::Index count) {
+  W.conservativeResize(count, W.cols());
+}
+template <class Matrix>
+void set_columns(Matrix& W, Eigen::Index count) {
+  W.conservativeResize(W.rows(), count);
+}
+
+/// rejects(change, pieces): a Layer of these parameters after change(parameters) is a shape_error.
+template <class Layer, class Parameters, class Options>
+auto rejects_of(const Parameters& good, const Options& how) {
+  return [good, how](const auto& change, std::initializer_list<const char*> pieces) {
+    Parameters p = good;
+    change(p);
+    expect_error<softlook::shape_error>([&] { (void)Layer(p, how); }, pieces);
+  };
 }
 
 }  // namespace softlook_test

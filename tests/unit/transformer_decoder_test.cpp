@@ -129,10 +129,16 @@ class TransformerDecoder : public ::testing::Test {
     EXPECT_EQ(at, X.rows());
     return Y;
   }
-  template <class... Ps>
-  static const auto& executor_of(const Ps&... policies) {
+  static const exec::sequential& executor_of() {
     static const exec::sequential alone{};
-    return detail::executor_or(alone, policies...);
+    return alone;
+  }
+  template <class P, class... Ps>
+  static const auto& executor_of(const P& policy, const Ps&... others) {
+    if constexpr (executor<P>)
+      return policy;
+    else
+      return executor_of(others...);
   }
   static std::vector<std::vector<index>> ways_to_step() {
     return {std::vector<index>(n, 1), {n}, {3, 1, 5, 4}, {1, 12}, {0, 7, 0, 6}};
@@ -511,28 +517,22 @@ TYPED_TEST(TransformerDecoder, RejectsParametersThatDoNotFit) {
   using T = TypeParam;
   using parameters = transformer_decoder_layer_parameters<T>;
   const auto good = this->layer_parameters();
-  const auto rejects = [&](const auto& change, std::initializer_list<const char*> pieces) {
-    parameters p = good;
-    change(p);
-    expect_error<shape_error>([&] { (void)transformer_decoder_layer<T>(p, this->form(false)); },
-                              pieces);
-  };
-  const auto rows = [](auto& W, index count) { W.conservativeResize(count, W.cols()); };
-  const auto columns = [](auto& W, index count) { W.conservativeResize(W.rows(), count); };
+  const auto rejects = rejects_of<transformer_decoder_layer<T>>(good, this->form(false));
   const char* const name = "transformer_decoder_layer";
-  rejects([&](parameters& p) { rows(p.self_attention.Wk, 23); }, {name, "Wk.rows() is 23", "24"});
-  rejects([&](parameters& p) { rows(p.cross_attention.Wq, 23); },
+  rejects([&](parameters& p) { set_rows(p.self_attention.Wk, 23); },
+          {name, "Wk.rows() is 23", "24"});
+  rejects([&](parameters& p) { set_rows(p.cross_attention.Wq, 23); },
           {name, "cross_attention.Wq.rows() is 23", "Wq.rows() is 24"});
   rejects(
       [&](parameters& p) {
-        columns(p.cross_attention.Wo, 23);
+        set_columns(p.cross_attention.Wo, 23);
         p.cross_attention.bo.conservativeResize(23);
       },
       {name, "cross_attention.Wo.cols() is 23", "24"});
-  rejects([&](parameters& p) { rows(p.cross_attention.Wv, 23); },
+  rejects([&](parameters& p) { set_rows(p.cross_attention.Wv, 23); },
           {name, "cross_attention.Wv.rows() is 23", "cross_attention.Wk.rows() is 17"});
-  rejects([&](parameters& p) { rows(p.W1, 23); }, {name, "W1.rows() is 23", "24"});
-  rejects([&](parameters& p) { rows(p.W2, 49); }, {name, "W2.rows() is 49", "W1.cols() is 50"});
+  rejects([&](parameters& p) { set_rows(p.W1, 23); }, {name, "W1.rows() is 23", "24"});
+  rejects([&](parameters& p) { set_rows(p.W2, 49); }, {name, "W2.rows() is 49", "W1.cols() is 50"});
   rejects([&](parameters& p) { p.gain3.conservativeResize(9); }, {"gain3.size() is 9", "24"});
   rejects([&](parameters& p) { p.bias3.conservativeResize(9); }, {"bias3.size() is 9", "24"});
   rejects([&](parameters& p) { p.gain2.conservativeResize(9); }, {"gain2.size() is 9", "24"});

@@ -375,26 +375,19 @@ TYPED_TEST(TransformerEncoder, RejectsParametersThatDoNotFit) {
   using T = TypeParam;
   using parameters = transformer_encoder_layer_parameters<T>;
   const auto good = this->layer_parameters();
-  const auto rejects = [&](const auto& change, std::initializer_list<const char*> pieces) {
-    parameters p = good;
-    change(p);
-    expect_error<shape_error>([&] { (void)transformer_encoder_layer<T>(p, this->form(false)); },
-                              pieces);
-  };
-  const auto rows = [](auto& W, index count) { W.conservativeResize(count, W.cols()); };
-  const auto columns = [](auto& W, index count) { W.conservativeResize(W.rows(), count); };
-  rejects([&](parameters& p) { rows(p.self_attention.Wk, 23); },
+  const auto rejects = rejects_of<transformer_encoder_layer<T>>(good, this->form(false));
+  rejects([&](parameters& p) { set_rows(p.self_attention.Wk, 23); },
           {"transformer_encoder_layer", "Wk.rows() is 23", "24"});
-  rejects([&](parameters& p) { rows(p.self_attention.Wv, 23); }, {"Wv.rows() is 23", "24"});
+  rejects([&](parameters& p) { set_rows(p.self_attention.Wv, 23); }, {"Wv.rows() is 23", "24"});
   rejects(
       [&](parameters& p) {
-        columns(p.self_attention.Wo, 23);
+        set_columns(p.self_attention.Wo, 23);
         p.self_attention.bo.conservativeResize(23);
       },
       {"Wo.cols() is 23", "24"});
-  rejects([&](parameters& p) { rows(p.W1, 23); }, {"W1.rows() is 23", "24"});
-  rejects([&](parameters& p) { columns(p.W2, 23); }, {"W2.cols() is 23", "24"});
-  rejects([&](parameters& p) { rows(p.W2, 49); }, {"W2.rows() is 49", "W1.cols() is 50"});
+  rejects([&](parameters& p) { set_rows(p.W1, 23); }, {"W1.rows() is 23", "24"});
+  rejects([&](parameters& p) { set_columns(p.W2, 23); }, {"W2.cols() is 23", "24"});
+  rejects([&](parameters& p) { set_rows(p.W2, 49); }, {"W2.rows() is 49", "W1.cols() is 50"});
   rejects([&](parameters& p) { p.b1.conservativeResize(9); }, {"b1.size() is 9", "50"});
   rejects([&](parameters& p) { p.b2.conservativeResize(9); }, {"b2.size() is 9", "24"});
   rejects([&](parameters& p) { p.gain1.conservativeResize(9); }, {"gain1.size() is 9", "24"});

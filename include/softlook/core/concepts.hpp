@@ -76,11 +76,14 @@ template <class X>
 inline constexpr bool is_plain_object =
     std::is_base_of_v<Eigen::PlainObjectBase<std::remove_cvref_t<X>>, std::remove_cvref_t<X>>;
 
+template <class T>
+using row_major = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
 template <class X>
 inline constexpr bool is_row_major =
     (int(std::remove_cvref_t<X>::Flags) & int(Eigen::RowMajorBit)) != 0;
 
-/// Binding a plain matrix that is about to die would leave the policy with a dangling pointer.
+/// A plain matrix that is gone after the statement: a view of it would dangle.
 template <class X>
 concept dying_matrix = dense_expression<X> && !std::is_lvalue_reference_v<X> && is_plain_object<X>;
 
@@ -91,6 +94,54 @@ template <class X>
                 "matrix of your own first");
   return matrix_view<scalar_of<X>>{x.derived().data(), x.rows(), x.cols(), x.derived().rowStride(),
                                    x.derived().colStride()};
+}
+
+/// Asserts nothing of the matrix that a policy keeps a view of.
+struct any_matrix {
+  template <class X>
+  static constexpr void check() {}
+};
+
+/// What a policy that looks at a matrix takes: a matrix with a name, or any expression with
+/// strides. Rule::check<X>() holds the static_asserts that tell what it must be besides.
+template <class T, class Rule = any_matrix>
+struct kept_view : matrix_view<T> {
+  template <dense_expression X>
+    requires(!dying_matrix<X>)
+  kept_view(X&& x) : matrix_view<T>(of(x)) {}
+  template <dying_matrix X>
+  kept_view(X&&) = delete;  // a view of a temporary would dangle
+
+ private:
+  template <class X>
+  [[nodiscard]] static matrix_view<T> of(const X& x) {
+    Rule::template check<X>();
+    static_assert(std::is_same_v<scalar_of<X>, T>,
+                  "softlook: the matrices of a policy must share one scalar type");
+    return view_of(x);
+  }
+};
+
+/// policy.check(where, p), if there is anything that it checks.
+template <class Policy>
+void check_policy(const Policy& policy, const char* where, problem p) {
+  if constexpr (requires { policy.check(where, p); }) policy.check(where, p);
+}
+
+/// A matrix read in place, in any strides: one type for a scalar and an order, so that what takes
+/// it is compiled once.
+template <class T, int Order = int(Eigen::RowMajor)>
+using strided_map = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Order>,
+                               Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
+
+/// A view as Eigen sees it. The order decides in which order Eigen walks over it, and so the bits
+/// of a sum.
+template <int Order = int(Eigen::RowMajor), class T>
+[[nodiscard]] strided_map<T, Order> map_of(const matrix_view<T>& x) {
+  using strides = Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>;
+  return {x.data, x.rows, x.cols,
+          Order == int(Eigen::RowMajor) ? strides(x.row_stride, x.col_stride)
+                                        : strides(x.col_stride, x.row_stride)};
 }
 
 /// The row of a policy's matrix that belongs to a query: see check_broadcast().

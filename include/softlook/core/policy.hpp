@@ -62,10 +62,7 @@ struct transform_chain {
     return std::apply([&](const Fs&... f) { return ((s = f(s, i, j, p)), ..., s); }, steps);
   }
   void check(const char* where, problem p) const {
-    const auto one = [&](const auto& f) {
-      if constexpr (requires { f.check(where, p); }) f.check(where, p);
-    };
-    std::apply([&](const Fs&... f) { (one(f), ...); }, steps);
+    std::apply([&](const Fs&... f) { (check_policy(f, where, p), ...); }, steps);
   }
 };
 
@@ -96,19 +93,6 @@ template <class Kind, class Default, class... Ps>
     return otherwise;
   else
     return std::get<0>(found);
-}
-
-template <class Default>
-[[nodiscard]] constexpr const auto& executor_or(const Default& otherwise) {
-  return otherwise;
-}
-template <class Default, class P, class... Ps>
-[[nodiscard]] constexpr const auto& executor_or(const Default& otherwise, const P& p,
-                                                const Ps&... ps) {
-  if constexpr (executor<P>)
-    return p;
-  else
-    return executor_or(otherwise, ps...);
 }
 
 /// The policy of one type, or what it is when it is not given.

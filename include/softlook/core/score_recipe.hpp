@@ -29,11 +29,5 @@ struct score_recipe {
   matrix_view<T> v{};                               ///< additive: 1×a
 };
 
-/// A vector of either orientation as one row.
-template <class T>
-[[nodiscard]] constexpr matrix_view<T> as_row(matrix_view<T> x) {
-  return x.rows == 1 ? x : x.transpose();
-}
-
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END

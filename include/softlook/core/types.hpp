@@ -136,6 +136,12 @@ template <class T>
   return {x.data, x.rows, x.cols, x.row_stride, x.col_stride};
 }
 
+/// A vector of either orientation as one row.
+template <class T>
+[[nodiscard]] constexpr matrix_view<T> as_row(matrix_view<T> x) {
+  return x.rows == 1 ? x : x.transpose();
+}
+
 }  // namespace detail
 
 SOFTLOOK_NAMESPACE_END

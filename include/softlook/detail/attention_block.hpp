@@ -5,8 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "softlook/detail/call.hpp"
-#include "softlook/detail/layer.hpp"
+#include "softlook/detail/layer_policies.hpp"
 
 // The inside of a multi-head layer.
 
@@ -97,18 +96,18 @@ class attention_block {
 
   /// O = layer + residual.
   void run(const block_inputs<T>& in, const mutable_matrix_view<T>& O,
-           const matrix_view<T>& residual, const scratch_space<T>& memory,
+           const matrix_view<T>& residual, const scratch_space<T>& scratch,
            const call_policies<T>& policies) const {
-    const attention_call<T> call = projected_call(in, memory, policies);
+    const attention_call<T> call = projected_call(in, scratch, policies);
     detail::run(call);
     output_.run(call.isa, call.exec, as_input(call.O), O, residual);
   }
 
   /// The weights of every query head, n×(m + extra keys).
   [[nodiscard]] std::vector<row_major<T>> weights(const block_inputs<T>& in,
-                                                  const scratch_space<T>& memory,
+                                                  const scratch_space<T>& scratch,
                                                   const call_policies<T>& policies) const {
-    attention_call<T> call = projected_call(in, memory, policies);
+    attention_call<T> call = projected_call(in, scratch, policies);
     call.O = {};
     return run_weights(call);
   }
@@ -116,9 +115,9 @@ class attention_block {
  private:
   /// The attention of the layer, once everything is checked and projected.
   [[nodiscard]] attention_call<T> projected_call(const block_inputs<T>& in,
-                                                 const scratch_space<T>& memory,
+                                                 const scratch_space<T>& scratch,
                                                  const call_policies<T>& policies) const {
-    matrix_cursor<T> cursor(memory.start);
+    matrix_cursor<T> cursor(scratch);
     const auto Q = cursor.take(in.Q.rows, queries_.outputs());
     kept_keys<T> keys;
     if (in.kept) {
@@ -132,7 +131,7 @@ class attention_block {
     call.where = in.where;
     call.query_heads = query_heads_;
     call.kv_heads = kv_heads_;
-    call.opts.workspace = memory.inner;
+    call.opts.workspace = scratch.inner();
     call.Q = as_input(Q);
     call.K = as_input(keys.K.rows_from(0, all));
     call.V = as_input(keys.V.rows_from(0, all));
@@ -187,24 +186,6 @@ class attention_block {
   std::vector<T> bias_k_;
   std::vector<T> bias_v_;
   bool zero_key_ = false;
-};
-
-/// A layer in T whose score is fixed.
-template <class T, class... Xs>
-struct layer_inputs {
-  template <class... Ps>
-  static constexpr bool check() {
-    constexpr bool same = (std::is_same_v<scalar_of<Xs>, T> && ...);
-    constexpr bool no_score = !(score_policy<Ps> || ...);
-    constexpr bool no_heads = !(is_heads<Ps> || ...);
-    static_assert(same, "softlook: a layer in T is applied to matrices of T");
-    static_assert(no_score, "softlook: the score of a multi-head layer is scaled dot-product");
-    static_assert(no_heads, "softlook: a layer has the heads that it was made with");
-    if constexpr (same && no_score && no_heads)
-      return check_policies<T, Ps...>();
-    else
-      return false;
-  }
 };
 
 }  // namespace detail

@@ -89,13 +89,15 @@ template <class T, class... Ps>
 class sorted_policies {
  public:
   sorted_policies(const char* where, const Ps&... ps)
+      : sorted_policies(layer_call_of(where, ps...), std::bool_constant<(is_options<Ps> || ...)>{},
+                        ps...) {}
+  /// Of a part of a call: the executor and the options, if any, are those of the whole.
+  template <bool has_options>
+  sorted_policies(const layer_call& whole, std::bool_constant<has_options>, const Ps&... ps)
       : score_(policy_or<score_kind>(scores::scaled_dot{}, ps...)),
         transforms_(transforms_of(ps...)),
         mask_(policy_or<mask_kind>(masks::none{}, ps...)) {
-    said_.where = where;
-    said_.exec = ref_to(executor_or(sequential_, ps...));
-    said_.opts = options_of(ps...);
-    said_.isa = chosen_instruction_set(where, said_.opts);
+    static_cast<layer_call&>(said_) = whole;
     const heads given = heads_of(ps...);
     said_.query_heads = given.query;
     said_.kv_heads = given.kv_or_query();
@@ -103,7 +105,7 @@ class sorted_policies {
     said_.policy.mask = calls_of_mask<T>(mask_, said_.isa);
     said_.policy.transform = calls_of_transform<T>(transforms_, said_.isa);
     said_.forward = &run_forward<score_type::is_additive, T>;
-    if constexpr ((is_options<Ps> || ...)) said_.naive = &run_naive<T>;
+    if constexpr (has_options) said_.naive = &run_naive<T>;
     if constexpr (may_project<score_type>()) said_.inputs = &make_inputs<T>;
   }
   sorted_policies(const sorted_policies&) = delete;
@@ -112,13 +114,19 @@ class sorted_policies {
   [[nodiscard]] const call_policies<T>& operator*() const { return said_; }
   [[nodiscard]] const auto& transforms() const { return transforms_; }
 
-  /// The call of these matrices, checked but for its output.
-  [[nodiscard]] attention_call<T> bind(const matrix_view<T>& Q, const matrix_view<T>& K,
-                                       const matrix_view<T>& V) const {
+  /// The call of these matrices, checked but for its output. Keys and values are stored as K_s and
+  /// V_s and read as T; what is not T is seen by the kernels only.
+  template <class K_s, class V_s>
+  [[nodiscard]] attention_call<T> bind(const matrix_view<T>& Q, const matrix_view<K_s>& K,
+                                       const matrix_view<V_s>& V) const {
+    static_assert(std::is_same_v<K_s, T> && std::is_same_v<V_s, T>,
+                  "softlook: keys and values are stored in the type of the arithmetic");
     attention_call<T> c(said_);
     c.Q = Q;
     c.K = K;
     c.V = V;
+    c.key_rows = source_of<T>(K, strided_rows_of<T, K_s>(c.isa));
+    c.value_rows = source_of<T>(V, strided_rows_of<T, V_s>(c.isa));
     check_heads(c);
     c.score = score_.template recipe<T>(c.where, c.query_features(), c.key_features());
     check_call(c);
@@ -128,7 +136,6 @@ class sorted_policies {
  private:
   using score_type =
       decltype(policy_or<score_kind>(scores::scaled_dot{}, std::declval<const Ps&>()...));
-  inline static constexpr exec::sequential sequential_{};
 
   score_type score_;
   decltype(transforms_of(std::declval<const Ps&>()...)) transforms_;

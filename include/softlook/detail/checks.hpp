@@ -129,21 +129,39 @@ void check_shapes(const attention_call<T>& c) {
   if (c.opts.tile) check_tile(where, *c.opts.tile);
 }
 
-template <class T>
-void check_output(const attention_call<T>& c) {
-  const char* where = c.where;
-  check_sizes(where, "O.rows()", c.O.rows, "Q.rows()", c.Q.rows, "one output row for each query");
-  check_sizes(where, "O.cols()", c.O.cols, "V.cols()", c.values() * c.query_heads,
-              c.query_heads == 1 ? "an output row is as long as a value"
-                                 : "an output row holds a value for each query head");
-  check_overlap(where, "Q", c.O, c.Q);
-  check_overlap(where, "K", c.O, c.K);
-  check_overlap(where, "V", c.O, c.V);
+/// How long an output row is, and why.
+struct output_columns_rule {
+  const char* name;
+  index columns;
+  const char* reason;
+};
+
+/// The output of queries, keys and values: `in` has Q, K, V and `where`.
+template <class Inputs, class T>
+void check_output_of(const Inputs& in, const mutable_matrix_view<T>& O,
+                     const output_columns_rule& rule) {
+  const char* where = in.where;
+  check_sizes(where, "O.rows()", O.rows, "Q.rows()", in.Q.rows, "one output row for each query");
+  check_sizes(where, "O.cols()", O.cols, rule.name, rule.columns, rule.reason);
+  check_overlap(where, "Q", O, in.Q);
+  check_overlap(where, "K", O, in.K);
+  check_overlap(where, "V", O, in.V);
 }
 
-/// What must hold of a call whose score is known.
+template <class T>
+void check_output(const attention_call<T>& c) {
+  check_output_of(c, c.O,
+                  {"V.cols()", c.values() * c.query_heads,
+                   c.query_heads == 1 ? "an output row is as long as a value"
+                                      : "an output row holds a value for each query head"});
+}
+
+/// What must hold of a call whose score is known. Kernels read K and V themselves unless something
+/// else is given.
 template <class T>
 void check_call(attention_call<T>& c) {
+  if (!c.key_rows.read) c.key_rows = source_of(c.K, strided_rows_of<T, T>(c.isa));
+  if (!c.value_rows.read) c.value_rows = source_of(c.V, strided_rows_of<T, T>(c.isa));
   check_shapes(c);
   place_in_frame(c);
   const policy_calls<T>& p = c.policy;

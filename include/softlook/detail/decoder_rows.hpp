@@ -25,15 +25,13 @@ void check_memory(const char* where, const Decoder& of, index columns) {
 }
 template <class T, class Decoder>
 void check_decoder_inputs(const char* where, const Decoder& of, const decoder_rows<T>& in) {
-  check_sizes(where, "X.cols()", in.X.cols, "features()", of.features(),
-              "a row of X has an entry for each feature");
+  check_features(where, of, in.X);
   check_memory(where, of, in.memory.cols);
 }
 template <class T, class Decoder>
-void check_decoder_call(const char* where, const Decoder& of, const decoder_rows<T>& in,
-                        const mutable_matrix_view<T>& Y) {
-  check_decoder_inputs(where, of, in);
-  check_layer_output(where, Y, "X.rows()", in.X.rows, "features()", of.features());
+void check_decoder_output(const char* where, const Decoder& of, const decoder_rows<T>& in,
+                          const mutable_matrix_view<T>& Y) {
+  check_layer_output(where, Y, in.X.rows, "features()", of.features());
   check_in_place(where, Y, in.X);
   check_overlap(where, "memory", Y, in.memory, "Y");
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -51,62 +52,23 @@ SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
 #if !SOFTLOOK_ASSUMES_AVX2
+#define SOFTLOOK_STAMP_SET stamped_baseline
 #define SOFTLOOK_STAMP_BYTES 16
-#define SOFTLOOK_STAMP_REGISTER "x"
-namespace stamped_baseline {
-#include "softlook/detail/stamped/kernels.inl"
-}
-#undef SOFTLOOK_STAMP_BYTES
-#undef SOFTLOOK_STAMP_REGISTER
-#undef SOFTLOOK_STAMP_RECIPROCAL
-#undef SOFTLOOK_STAMP_SCALES
+#include "softlook/detail/stamped/set.inl"
 #endif
 
 #if SOFTLOOK_STAMP_X86 && !SOFTLOOK_ASSUMES_AVX512
+#define SOFTLOOK_STAMP_SET stamped_avx2
 #define SOFTLOOK_STAMP_BYTES 32
-#define SOFTLOOK_STAMP_REGISTER "x"
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
-#endif
-namespace stamped_avx2 {
-#include "softlook/detail/stamped/kernels.inl"
-}
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-#undef SOFTLOOK_STAMP_BYTES
-#undef SOFTLOOK_STAMP_REGISTER
-#undef SOFTLOOK_STAMP_RECIPROCAL
-#undef SOFTLOOK_STAMP_SCALES
+#define SOFTLOOK_STAMP_TARGET "avx2,fma"
+#include "softlook/detail/stamped/set.inl"
 #endif
 
 #if SOFTLOOK_STAMP_X86
+#define SOFTLOOK_STAMP_SET stamped_avx512
 #define SOFTLOOK_STAMP_BYTES 64
-#define SOFTLOOK_STAMP_REGISTER "v"
-#if defined(__clang__)
-#pragma clang attribute push( \
-    __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
-#endif
-namespace stamped_avx512 {
-#include "softlook/detail/stamped/kernels.inl"
-}
-#if defined(__clang__)
-#pragma clang attribute pop
-#else
-#pragma GCC pop_options
-#endif
-#undef SOFTLOOK_STAMP_BYTES
-#undef SOFTLOOK_STAMP_REGISTER
-#undef SOFTLOOK_STAMP_RECIPROCAL
-#undef SOFTLOOK_STAMP_SCALES
+#define SOFTLOOK_STAMP_TARGET "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"
+#include "softlook/detail/stamped/set.inl"
 #endif
 
 #undef SOFTLOOK_ALWAYS_INLINE
@@ -174,6 +136,12 @@ namespace stamped_lowest = stamped_baseline;
 template <class T, bool Additive>
 [[nodiscard]] const kernel_table<T, Additive>& kernels_of([[maybe_unused]] instruction_set isa) {
   return *SOFTLOOK_STAMPED(isa, kernels<T, Additive>);
+}
+
+/// How kernels read rows of a matrix of Stored as T.
+template <class T, class Stored>
+[[nodiscard]] const row_functions<T>& strided_rows_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, strided_rows<T, Stored>);
 }
 
 /// For who plans and runs nothing: no kernel is compiled for it.

@@ -8,6 +8,7 @@
 #include "softlook/core/feature_map.hpp"
 #include "softlook/core/math.hpp"
 #include "softlook/detail/layer.hpp"
+#include "softlook/detail/materialised.hpp"
 
 // Passes over feature maps: what gates know of them, and what gates do to them. Bound by reading
 // the map once, so plain Eigen arrays serve; sums run in one order whatever the storage order is.
@@ -21,16 +22,6 @@ template <class T>
 using line = Eigen::Map<Eigen::Array<T, 1, Eigen::Dynamic>>;
 template <class T>
 using const_line = Eigen::Map<const Eigen::Array<T, 1, Eigen::Dynamic>>;
-template <class T>
-using strided_matrix = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>,
-                                  Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
-
-/// One type for every strided input, so that what takes it is compiled once for a scalar.
-template <class T>
-[[nodiscard]] strided_matrix<T> matrix_of(const matrix_view<T>& x) {
-  return {x.data, x.rows, x.cols,
-          Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>(x.col_stride, x.row_stride)};
-}
 
 inline void check_map(const char* where, index columns, const map_size& size) {
   if (size.height < 0 || size.width < 0)
@@ -224,23 +215,27 @@ template <class T>
 /// The output of a block: X's shape, X itself or apart from it.
 template <class T>
 void check_map_output(const char* where, const matrix_view<T>& X, const mutable_matrix_view<T>& Y) {
-  check_sizes(where, "Y.rows()", Y.rows, "X.rows()", X.rows, "channels stay channels");
-  check_sizes(where, "Y.cols()", Y.cols, "X.cols()", X.cols, "pixels stay pixels");
+  check_layer_output(where, Y, X.rows, "X.cols()", X.cols);
   check_in_place(where, Y, X);
 }
+template <class T>
+void check_channels(const char* where, const matrix_view<T>& X, index channels) {
+  check_sizes(where, "X.rows()", X.rows, "channels()", channels,
+              "a feature map has a row for each channel");
+}
+
+/// A map of a layer that is told its size.
+template <class T>
+struct sized_map {
+  matrix_view<T> X;
+  map_size size;
+};
 
 /// Y = X + gain·Z, element by element.
 template <class T, class Z>
 void add_to_map(const matrix_view<T>& X, const mutable_matrix_view<T>& Y, T gain, const Z& z) {
   for (index i = 0; i < Y.rows; ++i)
     for (index j = 0; j < Y.cols; ++j) Y(i, j) = X(i, j) + gain * z(i, j);
-}
-
-template <class T, class... Ms>
-constexpr bool check_map_scalars() {
-  constexpr bool same = (std::is_same_v<scalar_of<Ms>, T> && ...);
-  static_assert(same, "softlook: a layer of T is applied to feature maps of T");
-  return same;
 }
 
 }  // namespace detail

@@ -18,26 +18,31 @@ void check_features_of(const char* where, const Parameters& p, index features) {
   check_sizes(where, "Wo.cols()", p.Wo.cols(), "Wq.rows()", features, one_size_of_layer);
 }
 
-/// Scratch of a layer: two matrices of rows, the rows of a norm, and what its parts may use.
+/// Scratch of a layer, cut: two matrices of rows, the rows of a norm, and what its parts may use.
 template <class T>
 struct layer_scratch {
   mutable_matrix_view<T> x;
   mutable_matrix_view<T> spare;
   T* norm_rows;
-  T* rest;
+  scratch_space<T> of_parts;
 
   [[nodiscard]] static index size(index rows, const row_norm<T>& norm, const executor_ref& exec) {
     using cursor = matrix_cursor<T>;
     return 2 * cursor::size(rows, norm.features()) +
-           cursor::size(norm.workers(rows, exec), norm.scratch());
+           cursor::size(norm.workers(rows, exec), norm.scratch_size());
   }
-  layer_scratch(T* memory, index rows, const row_norm<T>& norm, const executor_ref& exec) {
-    matrix_cursor<T> cursor(memory);
-    x = cursor.take(rows, norm.features());
-    spare = cursor.take(rows, norm.features());
-    norm_rows = cursor.take(norm.workers(rows, exec), norm.scratch()).data;
-    rest = cursor.rest();
-  }
+  layer_scratch(const scratch_space<T>& scratch, index rows, const row_norm<T>& norm,
+                const executor_ref& exec)
+      : layer_scratch(matrix_cursor<T>(scratch), rows, norm, exec) {}
+
+ private:
+  // Members are cut off in their order.
+  layer_scratch(matrix_cursor<T> cursor, index rows, const row_norm<T>& norm,
+                const executor_ref& exec)
+      : x(cursor.take(rows, norm.features())),
+        spare(cursor.take(rows, norm.features())),
+        norm_rows(cursor.take(norm.workers(rows, exec), norm.scratch_size()).data),
+        of_parts(cursor.left()) {}
 };
 
 template <class Row>
@@ -114,8 +119,8 @@ class feed_forward_block {
   }
   /// Y = feed-forward + residual.
   void run(const layer_call& call, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
-           const matrix_view<T>& residual, T* memory) const {
-    const auto hidden = matrix_cursor<T>(memory).take(X.rows, first_.outputs());
+           const matrix_view<T>& residual, const scratch_space<T>& scratch) const {
+    const auto hidden = matrix_cursor<T>(scratch).take(X.rows, first_.outputs());
     first_.run(call.isa, call.exec, X, hidden);
     second_.run(call.isa, call.exec, as_input(hidden), Y, residual);
   }

@@ -50,8 +50,8 @@ struct running_call {
     const index d_k = c.shared(inputs.K.cols, c.kv_heads);
     forward_args<T, Additive> a;
     a.Q = inputs.Q.columns(head * d_q, d_q);
-    a.K = inputs.K.columns(kv_head * d_k, d_k);
-    a.V = c.V.columns(kv_head * c.values(), c.values());
+    a.keys = inputs.key_rows.columns(kv_head * d_k, d_k);
+    a.values = c.value_rows.columns(kv_head * c.values(), c.values());
     a.O = c.O.columns(head * c.values(), c.values());
     if (c.log_sum_exp.data) {
       a.log_sum_exp = &c.log_sum_exp(0, head);
@@ -164,15 +164,17 @@ template <class T, class F>
 auto with_inputs(const attention_call<T>& c, const F& f) {
   call_scratch scratch(c.opts.workspace);
   T* const start = scratch.template take<T>(sizes_of_inputs(c).total());
-  return f(running_call<T>{
-      c, c.inputs ? c.inputs(c, start) : score_inputs<T>{c.Q, c.K}, c.score.v.data});
+  return f(running_call<T>{c, inputs_of(c, start), c.score.v.data});
 }
 
 /// scale · scores of one head, everything materialised.
 template <class T>
 [[nodiscard]] row_major<T> naive_scores(const running_call<T>& run, index head) {
-  const auto a = run.template args_of_head<false>({}, head);
-  return materialised_scores(a.Q, a.K, run.call.score, T(run.scale));
+  const attention_call<T>& c = run.call;
+  const index d_q = run.inputs.Q.cols / c.query_heads, d_k = run.inputs.K.cols / c.kv_heads;
+  return materialised_scores(run.inputs.Q.columns(head * d_q, d_q),
+                             run.inputs.K.columns(head / c.group() * d_k, d_k), c.score,
+                             T(run.scale));
 }
 
 template <class T>
@@ -199,6 +201,7 @@ template <class T>
   part.Q = c.Q.rows_from(rows.begin, rows.count());
   part.K = c.K.rows_from(keys.begin, keys.count());
   part.V = c.V.rows_from(keys.begin, keys.count());
+  part.key_rows = part.value_rows = {};  // the materialised path reads K and V themselves
   part.frame = c.frame.from_row(rows.begin);
   part.frame.later_queries += c.frame.query_positions ? 0 : c.Q.rows - rows.end;
   part.frame.first_key += keys.begin;
@@ -209,16 +212,19 @@ template <class T>
 /// Weights of one head; output and log-sum-exp are written where the call has room for them.
 template <class T>
 row_major<T> naive_head(const running_call<T>& run, index head) {
-  const auto a = run.template args_of_head<false>({}, head);
+  const attention_call<T>& c = run.call;
+  const problem whole = c.problem_of(head);
+  const index e = c.values();
   row_major<T> S = naive_scores(run, head);
-  transform_matrix(*a.policy, *a.frame, a.whole, view_of_scores(S));
-  mask_matrix(*a.policy, *a.frame, a.whole, view_of_scores(S));
+  transform_matrix(c.policy, c.frame, whole, view_of_scores(S));
+  mask_matrix(c.policy, c.frame, whole, view_of_scores(S));
   row_major<T> P = S;
   Eigen::Matrix<T, Eigen::Dynamic, 1> log_sum_exp(S.rows());
   softmax_rows(P, log_sum_exp);
-  if (a.O.rows > 0) weighted_sum(P, S, a.V, a.O);
-  if (a.log_sum_exp)
-    for (index i = 0; i < S.rows(); ++i) a.log_sum_exp[i * a.log_sum_exp_stride] = log_sum_exp[i];
+  if (c.O.rows > 0)
+    weighted_sum(P, S, c.V.columns(head / c.group() * e, e), c.O.columns(head * e, e));
+  if (c.log_sum_exp.data)
+    for (index i = 0; i < S.rows(); ++i) c.log_sum_exp(i, head) = log_sum_exp[i];
   return P;
 }
 
@@ -269,7 +275,7 @@ void run_forward(const attention_call<T>& c) {
   T* const start =
       memory.take<T>(sizes.total() + planned.workers * planned.each + planned.partials);
   T* const v = start + sizes.total() - sizes.v;
-  const running_call<T> run{c, c.inputs ? c.inputs(c, start) : score_inputs<T>{c.Q, c.K}, v};
+  const running_call<T> run{c, inputs_of(c, start), v};
   for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * run.score_scale();
   if constexpr (Additive) kernels.prepare_weights(v, c.score.v.cols);
   T* const scratch = v + sizes.v;

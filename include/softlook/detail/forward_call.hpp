@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "softlook/core/heads.hpp"
+#include "softlook/core/policy.hpp"
 #include "softlook/core/score_recipe.hpp"
 #include "softlook/core/workspace.hpp"
 #include "softlook/detail/dispatch.hpp"
@@ -21,11 +22,19 @@ struct layer_call {
   instruction_set isa = instruction_set::baseline;
 };
 
+/// What the policies of a call of any kind say of these.
+template <class... Ps>
+[[nodiscard]] layer_call layer_call_of(const char* where, const Ps&... ps) {
+  const options given = options_of(ps...);
+  return {where, exec_of(ps...), given, chosen_instruction_set(where, given)};
+}
+
 /// Q and K as the kernels see them: their scores are dot products or additive.
 template <class T>
 struct score_inputs {
   matrix_view<T> Q;
   matrix_view<T> K;
+  row_source<T> key_rows;
 };
 
 template <class T>
@@ -44,7 +53,7 @@ struct call_policies : layer_call {
   void (*naive)(const attention_call<T>&) = nullptr;
   /// make_inputs(), or none where the score's type says that it leaves Q and K as they are: such a
   /// call does not compile the product.
-  score_inputs<T> (*inputs)(const attention_call<T>&, T* memory) = nullptr;
+  score_inputs<T> (*inputs)(const attention_call<T>&, T* scratch) = nullptr;
 };
 
 /// A call with its matrices. Heads lie side by side in the columns of Q, K, V and O.
@@ -53,6 +62,8 @@ struct attention_call : call_policies<T> {
   matrix_view<T> Q;
   matrix_view<T> K;
   matrix_view<T> V;
+  row_source<T> key_rows;  // K and V as the kernels read them, whatever they are stored as
+  row_source<T> value_rows;
   mutable_matrix_view<T> O;
   mutable_matrix_view<T> log_sum_exp;  // n×heads, or no data
   score_recipe<T> score;

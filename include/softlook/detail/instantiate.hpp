@@ -11,6 +11,7 @@
 #define SOFTLOOK_INSTANTIATE_TABLES(prefix, T)                               \
   prefix template const register_shape& registers_of<T>(instruction_set);    \
   prefix template const product_kernels<T>& products_of<T>(instruction_set); \
+  prefix template const row_functions<T>& strided_rows_of<T, T>(instruction_set); \
   prefix template const layer_kernels<T>& layers_of<T>(instruction_set);     \
   prefix template const recurrent_kernels<T>& recurrents_of<T>(instruction_set);
 

@@ -1,7 +1,8 @@
 #pragma once
 
 #include "softlook/core/band.hpp"
-#include "softlook/detail/frame.hpp"
+#include "softlook/detail/edits.hpp"
+#include "softlook/detail/row_source.hpp"
 
 // What crosses the border into detail/stamped/: pointers, sizes and plain structs.
 
@@ -34,13 +35,15 @@ struct tiled_layout {
 inline constexpr index max_query_tiles = 16;
 inline constexpr index max_key_tile = 512;
 inline constexpr index max_few_rows = 16;
+/// Rows of values that the few-query kernel copies at a time.
+inline constexpr index few_copied_rows = 32;
 
 /// Attention of one head, with dot scores or additive ones.
 template <class T, bool Additive>
 struct forward_args {
   matrix_view<T> Q;
-  matrix_view<T> K;
-  matrix_view<T> V;
+  row_source<T> keys;
+  row_source<T> values;
   mutable_matrix_view<T> O;
   T* log_sum_exp = nullptr;
   index log_sum_exp_stride = 0;

@@ -5,7 +5,7 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// The memory behind kept_keys: grows, keeps what it holds.
+/// Where kept_keys lie: grows, keeps what it holds.
 template <class T>
 class key_store {
  public:

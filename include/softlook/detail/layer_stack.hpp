@@ -38,19 +38,19 @@ class layer_stack {
     for (const Layer& l : layers_) most = std::max(most, of_layer(l));
     return most + matrix_cursor<T>::size(rows, features());
   }
-  /// f(layer, number, from, to, memory) runs one layer.
+  /// f(layer, number, from, to, scratch) runs one layer.
   template <class F>
   void run(const layer_call& call, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
-           T* memory, const F& f) const {
-    matrix_cursor<T> cursor(memory);
+           const scratch_space<T>& scratch, const F& f) const {
+    matrix_cursor<T> cursor(scratch);
     const auto between = cursor.take(X.rows, features());
     matrix_view<T> from = X;
     for (std::size_t k = 0; k < layers_.size(); ++k) {
       const bool last = k + 1 == layers_.size() && !final_norm_;
-      f(layers_[k], k, from, last ? Y : between, cursor.rest());
+      f(layers_[k], k, from, last ? Y : between, cursor.left());
       from = as_input(between);
     }
-    if (final_norm_) final_norm_->rows().run(call.isa, call.exec, from, Y, cursor.rest());
+    if (final_norm_) final_norm_->rows().run(call.isa, call.exec, from, Y, cursor.left().start);
   }
 
  private:

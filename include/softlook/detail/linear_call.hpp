@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "softlook/detail/linear_forward.hpp"
+#include "softlook/detail/readable.hpp"
 
 // The policies of linear attention, sorted; from Eigen expressions to a call.
 
@@ -57,8 +58,7 @@ template <class T, class Map>
   calls.apply = [](const void* self, const char* where, instruction_set, const matrix_view<T>& X,
                    bool, const mutable_matrix_view<T>& out, T*) {
     using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
-    const Eigen::Map<const matrix, 0, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>> rows(
-        X.data, X.rows, X.cols, {X.col_stride, X.row_stride});
+    const strided_map<T, Eigen::ColMajor> rows = map_of<Eigen::ColMajor>(X);
     const matrix Y = static_cast<const Map*>(self)->f(rows);
     check_sizes(where, "features::map rows()", Y.rows(), "rows given", X.rows,
                 "a row of features for each row");
@@ -76,8 +76,6 @@ void set_linear_policy(linear_call<T>& c, const P& p) {
     c.of = p;
   } else if constexpr (is_options<P>) {
     c.opts = p;
-  } else if constexpr (executor<P>) {
-    c.exec = ref_to(p);
   } else if constexpr (policy_of_kind<P, feature_map_kind>) {
     if constexpr (requires { P::feature_kind; })
       c.map.kind = P::feature_kind;
@@ -108,7 +106,6 @@ void linear_into(const linear_form& form, const Q& q, const K& k, const V& v, O&
                  const Ps&... policies) {
   using T = scalar_of<Q>;
   if constexpr (check_scalars<Q, K, V, O>() && check_linear_policies<T, Ps...>()) {
-    static constexpr exec::sequential sequential{};
     const readable<Q> queries(q);
     const readable<K> keys(k);
     const readable<V> values(v);
@@ -119,7 +116,7 @@ void linear_into(const linear_form& form, const Q& q, const K& k, const V& v, O&
     c.K = keys.view();
     c.V = values.view();
     c.O = writable_view(o);
-    c.exec = ref_to(sequential);
+    c.exec = exec_of(policies...);
     c.map.kind = form.fast_weights ? feature_kind::as_given : feature_kind::elu_plus_one;
     c.divisor = form.fast_weights ? divisor_kind::one : divisor_kind::sum;
     (set_linear_policy(c, policies), ...);

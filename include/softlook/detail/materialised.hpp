@@ -13,19 +13,6 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-template <class T>
-using row_major = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-template <class T>
-using dynamic_map =
-    Eigen::Map<const row_major<T>, Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
-
-template <class T>
-[[nodiscard]] dynamic_map<T> map_of(const matrix_view<T>& x) {
-  return {x.data, x.rows, x.cols,
-          Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>(x.row_stride, x.col_stride)};
-}
-
 /// A·B. The one product of this path, so that Eigen's is compiled once and not for every pair of
 /// expressions.
 template <class T>

@@ -116,20 +116,20 @@ class row_norm {
 
   [[nodiscard]] index features() const { return features_; }
   /// Scalars of scratch for a worker.
-  [[nodiscard]] index scratch() const { return index(gain_.size()); }
+  [[nodiscard]] index scratch_size() const { return index(gain_.size()); }
   [[nodiscard]] static index workers(index rows, const executor_ref& exec) {
     return std::clamp<index>(ceil_div(rows, norm_block), 1, exec.concurrency);
   }
 
   void run(instruction_set isa, const executor_ref& exec, const matrix_view<T>& X,
-           const mutable_matrix_view<T>& Y, T* memory) const {
+           const mutable_matrix_view<T>& Y, T* scratch) const {
     if (features_ == 0) return;
     const layer_norm_args<T> args{X, Y, gain_.data(), bias_.data(), epsilon_};
     const auto& kernels = layers_of<T>(isa);
     run_tasks(exec, ceil_div(X.rows, norm_block), [&](index task, index worker) {
       const index first = task * norm_block;
       kernels.layer_norm(args, {first, std::min(first + norm_block, X.rows)},
-                         memory + worker * scratch());
+                         scratch + worker * scratch_size());
     });
   }
 

@@ -126,7 +126,7 @@ class layout_cursor {
   at.key_form =
       s.prepared ? 0 : round_up((s.additive ? r.width() : r.lanes) * at.features + r.lanes, 64);
   at.keys = cursor.take(forms * at.key_form);
-  at.value_rows = cursor.take(std::clamp<index>(s.keys, 1, 32) * at.values);
+  at.value_rows = cursor.take(std::clamp<index>(s.keys, 1, few_copied_rows) * at.values);
   at.scores = cursor.take(rows * at.block);
   at.positions = cursor.take(at.block);
   at.query_sizes = cursor.take(s.additive ? padded_rows : 0);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "softlook/detail/call.hpp"
+#include "softlook/detail/readable.hpp"
 
 // Positions of rows, and the loop that turns pairs of features.
 

@@ -162,7 +162,17 @@ template <class T>
     return with_step(c.score, queries,
                      [&](const auto& step) { return step.forward(c, side, packed, out); });
   };
-  return {made(queries_of(c), true, memory), made(keys_of(c), false, memory + sizes.queries)};
+  score_inputs<T> inputs;
+  inputs.Q = made(queries_of(c), true, memory);
+  inputs.K = made(keys_of(c), false, memory + sizes.queries);
+  inputs.key_rows = source_of(inputs.K, strided_rows_of<T, T>(c.isa));
+  return inputs;
+}
+
+/// What the kernels see: Q and K as they are, where the call takes no step.
+template <class T>
+[[nodiscard]] score_inputs<T> inputs_of(const attention_call<T>& c, T* memory) {
+  return c.inputs ? c.inputs(c, memory) : score_inputs<T>{c.Q, c.K, c.key_rows};
 }
 
 }  // namespace detail

@@ -33,14 +33,13 @@ struct executor_ref {
 
 template <class E>
 [[nodiscard]] executor_ref ref_to(const E& e) {
+  constexpr bool on_caller = requires { requires E::on_caller; };
   const index workers = e.concurrency();
   return {&e, workers < 1 ? 1 : workers,
           [](const void* self, index count, const task_ref& f) {
             static_cast<const E*>(self)->bulk(count, f);
           },
-          requires {requires E::on_caller;
-}
-};  // namespace detail
+          on_caller};
 }
 
 /// The caller's floating-point control word, on whatever thread a task runs.
@@ -155,6 +154,24 @@ void run_tasks(const executor_ref& exec, index count, const F& f) {
                                      (*static_cast<const guarded_type*>(g))(task, worker);
                                    }});
   error.rethrow();
+}
+
+/// The calling thread, which runs the tasks of a call without an executor.
+inline constexpr executor_ref calling_thread{nullptr, 1,
+                                             [](const void*, index count, const task_ref& f) {
+                                               for (index task = 0; task < count; ++task)
+                                                 f(task, 0);
+                                             },
+                                             true};
+
+/// The executor among the policies of a call, or the calling thread.
+[[nodiscard]] constexpr executor_ref exec_of() { return calling_thread; }
+template <class P, class... Ps>
+[[nodiscard]] executor_ref exec_of(const P& p, const Ps&... ps) {
+  if constexpr (executor<P>)
+    return ref_to(p);
+  else
+    return exec_of(ps...);
 }
 
 }  // namespace detail

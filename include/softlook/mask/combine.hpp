@@ -9,13 +9,6 @@ namespace masks {
 /// \addtogroup masks
 /// \{
 
-namespace detail {
-template <mask_policy M>
-void check(const M& mask, const char* where, problem p) {
-  if constexpr (requires { mask.check(where, p); }) mask.check(where, p);
-}
-}  // namespace detail
-
 /// Pairs that both masks allow:  a & b.
 template <mask_policy A, mask_policy B>
 struct both {
@@ -38,8 +31,8 @@ struct both {
         softlook::detail::prepared(a), softlook::detail::prepared(b)};
   }
   void check(const char* where, problem p) const {
-    detail::check(a, where, p);
-    detail::check(b, where, p);
+    softlook::detail::check_policy(a, where, p);
+    softlook::detail::check_policy(b, where, p);
   }
 };
 
@@ -65,8 +58,8 @@ struct either {
         softlook::detail::prepared(a), softlook::detail::prepared(b)};
   }
   void check(const char* where, problem p) const {
-    detail::check(a, where, p);
-    detail::check(b, where, p);
+    softlook::detail::check_policy(a, where, p);
+    softlook::detail::check_policy(b, where, p);
   }
 };
 
@@ -93,7 +86,7 @@ struct complement {
   [[nodiscard]] constexpr auto prepared() const {
     return complement<decltype(softlook::detail::prepared(a))>{softlook::detail::prepared(a)};
   }
-  void check(const char* where, problem p) const { detail::check(a, where, p); }
+  void check(const char* where, problem p) const { softlook::detail::check_policy(a, where, p); }
 };
 
 template <mask_policy A, mask_policy B>

@@ -9,20 +9,24 @@ namespace masks {
 /// \addtogroup masks
 /// \{
 
+namespace detail {
+struct matrix_of_bool {
+  template <class M>
+  static constexpr void check() {
+    static_assert(std::is_same_v<softlook::detail::scalar_of<M>, bool>,
+                  "softlook: a dense mask is a matrix of bool (add scores with transforms::bias)");
+  }
+};
+}  // namespace detail
+
 /// A matrix of bool, n×m: true = attend (`ignored = false`), or true = ignore. A view; keep the
 /// matrix alive. One row or one column is repeated; heads·n rows are a mask for each query head.
 struct dense {
   using policy_kind = mask_kind;
 
-  template <dense_expression M>
-    requires(!softlook::detail::dying_matrix<M>)
-  explicit dense(M&& attend, bool true_means_ignore = false)
-      : allowed_(softlook::detail::view_of(attend)), ignored_(true_means_ignore) {
-    static_assert(std::is_same_v<softlook::detail::scalar_of<M>, bool>,
-                  "softlook: a dense mask is a matrix of bool (add scores with transforms::bias)");
-  }
-  template <softlook::detail::dying_matrix M>
-  explicit dense(M&&, bool = false) = delete;  // a view of a temporary would dangle
+  explicit dense(softlook::detail::kept_view<bool, detail::matrix_of_bool> attend,
+                 bool true_means_ignore = false)
+      : allowed_(attend), ignored_(true_means_ignore) {}
 
   [[nodiscard]] bool allows(std::int32_t i, std::int32_t j, problem p) const {
     return allowed_(softlook::detail::row_of_query(allowed_, i, p), allowed_.cols == 1 ? 0 : j) !=

@@ -17,14 +17,17 @@ namespace scores {
 
 namespace detail {
 
-template <class T, class X>
-[[nodiscard]] softlook::matrix_view<T> vector_view(const X& x) {
-  static_assert(X::IsVectorAtCompileTime, "softlook: v and b of an additive score are vectors");
-  return softlook::detail::as_row(softlook::detail::view_of(x));
-}
+struct hidden_vector {
+  template <class X>
+  static constexpr void check() {
+    static_assert(X::IsVectorAtCompileTime, "softlook: v and b of an additive score are vectors");
+  }
+};
 
-template <class X>
-concept kept = dense_expression<X> && !softlook::detail::dying_matrix<X>;
+template <class T>
+using kept_matrix = softlook::detail::kept_view<T>;
+template <class T>
+using kept_vector = softlook::detail::kept_view<T, hidden_vector>;
 
 template <class Scalar, class T>
 constexpr void same_scalar() {
@@ -43,10 +46,7 @@ struct additive_projected {
   static constexpr bool is_additive = true;
   using scalar = T;
 
-  template <detail::kept V>
-  explicit additive_projected(V&& v) : v_(detail::vector_view<T>(v)) {}
-  template <softlook::detail::dying_matrix V>
-  explicit additive_projected(V&&) = delete;  // a view of a temporary would dangle
+  explicit additive_projected(detail::kept_vector<T> v) : v_(softlook::detail::as_row(v)) {}
 
   template <real_scalar Scalar>
   [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where,
@@ -79,18 +79,11 @@ struct additive {
   static constexpr bool is_additive = true;
   using scalar = T;
 
-  template <detail::kept A, detail::kept B, detail::kept V>
-  additive(A&& Wq, B&& Wk, V&& v)
-      : Wq_(softlook::detail::view_of(Wq)),
-        Wk_(softlook::detail::view_of(Wk)),
-        v_(detail::vector_view<T>(v)) {}
-  template <detail::kept A, detail::kept B, detail::kept V, detail::kept C>
-  additive(A&& Wq, B&& Wk, V&& v, C&& b) : additive(Wq, Wk, v) {
-    b_ = detail::vector_view<T>(b);
-  }
-  template <dense_expression... X>
-    requires((sizeof...(X) == 3 || sizeof...(X) == 4) && (softlook::detail::dying_matrix<X> || ...))
-  additive(X&&...) = delete;  // a view of a temporary would dangle
+  additive(detail::kept_matrix<T> Wq, detail::kept_matrix<T> Wk, detail::kept_vector<T> v)
+      : Wq_(Wq), Wk_(Wk), v_(softlook::detail::as_row(v)) {}
+  additive(detail::kept_matrix<T> Wq, detail::kept_matrix<T> Wk, detail::kept_vector<T> v,
+           detail::kept_vector<T> b)
+      : Wq_(Wq), Wk_(Wk), v_(softlook::detail::as_row(v)), b_(softlook::detail::as_row(b)) {}
 
   template <real_scalar Scalar>
   [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where,
@@ -138,11 +131,8 @@ struct concat {
   static constexpr bool is_additive = true;
   using scalar = T;
 
-  template <detail::kept M, detail::kept V>
-  concat(M&& W, V&& v) : W_(softlook::detail::view_of(W)), v_(detail::vector_view<T>(v)) {}
-  template <dense_expression M, dense_expression V>
-    requires(softlook::detail::dying_matrix<M> || softlook::detail::dying_matrix<V>)
-  concat(M&&, V&&) = delete;  // a view of a temporary would dangle
+  concat(detail::kept_matrix<T> W, detail::kept_vector<T> v)
+      : W_(W), v_(softlook::detail::as_row(v)) {}
 
   template <real_scalar Scalar>
   [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where,

@@ -20,11 +20,7 @@ struct general {
   static constexpr bool is_additive = false;
   using scalar = T;
 
-  template <dense_expression M>
-    requires(!softlook::detail::dying_matrix<M>)
-  explicit general(M&& W) : W_(softlook::detail::view_of(W)) {}
-  template <softlook::detail::dying_matrix M>
-  explicit general(M&&) = delete;  // a view of a temporary would dangle
+  explicit general(softlook::detail::kept_view<T> W) : W_(W) {}
 
   template <real_scalar Scalar>
   [[nodiscard]] softlook::detail::score_recipe<Scalar> recipe(const char* where,

@@ -53,21 +53,24 @@ struct alibi {
   }
 };
 
+namespace detail {
+struct vector_of_slopes {
+  template <class V>
+  static constexpr void check() {
+    static_assert(std::is_same_v<softlook::detail::scalar_of<V>, double>,
+                  "softlook: ALiBi slopes are a vector of double, as alibi_slopes(heads) gives");
+    static_assert(V::IsVectorAtCompileTime,
+                  "softlook: ALiBi slopes are a vector, one entry for each query head");
+  }
+};
+}  // namespace detail
+
 /// ALiBi with a slope for each query head (multi-head attention). A view of the slopes.
 struct alibi_per_head {
   using policy_kind = transform_kind;
 
-  template <dense_expression V>
-    requires(!softlook::detail::dying_matrix<V>)
-  explicit alibi_per_head(V&& slopes) : slopes_(softlook::detail::view_of(slopes)) {
-    static_assert(std::is_same_v<softlook::detail::scalar_of<V>, double>,
-                  "softlook: ALiBi slopes are a vector of double, as alibi_slopes(heads) gives");
-    static_assert(std::remove_cvref_t<V>::IsVectorAtCompileTime,
-                  "softlook: ALiBi slopes are a vector, one entry for each query head");
-    if (slopes_.rows == 1) slopes_ = slopes_.transpose();
-  }
-  template <softlook::detail::dying_matrix V>
-  explicit alibi_per_head(V&&) = delete;  // a view of a temporary would dangle
+  explicit alibi_per_head(softlook::detail::kept_view<double, detail::vector_of_slopes> slopes)
+      : slopes_(softlook::detail::as_row(slopes).transpose()) {}
 
   template <class S>
   [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
@@ -108,11 +111,7 @@ struct bias {
   using policy_kind = transform_kind;
   using scalar = T;
 
-  template <dense_expression M>
-    requires(!softlook::detail::dying_matrix<M>)
-  explicit bias(M&& B) : B_(softlook::detail::view_of(B)) {}
-  template <softlook::detail::dying_matrix M>
-  explicit bias(M&&) = delete;  // a view of a temporary would dangle
+  explicit bias(softlook::detail::kept_view<T> B) : B_(B) {}
 
   template <class S>
   [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {

@@ -13,6 +13,15 @@ namespace scores {
 /// \addtogroup multiplicative
 /// \{
 
+namespace detail {
+struct trilinear_vector {
+  template <class V>
+  static constexpr void check() {
+    static_assert(V::IsVectorAtCompileTime, "softlook: w of a trilinear score is a vector");
+  }
+};
+}  // namespace detail
+
 /// Linear scores of joined features:
 ///   s = w · [q; k; q ∘ k]  or  s = w · [q; k]
 ///
@@ -32,14 +41,8 @@ struct trilinear {
   static constexpr bool is_additive = false;
   using scalar = T;
 
-  template <dense_expression V>
-    requires(!softlook::detail::dying_matrix<V>)
-  explicit trilinear(V&& w) : w_(softlook::detail::as_row(softlook::detail::view_of(w))) {
-    static_assert(std::remove_cvref_t<V>::IsVectorAtCompileTime,
-                  "softlook: w of a trilinear score is a vector");
-  }
-  template <softlook::detail::dying_matrix V>
-  explicit trilinear(V&&) = delete;  // a view of a temporary would dangle
+  explicit trilinear(softlook::detail::kept_view<T, detail::trilinear_vector> w)
+      : w_(softlook::detail::as_row(w)) {}
 
   /// \throws shape_error  unless w has three, or two, entries for each feature.
   template <real_scalar Scalar>

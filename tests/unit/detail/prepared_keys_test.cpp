@@ -74,7 +74,7 @@ TYPED_TEST(PreparedKeys, AreNotLentToAnotherInstructionSet) {
   const auto sets = available_instruction_sets();
   const auto K = random_matrix<row_major<TypeParam>>(9, 4, this->random);
   const prepared_keys<TypeParam> prepared(view_of(K), sets.front());
-  forward_call<TypeParam> call;
+  attention_call<TypeParam> call;
   for (const instruction_set isa : sets) {
     call.isa = isa;
     call.prepared = nullptr;

@@ -52,37 +52,3 @@ template <class T, class Mask, bool QueriesInLanes>
 inline void forbid(const void* mask, T* S, const edit_block& b, problem p) {
   mask_scores<T, QueriesInLanes>(*static_cast<const Mask*>(mask), S, b, p);
 }
-
-/// Scores of private keys see no transform, only what is multiplied in behind them.
-template <class T>
-inline void scale_scores(T* S, index count, T factor) {
-  for (index x = 0; x < count; ++x) S[x] = S[x] * factor;
-}
-
-/// Transforms and, where `masked`, masks the scores of a panel of keys (rows, from `first_key` of
-/// the call on) and a register tile of queries (lanes, from row `first_query` of the call on, `used`
-/// of them in use).
-template <class T, bool Additive>
-__attribute__((noinline)) inline void edit_panel(const forward_args<T, Additive>& a, T* S,
-                                                 const edit_block& b, index first_key,
-                                                 range queries, bool masked) {
-  const call_frame& f = *a.frame;
-  const policy_calls<T>& p = *a.policy;
-  const index shared = f.shared_keys(a.K.rows) - first_key;
-  edit_block given = b;
-  given.first_row = std::int32_t(f.first_key + first_key);
-  if (shared < b.rows) given.rows = std::int32_t(shared < 0 ? 0 : shared);
-  if (p.transform) {
-    if (given.rows > 0)
-      p.transform.apply_queries(p.transform.transform, S, given, a.whole, a.factor);
-    scale_scores(S + given.rows * b.stride, (b.rows - given.rows) * b.stride, a.factor);
-  }
-  if (!masked) return;
-  if (given.rows > 0) p.mask.forbid_queries(p.mask.mask, S, given, a.whole);
-  for (index i = queries.begin; f.key_begin && i < queries.end; ++i) {
-    T* const at = S + (i - queries.begin);
-    for (index r = 0; r < b.rows; ++r)
-      if (first_key + r < f.key_begin[i] || first_key + r >= f.key_end[i])
-        at[r * b.stride] = -infinity<T>;
-  }
-}

@@ -7,20 +7,6 @@
 // the number of queries change a bit.
 //   \see Dao et al., "Flash-Decoding", 2023.
 
-/// The positions of a block of keys, written when first asked for.
-struct few_positions {
-  std::int32_t* data;
-  bool written;
-};
-
-/// Positions of `count` keys from `first` on, and of the first behind them up to whole vectors.
-inline const std::int32_t* positions_of(index first, index count, index whole, few_positions& at) {
-  for (index x = 0; x < whole && !at.written; ++x)
-    at.data[x] = std::int32_t(x < count ? first + x : first);
-  at.written = true;
-  return at.data;
-}
-
 /// Which query of the call row r of a group is, and what its policies know of the problem.
 struct few_row {
   index i;
@@ -42,7 +28,7 @@ inline range few_live_keys(const few_args<T, Additive>& f, range keys) {
   range live{};
   for (index r = 0; r < f.rows.count(); ++r) {
     const few_row at = few_row_at(f, r);
-    const range seen = keys_of_rows(*a.policy, *a.frame, at.whole, {at.i, at.i + 1}, a.K.rows);
+    const range seen = keys_of_rows(*a.policy, *a.frame, at.whole, {at.i, at.i + 1}, a.keys.rows);
     live = hull(live, intersection(seen, keys));
   }
   return live;
@@ -51,43 +37,11 @@ inline range few_live_keys(const few_args<T, Additive>& f, range keys) {
 /// Transforms and masks row r of the scores; −∞ where nothing is allowed and past the last key.
 template <class T, bool Additive>
 inline void few_edit(const few_args<T, Additive>& f, index r, range keys, T* S,
-                     few_positions& positions) {
+                     lane_positions& positions) {
   const forward_args<T, Additive>& a = f.head;
-  const policy_calls<T>& p = *a.policy;
-  const call_frame& frame = *a.frame;
   const few_row at = few_row_at(f, r);
-  const range row{at.i, at.i + 1};
-  const index whole = round_up(keys.count(), lanes<T>);
-  const range live = intersection(keys_of_rows(p, frame, at.whole, row, a.K.rows), keys);
-  const coverage seen = live.empty()
-                            ? coverage::none
-                            : coverage_of_rows(p, frame, at.whole, row, keys, a.K.rows);
-  if (seen == coverage::none) {
-    for (index x = 0; x < whole; ++x) S[x] = -infinity<T>;
-    return;
-  }
-  const bool masked = seen == coverage::partial;
-  if (p.transform || masked) {
-    const index left = frame.shared_keys(a.K.rows) - keys.begin;
-    const index shared = left < 0 ? 0 : left < keys.count() ? left : keys.count();
-    const index vectors = ceil_div(shared, lanes<T>), end = vectors * lanes<T>;
-    // Private keys in the last vector: the edit passes over them, so their scores are kept aside.
-    T aside[lanes<T>];
-    const index kept = (end < keys.count() ? end : keys.count()) - shared;
-    for (index x = 0; x < kept; ++x) aside[x] = S[shared + x];
-    if (shared > 0) {
-      const edit_block block{0, 1, std::int32_t(vectors), std::int32_t(frame.query(at.i)),
-                             positions_of(frame.first_key + keys.begin, shared, end, positions)};
-      if (p.transform) p.transform.apply_keys(p.transform.transform, S, block, at.whole, a.factor);
-      if (masked) p.mask.forbid_keys(p.mask.mask, S, block, at.whole);
-    }
-    for (index x = 0; x < kept; ++x) S[shared + x] = aside[x];
-    if (p.transform) scale_scores(S + shared, keys.count() - shared, a.factor);
-    for (index x = 0; masked && frame.key_begin && x < keys.count(); ++x)
-      if (keys.begin + x < frame.key_begin[at.i] || keys.begin + x >= frame.key_end[at.i])
-        S[x] = -infinity<T>;
-  }
-  for (index x = keys.count(); x < whole; ++x) S[x] = -infinity<T>;
+  edit_row(*a.policy, *a.frame, at.whole, at.i, keys, a.keys.rows, a.factor, index(lanes<T>), S,
+           positions);
 }
 
 /// maximum, sum and output of the rows of a group after a number of keys.
@@ -117,12 +71,13 @@ inline T few_absorb(T* S, index count, T& maximum, T& sum, bool careful) {
     exponentiate<T, 1, true>(S, vectors, lanes<T>, safe, added);
   else
     exponentiate<T, 1, false>(S, vectors, lanes<T>, safe, added);
-  const vec<T> shrink = exp2_nonpositive<T>(spread(maximum) - safe[0]);
   T total = 0;
   for (int l = 0; l < lanes<T>; ++l) total += added[0][l];
-  sum = fused(spread(sum), shrink, spread(total))[0];
+  vector_softmax<T> state{spread(maximum), spread(sum)};
+  const vec<T> factor = state.absorb(spread(most), spread(total));
   maximum = most;
-  return shrink[0];
+  sum = state.sum[0];
+  return factor[0];
 }
 
 /// sum += p · a value row, `Vectors` vectors of columns.
@@ -166,17 +121,31 @@ __attribute__((noinline)) inline void add_value_rows(const T* p, const T* values
   for (int v = 0; v < Vectors; ++v) store(output + v * lanes<T>, sum[v]);
 }
 
-/// Rows of values that are taken at a time: as many as stay in the first-level cache for all that
-/// read them; one row of the output that reads each line once takes a block in one run. Sums that
-/// are kept apart end with the step, so there it is always the same.
+/// Rows of values that are taken at a time where they lie in place: as many as stay in the
+/// first-level cache for all that read them; one row of the output that reads each line once takes a
+/// block in one run. Sums that are kept apart end with the step, so there it is always that of
+/// copies.
 template <class T, bool Additive>
 inline index few_value_step(const few_args<T, Additive>& f) {
-  const few_layout& at = f.layout;
-  const matrix_view<T>& V = f.head.V;
   constexpr index n = lanes<T>;
-  const bool one_run = V.cols == 8 * n || V.cols == 4 * n;
-  if (!one_run || V.col_stride != 1) return 32;
-  return f.rows.count() == 1 ? at.block : 256 * n / V.cols;
+  const index cols = f.head.values.cols;
+  if (cols != 8 * n && cols != 4 * n) return few_copied_rows;
+  return f.rows.count() == 1 ? f.layout.block : 256 * n / cols;
+}
+
+/// The next rows of values, of which there are at most `step`, and how many they are.
+template <class T, bool Additive>
+inline index few_next_values(const few_args<T, Additive>& f, range keys, index step, T* buffer,
+                             row_block<T>& block) {
+  const row_source<T>& V = f.head.values;
+  if (step != few_copied_rows && V.cols == f.layout.values) {
+    const index count = keys.count() < step ? keys.count() : step;
+    block = V.read->in_place(V, {keys.begin, keys.begin + count});
+    if (block.data) return count;
+  }
+  const index count = keys.count() < few_copied_rows ? keys.count() : few_copied_rows;
+  block = padded_rows(V, {keys.begin, keys.begin + count}, f.layout.values, count, buffer);
+  return count;
 }
 
 template <class T, bool Careful, bool Additive>
@@ -185,10 +154,9 @@ inline void few_add_values(const few_args<T, Additive>& f, range keys, const few
   const few_layout& at = f.layout;
   constexpr index n = lanes<T>;
   const index step = few_value_step(f);
-  for (index j = keys.begin; j < keys.end; j += step) {
-    const index count = keys.end - j < step ? keys.end - j : step;
-    const row_block<T> block =
-        contiguous_rows(f.head.V, {j, j + count}, at.values, count, scratch + at.value_rows);
+  row_block<T> block;
+  for (index j = keys.begin, count = 0; j < keys.end; j += count) {
+    count = few_next_values(f, {j, keys.end}, step, scratch + at.value_rows, block);
     for (index r = 0; r < f.rows.count(); ++r) {
       const T* p = scratch + at.scores + r * at.block + (j - keys.begin);
       T* output = state.output + r * at.values;
@@ -272,7 +240,7 @@ __attribute__((noinline)) inline void few_chunk(const few_args<T, Additive>& f,
           f.weights[r * f.weights_stride + j] = -infinity<T>;
       continue;
     }
-    few_positions positions{reinterpret_cast<std::int32_t*>(scratch + at.positions), false};
+    lane_positions positions{reinterpret_cast<std::int32_t*>(scratch + at.positions), false};
     if constexpr (Additive)
       few_additive_scores(f, panels, block, scratch);
     else
@@ -329,29 +297,30 @@ void merge_chunks(const few_args<T, Additive>& f, T* partials, index chunks) {
   const forward_args<T, Additive>& a = f.head;
   const index n = a.Q.rows;
   for (index r = 0; r < f.rows.count(); ++r) {
-    T most = -infinity<T>, sum = 0;
+    T most = -infinity<T>;
     for (index k = 0; k < chunks; ++k) {
       const T m = few_state_at(at, partials + k * at.partial).maximum[r];
       most = m > most ? m : most;
     }
     const T safe = most == -infinity<T> ? T(0) : most;
+    vector_softmax<T> all{spread(most), vec<T>{}};
     T* total = few_state_at(at, partials).output + r * at.values;
     for (index k = 0; k < chunks; ++k) {
       const few_state<T> state = few_state_at(at, partials + k * at.partial);
-      const vec<T> weight = exp2_nonpositive<T>(spread(state.maximum[r] - safe));
-      sum = fused(spread(state.sum[r]), weight, spread(sum))[0];
+      const vector_softmax<T> part{spread(state.maximum[r]), spread(state.sum[r])};
+      const vec<T> weight = part.merge_into(all.maximum, all.sum);
       for (index c = 0; c < at.values; c += lanes<T>) {
         const vec<T> output = load(state.output + r * at.values + c);
         store(total + c, k == 0 ? output * weight : fused(output, weight, load(total + c)));
       }
     }
     const index row = f.rows.begin + r, head = row / n, i = row % n;
-    const T inverse = reciprocal_or_one<T>(spread(sum))[0];
+    const T inverse = all.finish()[0];
     T* out = row_of_head(a.O, head * f.head_stride_O, i);
     for (index c = 0; c < a.O.cols; ++c) out[c * a.O.col_stride] = total[c] * inverse;
-    if (f.weights) few_weights(f.weights + row * f.weights_stride, a.K.rows, safe, inverse);
+    if (f.weights) few_weights(f.weights + row * f.weights_stride, a.keys.rows, safe, inverse);
     if (a.log_sum_exp)
       a.log_sum_exp[head * f.head_stride_log_sum_exp + i * a.log_sum_exp_stride] =
-          natural_log_sum_exp(most, sum);
+          natural_log_sum_exp(most, all.sum[0]);
   }
 }

@@ -77,27 +77,28 @@ __attribute__((noinline)) inline void dot_run(const T* q, const T* keys, index k
 /// Scores of one row and whole groups of keys, where they can be read in one run; returns how many
 /// keys it took.
 template <class T, bool Additive>
-inline index few_dot_run(const few_args<T, Additive>& f, range keys, T* scratch) {
+inline index few_dot_run(const few_args<T, Additive>& f, const row_block<T>& keys, index count,
+                         T* scratch) {
   constexpr index n = lanes<T>;
-  const few_layout& at = f.layout;
-  const matrix_view<T>& K = f.head.K;
-  if (f.rows.count() != 1 || K.col_stride != 1 || K.cols != at.features) return 0;
-  const T* q = scratch + at.queries;
-  T* scores = scratch + at.scores;
-  const index count = keys.count() / n * n;
-  if (K.cols == 8 * n) {
-    dot_run<T, 8>(q, row_of(K, keys.begin), K.row_stride, count, scores);
-    return count;
-  }
-  if (K.cols == 4 * n) {
-    dot_run<T, 4>(q, row_of(K, keys.begin), K.row_stride, count, scores);
-    return count;
-  }
-  if constexpr (vector_bytes == 32)  // 128 floats or 64 doubles
-    if (K.cols == 16 * n) {
-      dot_run<T, 16>(q, row_of(K, keys.begin), K.row_stride, count, scores);
+  if (f.rows.count() != 1) return 0;
+  const T* q = scratch + f.layout.queries;
+  T* scores = scratch + f.layout.scores;
+  switch (f.head.keys.cols / n) {
+    case 8:
+      dot_run<T, 8>(q, keys.data, keys.stride, count, scores);
       return count;
-    }
+    case 4:
+      dot_run<T, 4>(q, keys.data, keys.stride, count, scores);
+      return count;
+    case 16:
+      if constexpr (vector_bytes == 32) {  // 128 floats or 64 doubles
+        dot_run<T, 16>(q, keys.data, keys.stride, count, scores);
+        return count;
+      }
+      break;
+    default:
+      break;
+  }
   return 0;
 }
 
@@ -105,12 +106,22 @@ template <class T, bool Additive>
 inline void few_dot_scores(const few_args<T, Additive>& f, range keys, T* scratch) {
   constexpr index n = lanes<T>;
   const few_layout& at = f.layout;
-  for (index j = keys.begin + few_dot_run(f, keys, scratch); j < keys.end; j += n) {
-    const range group{j, j + n < keys.end ? j + n : keys.end};
-    const row_block<T> block = contiguous_rows(f.head.K, group, at.features, n, scratch + at.keys);
+  const row_source<T>& K = f.head.keys;
+  const index whole = keys.count() / n * n;
+  // Whole groups where they lie, if their features are whole vectors.
+  row_block<T> lying;
+  if (K.cols == at.features) lying = K.read->in_place(K, {keys.begin, keys.begin + whole});
+  index done = lying.data ? few_dot_run(f, lying, whole, scratch) : 0;
+  for (; done < keys.count(); done += n) {
+    const index j = keys.begin + done;
+    const row_block<T> block =
+        lying.data && done < whole
+            ? row_block<T>{lying.data + done * lying.stride, lying.stride}
+            : padded_rows(K, {j, j + n < keys.end ? j + n : keys.end}, at.features, n,
+                          scratch + at.keys);
     for (index r = 0; r < f.rows.count(); ++r)
       dot_keys(scratch + at.queries + r * at.features, block.data, block.stride, at.features,
-               scratch + at.scores + r * at.block + (j - keys.begin));
+               scratch + at.scores + r * at.block + done);
   }
 }
 
@@ -136,7 +147,7 @@ template <class T, bool Additive>
 inline additive_panel<T> few_key_panel(const few_args<T, Additive>& f, index j, index count,
                                        T* scratch) {
   constexpr index width = tile_vectors * lanes<T>;
-  const matrix_view<T>& K = f.head.K;
+  const row_source<T>& K = f.head.keys;
   if (f.prepared) {
     T* memory = const_cast<T*>(f.prepared);  // a panel that has all its forms is only read
     additive_panel<T> panel =
@@ -149,7 +160,7 @@ inline additive_panel<T> few_key_panel(const few_args<T, Additive>& f, index j, 
   }
   const few_layout& at = f.layout;
   additive_panel<T> panel = panel_at(scratch + at.keys, at.key_form, scratch + at.key_sizes);
-  pack_panel(row_of(K, j), count, K.cols, K.row_stride, K.col_stride, width, T(1), panel.raw);
+  K.read->pack(K, {j, j + count}, width, panel.raw);
   begin_panel(panel, K.cols, width, count);
   return panel;
 }
@@ -159,7 +170,7 @@ inline void few_additive_scores(const few_args<T, Additive>& f, additive_panel<T
                                 T* scratch) {
   constexpr index width = tile_vectors * lanes<T>;
   const few_layout& at = f.layout;
-  const index depth = f.head.K.cols;
+  const index depth = f.head.keys.cols;
   T* tile = scratch + at.tile;
   for (index j = keys.begin; j < keys.end; j += width) {
     const index count = keys.end - j < width ? keys.end - j : width;

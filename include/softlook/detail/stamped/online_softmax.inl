@@ -63,7 +63,7 @@ SOFTLOOK_ALWAYS_INLINE void add_exponentials(T* S, index rows, index width,
     exponentiate_rows<T, Vectors, 1, Careful>(S + r * width, top, sum);
 }
 
-/// add_exponentials() to nothing.
+/// As add_exponentials(), but sums start from 0.
 template <class T, int Vectors, bool Careful>
 SOFTLOOK_ALWAYS_INLINE void exponentiate(T* S, index rows, index width,
                                          const vec<T> (&top)[Vectors], vec<T> (&sum)[Vectors]) {
@@ -77,6 +77,25 @@ template <class T>
 SOFTLOOK_ALWAYS_INLINE vec<T> finite_maximum(vec<T> top) {
   return blend<T>(top == spread(-infinity<T>), vec<T>{}, top);
 }
+
+/// What a softmax_state of vectors calculates with: scores in units of log2.
+template <class T>
+struct vector_algebra {
+  using value = vec<T>;
+  SOFTLOOK_ALWAYS_INLINE static value nothing() { return spread(-infinity<T>); }
+  SOFTLOOK_ALWAYS_INLINE static value zero() { return value{}; }
+  SOFTLOOK_ALWAYS_INLINE static value exp(value x) { return exp2_nonpositive<T>(x); }
+  SOFTLOOK_ALWAYS_INLINE static value finite(value top) { return finite_maximum<T>(top); }
+  SOFTLOOK_ALWAYS_INLINE static value multiply_add(value a, value b, value c) {
+    return fused(a, b, c);
+  }
+  SOFTLOOK_ALWAYS_INLINE static value reciprocal_or_one(value x) {
+    return lane_reciprocal_or_one<T>(x);
+  }
+};
+
+template <class T>
+using vector_softmax = softmax_state<vector_algebra<T>>;
 
 /// The online softmax of the queries of a register tile over some rows of scores, in three parts:
 /// the maximum, the exponentials, and what they change in the running maximum and sum. The
@@ -92,9 +111,9 @@ struct softmax_step {
   alignas(vector_bytes) T safe[tile_vectors * lanes<T>];  // finite_maximum(top)
   alignas(vector_bytes) T added[tile_vectors * lanes<T>];
 
-  /// In vectors.
+  /// Vectors left to exponentiate.
   [[nodiscard]] SOFTLOOK_ALWAYS_INLINE index left() const { return (end - scores) / lanes<T>; }
-  /// The next vector.
+  /// Exponentiates one vector.
   SOFTLOOK_ALWAYS_INLINE void turn() {
     T* const sum = added + column * lanes<T>;
     const vec<T> p = exp2_nonpositive<T>(load(scores) - load(safe + column * lanes<T>));
@@ -145,14 +164,13 @@ inline bool join_softmax(const T* top, const T* added, index width, T* maximum, 
   bool grew = false;
   for (index x = 0; x < width; x += lanes<T>) grew |= any_greater(load(top + x), load(maximum + x));
   for (index x = 0; x < width; x += lanes<T>) {
-    T* l = sum + x;
     if (grew) {
-      const vec<T> c = exp2_nonpositive<T>(load(maximum + x) - finite_maximum<T>(load(top + x)));
-      store(correction + x, c);
-      store(maximum + x, load(top + x));
-      store(l, fused(load(l), c, load(added + x)));
+      vector_softmax<T> state{load(maximum + x), load(sum + x)};
+      store(correction + x, state.absorb(load(top + x), load(added + x)));
+      store(maximum + x, state.maximum);
+      store(sum + x, state.sum);
     } else {
-      store(l, load(l) + load(added + x));
+      store(sum + x, load(sum + x) + load(added + x));
     }
   }
   return grew;

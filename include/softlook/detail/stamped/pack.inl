@@ -134,28 +134,6 @@ SOFTLOOK_ALWAYS_INLINE Element* row_of(const strided_view<Element>& X, index row
   return X.cols > 0 ? X.data + row * X.row_stride : X.data;
 }
 
-/// Rows of a matrix with contiguous columns: where they lie, or copied.
-template <class T>
-struct row_block {
-  const T* data;
-  index stride;
-};
-
-/// `wanted` rows of X in place where all are there and their columns contiguous and `padded` many;
-/// else a copy in the buffer, zeros behind the columns and the rows of X. `padded` is a multiple
-/// of 4.
-template <class T>
-inline row_block<T> contiguous_rows(const matrix_view<T>& X, range rows, index padded, index wanted,
-                                    T* buffer) {
-  const T* source = row_of(X, rows.begin);
-  const index count = rows.count();
-  if (X.col_stride == 1 && X.cols == padded && count == wanted && padded > 0)
-    return {source, X.row_stride};
-  pack_panel(source, X.cols, count, X.col_stride, X.row_stride, padded, T(1), buffer);
-  for (index x = count * padded; x < wanted * padded; ++x) buffer[x] = T(0);
-  return {buffer, padded};
-}
-
 /// Whether all numbers of a block of rows are finite: x − x is NaN for anything else.
 template <class T>
 inline bool all_finite(const row_block<T>& rows, index count, index cols) {
@@ -174,16 +152,6 @@ inline bool all_finite(const row_block<T>& rows, index count, index cols) {
   const vec<T> all = zero[0] + zero[1];
   for (int l = 0; l < lanes<T>; ++l) rest = rest + all[l];
   return rest == 0;
-}
-
-/// Asks for the first `count` of the given rows ahead of time, where their columns are contiguous.
-template <class T>
-SOFTLOOK_ALWAYS_INLINE void expect_next(const matrix_view<T>& X, range& rows, index count) {
-  if (X.col_stride != 1 || X.cols == 0) return;
-  for (; count > 0 && rows.begin < rows.end; --count) {
-    const T* row = X.data + rows.begin++ * X.row_stride;
-    for (index c = 0; c < X.cols; c += 64 / index(sizeof(T))) __builtin_prefetch(row + c, 0, 2);
-  }
 }
 
 /// A panel back to a matrix: target(r, c) = panel[c·width + r] · scale[r], or without a scale.

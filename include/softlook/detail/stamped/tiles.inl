@@ -51,12 +51,11 @@ inline void pack_queries(const forward_args<T, Additive>& a, query_tile<T>& q) {
 
 template <class T, bool Additive>
 inline void pack_keys(const forward_args<T, Additive>& a, key_tile<T, Additive>& k, T* value_rows) {
-  const index count = k.keys.count(), features = a.K.cols;
+  const index count = k.keys.count(), features = a.keys.cols;
   k.packed = true;
-  pack_panels(row_of(a.K, k.keys.begin), count, features, a.K.row_stride, a.K.col_stride, tile_rows,
-              k.keys_packed);
-  k.values = contiguous_rows(a.V, k.keys, a.layout.values, count, value_rows);
-  k.finite = all_finite(k.values, count, a.V.cols);
+  a.keys.read->pack(a.keys, k.keys, tile_rows, k.keys_packed);
+  k.values = padded_rows(a.values, k.keys, a.layout.values, count, value_rows);
+  k.finite = all_finite(k.values, count, a.values.cols);
   for (index r = 0; Additive && r < count; r += tile_rows)
     begin_panel(k.additive[r / tile_rows], features, tile_rows,
                 count - r < tile_rows ? count - r : tile_rows);
@@ -70,7 +69,7 @@ inline void find_keys(const forward_args<T, Additive>& a, query_tile<T>& q) {
     const index first = q.first + v * lanes<T>;
     const range queries = intersection({first, first + lanes<T>}, {q.first, q.first + q.used});
     if (queries.empty()) break;
-    q.live[v] = keys_of_rows(*a.policy, *a.frame, a.whole, queries, a.K.rows);
+    q.live[v] = keys_of_rows(*a.policy, *a.frame, a.whole, queries, a.keys.rows);
     q.keys = hull(q.keys, q.live[v]);
   }
 }
@@ -110,10 +109,10 @@ inline void begin_key_tile(const forward_args<T, Additive>& a, range keys, T* sc
   k.keys = keys;
   k.packed = false;
   k.keys_packed = scratch + at.keys;
-  k.next_keys = k.next_values = intersection({keys.end, keys.end + at.key_tile}, {0, a.K.rows});
+  k.next_keys = k.next_values = intersection({keys.end, keys.end + at.key_tile}, {0, a.keys.rows});
   for (index r = 0; Additive && r < keys.count(); r += tile_rows)
     k.additive[r / tile_rows] =
-        panel_at(k.keys_packed + r * a.K.cols, at.key_form, scratch + at.key_sizes + r);
+        panel_at(k.keys_packed + r * a.keys.cols, at.key_form, scratch + at.key_sizes + r);
 }
 
 /// O / l and m + log l. A query without a key has l = 0: a row of zeros, log-sum-exp −∞.
@@ -125,7 +124,7 @@ inline void write_output(const forward_args<T, Additive>& a, query_tile<T>& q) {
       a.log_sum_exp[(q.first + l) * a.log_sum_exp_stride] =
           natural_log_sum_exp(q.maximum[l], q.sum[l]);
   for (index x = 0; x < width; x += lanes<T>)
-    store(q.sum + x, reciprocal_or_one<T>(load(q.sum + x)));
+    store(q.sum + x, vector_softmax<T>{load(q.maximum + x), load(q.sum + x)}.finish());
   if (!q.started)
     for (index x = 0; x < a.O.cols * width; x += lanes<T>) store(q.output + x, vec<T>{});
   unpack_panel(q.output, width, row_of(a.O, q.first), q.used, a.O.cols, a.O.row_stride,
