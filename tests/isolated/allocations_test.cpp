@@ -7,8 +7,10 @@
 #include <cstdlib>
 #include <new>
 
+#include "softlook/additive.hpp"
 #include "softlook/exec/thread_pool.hpp"
 #include "softlook/linear.hpp"
+#include "softlook/multiplicative.hpp"
 #include "softlook/projection.hpp"
 #include "softlook/recurrent_cell.hpp"
 #include "softlook/transformer.hpp"
@@ -173,6 +175,30 @@ void expect_no_allocations_when_warm(const Call& call, const char* name) {
     EXPECT_EQ(used_by([&] { call(pool, opts); }).count, 0u) << name << " on a pool";
     EXPECT_EQ(space.bytes(), grown) << name;
   }
+}
+
+/// A context, weights and, where the score projects them, the queries.
+TYPED_TEST(Allocations, OfADecodersStepAreWhatItReturnsAndItsProjectedQueries) {
+  using T = TypeParam;
+  auto random = seed(417);
+  const auto W = random_matrix<row_major<T>>(24, 24, random);
+  const auto both = random_matrix<row_major<T>>(48, 24, random);
+  const auto v = random_matrix<column<T>>(24, 1, random);
+  const auto memory = random_matrix<row_major<T>>(700, 24, random);
+  const auto queries = random_matrix<row_major<T>>(3, 24, random);
+  workspace space;
+  options opts;
+  opts.workspace = &space;
+  const auto expect = [&](auto decoder, std::size_t count, const char* name) {
+    decoder.set_memory(memory);
+    (void)decoder.step(queries, opts);
+    EXPECT_EQ(used_by([&] { (void)decoder.step(queries, opts); }).count, count) << name;
+    EXPECT_EQ(used_by([&] { (void)decoder.step(queries.row(1), opts); }).count, count) << name;
+  };
+  expect(bahdanau_attention<T>(scores::additive{W, W, v}), 3, "additive");
+  expect(luong_attention<T>(scores::concat{both, v}), 3, "concat");
+  expect(luong_attention<T>(scores::general{W}), 2, "general");
+  expect(luong_attention<T>(scores::dot{}), 2, "dot");
 }
 
 TYPED_TEST(Allocations, AreNoneInWarmLayers) {
