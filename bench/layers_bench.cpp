@@ -80,7 +80,7 @@ bench::row packed_row(const product_shape& s) {
     const auto X = std::make_shared<const matrix>(in->X);
     const auto Y = std::make_shared<matrix>(s.n, s.outputs);
     bench::prepared_row work;
-    const softlook::projection<T> layer(in->W, in->b, s.f);
+    const softlook::linear_layer<T> layer(in->W, in->b, s.f);
     work.call = [X, Y, layer] { layer.into(*X, *Y); };
     work.error = [in, Y, s] { return product_error(*in, *Y, s.f); };
     work.tolerance = bench::tolerance<T>();

@@ -124,7 +124,7 @@ template <dense_expression FA, dense_expression FB, class... Ps>
 ///   aggregate  y = H([Σ_i V₁ᵢ, Σ_j V₂ⱼ])                  sums over the tokens, not the padding
 ///
 /// \see Parikh et al., 2016, section 3, Eq. (1)–(5).
-/// F, G, H: the feed-forward networks, functions of a matrix that work row by row (projection is
+/// F, G, H: the feed-forward networks, functions of a matrix that work row by row (linear_layer is
 /// one). G sees n×(d + d') rows, H one row of 2 columns for each of G's.
 /// \throws shape_error  as soft_align(), and if G does not give a row for each token.
 ///

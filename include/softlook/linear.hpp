@@ -22,7 +22,7 @@ namespace features {
 /// Queries and keys as they are:
 ///   φ(x) = x
 struct identity {
-  using policy_kind = feature_map_kind;
+  using policy_kind = feature_function_kind;
   static constexpr auto feature_kind = softlook::detail::feature_kind::as_given;
 };
 
@@ -31,14 +31,14 @@ struct identity {
 /// \see Katharopoulos et al., "Transformers are RNNs: Fast Autoregressive Transformers with Linear
 ///      Attention", 2020, Eq. (7).
 struct elu_plus_one {
-  using policy_kind = feature_map_kind;
+  using policy_kind = feature_function_kind;
   static constexpr auto feature_kind = softlook::detail::feature_kind::elu_plus_one;
 };
 
 /// The positive part:
 ///   φ(x) = max(x, 0)
 struct relu {
-  using policy_kind = feature_map_kind;
+  using policy_kind = feature_function_kind;
   static constexpr auto feature_kind = softlook::detail::feature_kind::relu;
 };
 
@@ -46,7 +46,7 @@ struct relu {
 /// It must treat each row alike; blocks of any number of rows are given to it.
 template <class F>
 struct map {
-  using policy_kind = feature_map_kind;
+  using policy_kind = feature_function_kind;
   F f;
   index count;
   map(index features, F function) : f(std::move(function)), count(features) {}

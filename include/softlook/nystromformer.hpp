@@ -47,10 +47,10 @@ class nystrom_memory {
   [[nodiscard]] index total() const {
     return 2 * room(features_) + 2 * room(values_) + 2 * room(square_) + workers_ * worker_;
   }
-  void place(T* memory) {
+  void place(T* space) {
     const auto take = [&](index columns) {
-      const mutable_matrix_view<T> X{memory, landmarks_, columns, columns, 1};
-      memory += room(columns);
+      const mutable_matrix_view<T> X{space, landmarks_, columns, columns, 1};
+      space += room(columns);
       return X;
     };
     Q = take(features_);
@@ -59,7 +59,7 @@ class nystrom_memory {
     weighted = take(values_);
     A = take(square_);
     identity = take(square_);
-    scratch_ = memory;
+    scratch_ = space;
   }
   [[nodiscard]] T* of_worker(index worker) const { return scratch_ + worker * worker_; }
 
@@ -80,24 +80,24 @@ class nystrom_memory {
 template <class T>
 class nystrom_call {
  public:
-  nystrom_call(const attention_call<T>& checked, const nystrom& how, const matrix_view<T>& kernel)
+  nystrom_call(const attention_call<T>& checked, const nystrom& how, const matrix_view<T>& filter)
       : whole_(checked),
-        kernel_(kernel),
+        filter_(filter),
         kernels_(products_of<T>(checked.isa)),
         landmarks_(std::min({how.landmarks, checked.Q.rows, checked.K.rows})),
         iterations_(how.iterations) {}
 
   void run() {
-    call_scratch memory(whole_.opts.workspace);
+    call_scratch arena(whole_.opts.workspace);
     const index tasks = std::max(whole_.query_heads, convolution_tasks());
-    at_.emplace(whole_, landmarks_, kernel_.cols, std::min(whole_.exec.concurrency, tasks));
-    at_->place(memory.template take<T>(at_->total()));
+    at_.emplace(whole_, landmarks_, filter_.cols, std::min(whole_.exec.concurrency, tasks));
+    at_->place(arena.template take<T>(at_->total()));
     take_landmarks();
     const index heads = whole_.query_heads;
-    attend(as_input(at_->Q), as_input(at_->K), heads, as_input(at_->identity), at_->A, memory);
-    attend(as_input(at_->Q), whole_.K, whole_.kv_heads, whole_.V, at_->mixed, memory);
+    attend(as_input(at_->Q), as_input(at_->K), heads, as_input(at_->identity), at_->A, arena);
+    attend(as_input(at_->Q), whole_.K, whole_.kv_heads, whole_.V, at_->mixed, arena);
     invert();
-    attend(whole_.Q, as_input(at_->K), heads, as_input(at_->weighted), whole_.O, memory);
+    attend(whole_.Q, as_input(at_->K), heads, as_input(at_->weighted), whole_.O, arena);
     convolve();
   }
 
@@ -117,7 +117,7 @@ class nystrom_call {
   }
 
   void attend(const matrix_view<T>& Q, const matrix_view<T>& K, index kv_heads,
-              const matrix_view<T>& V, const mutable_matrix_view<T>& O, call_scratch& memory) {
+              const matrix_view<T>& V, const mutable_matrix_view<T>& O, call_scratch& arena) {
     const call_policies<T>& policies = whole_;
     attention_call<T> part(policies);
     part.Q = Q;
@@ -126,7 +126,7 @@ class nystrom_call {
     part.O = O;
     part.kv_heads = kv_heads;
     part.score = whole_.score;
-    part.opts.workspace = memory.inner();
+    part.opts.workspace = arena.inner();
     check_call(part);
     detail::run(part);
   }
@@ -135,33 +135,33 @@ class nystrom_call {
     const pseudo_inverse<T> inverse(landmarks_);
     const index e = whole_.values();
     run_tasks(whole_.exec, whole_.query_heads, [&](index head, index worker) {
-      T* const memory = at_->of_worker(worker);
+      T* const space = at_->of_worker(worker);
       const matrix_view<T> A = as_input(at_->A).columns(head * landmarks_, landmarks_);
-      const matrix_view<T> Z = inverse(kernels_, A, iterations_, memory);
+      const matrix_view<T> Z = inverse(kernels_, A, iterations_, space);
       small_product(kernels_, Z, as_input(at_->mixed).columns(head * e, e),
-                    at_->weighted.columns(head * e, e), memory + inverse.scratch());
+                    at_->weighted.columns(head * e, e), space + inverse.scratch());
     });
   }
 
   [[nodiscard]] index blocks() const {
-    return kernel_.cols > 0 ? ceil_div(whole_.Q.rows, value_convolution<T>::block) : 0;
+    return filter_.cols > 0 ? ceil_div(whole_.Q.rows, value_convolution<T>::block) : 0;
   }
   [[nodiscard]] index convolution_tasks() const { return blocks() * whole_.query_heads; }
 
   void convolve() {
     const index e = whole_.values(), step = value_convolution<T>::block;
-    const value_convolution<T> convolution(kernel_.cols, e);
+    const value_convolution<T> convolution(filter_.cols, e);
     run_tasks(whole_.exec, convolution_tasks(), [&](index task, index worker) {
       const index head = task / blocks(), first = task % blocks() * step;
       const range rows{first, std::min(first + step, whole_.Q.rows)};
-      convolution.run(kernels_, kernel_.rows_from(kernel_.rows == 1 ? 0 : head, 1),
+      convolution.run(kernels_, filter_.rows_from(filter_.rows == 1 ? 0 : head, 1),
                       whole_.V.columns(head / whole_.group() * e, e), whole_.O.columns(head * e, e),
                       rows, at_->of_worker(worker));
     });
   }
 
   attention_call<T> whole_;
-  matrix_view<T> kernel_;
+  matrix_view<T> filter_;
   const product_kernels<T>& kernels_;
   index landmarks_;
   index iterations_;
@@ -169,38 +169,38 @@ class nystrom_call {
 };
 
 template <class T>
-void check_nystrom(const attention_call<T>& c, const nystrom& how, const matrix_view<T>& kernel) {
+void check_nystrom(const attention_call<T>& c, const nystrom& how, const matrix_view<T>& filter) {
   const char* where = c.where;
   if (how.landmarks < 1)
     raise_argument(where, "nystrom.landmarks", double(how.landmarks), "there is at least 1");
   if (how.iterations < 0)
     raise_argument(where, "nystrom.iterations", double(how.iterations),
                    "a number of iterations is at least 0");
-  if (kernel.rows == 0 && kernel.cols == 0) return;
-  if (kernel.cols % 2 != 1)
-    raise_argument(where, "C.cols()", double(kernel.cols),
+  if (filter.rows == 0 && filter.cols == 0) return;
+  if (filter.cols % 2 != 1)
+    raise_argument(where, "C.cols()", double(filter.cols),
                    "a convolution is centred on its token, so its width is odd");
-  if (kernel.rows != 1)
-    check_sizes(where, "C.rows()", kernel.rows, "heads.query", c.query_heads,
+  if (filter.rows != 1)
+    check_sizes(where, "C.rows()", filter.rows, "heads.query", c.query_heads,
                 "there is a row of weights for each head, or one for all");
   check_sizes(where, "V.rows()", c.V.rows, "Q.rows()", c.Q.rows,
               "a convolution adds values to the token at their place");
-  check_overlap(where, "C", c.O, kernel);
+  check_overlap(where, "C", c.O, filter);
 }
 
 template <class Q, class K, class V, class O, class... Ps>
 void nystrom_attend(const char* where, const Q& q, const K& k, const V& v, O& o, const nystrom& how,
-                    const matrix_view<scalar_of<Q>>& kernel, const Ps&... policies) {
+                    const matrix_view<scalar_of<Q>>& filter, const Ps&... policies) {
   auto bound = bind(where, q, k, v, policies...);
   auto& call = bound.call();
   call.O = writable_view(o);
   check_output(call);
-  check_nystrom(call, how, kernel);
+  check_nystrom(call, how, filter);
   if (q.rows() == 0) return;
   if (k.rows() == 0)
     o.setZero();
   else
-    nystrom_call<scalar_of<Q>>(call, how, kernel).run();
+    nystrom_call<scalar_of<Q>>(call, how, filter).run();
 }
 
 template <class Q, class K, class V, class... Ps>
@@ -253,8 +253,8 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
                                      const C& c, const Ps&... policies) {
   if constexpr (detail::check_nystrom_types<Q, K, V, Ps...>() && detail::check_scalars<Q, C>()) {
     plain_matrix_like<Q> o(q.rows(), detail::output_columns(v.cols(), policies...));
-    const detail::readable<C> kernel(c);
-    detail::nystrom_attend("nystrom_attention", q, k, v, o, how, kernel.view(), policies...);
+    const detail::readable<C> filter(c);
+    detail::nystrom_attend("nystrom_attention", q, k, v, o, how, filter.view(), policies...);
     return o;
   }
 }
@@ -274,8 +274,8 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
 void nystrom_attention_into(const Q& q, const K& k, const V& v, O&& o, const nystrom& how,
                             const C& c, const Ps&... policies) {
   if constexpr (detail::check_nystrom_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O, C>()) {
-    const detail::readable<C> kernel(c);
-    detail::nystrom_attend("nystrom_attention_into", q, k, v, o, how, kernel.view(), policies...);
+    const detail::readable<C> filter(c);
+    detail::nystrom_attend("nystrom_attention_into", q, k, v, o, how, filter.view(), policies...);
   }
 }
 

@@ -19,24 +19,24 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// many rows X has, on the executor, or on the storage order. Cost: O(n·inputs·outputs) time;
 /// memory: one copy of W.
 template <class T>
-class projection : public matrix_layer<projection<T>, T> {
+class linear_layer : public matrix_layer<linear_layer<T>, T> {
  public:
-  projection() = default;
+  linear_layer() = default;
   template <dense_expression W>
-  explicit projection(const W& weights, activation f = activation::none)
-      : projection(weights, Eigen::Matrix<T, 1, Eigen::Dynamic>(), f) {}
+  explicit linear_layer(const W& weights, activation f = activation::none)
+      : linear_layer(weights, Eigen::Matrix<T, 1, Eigen::Dynamic>(), f) {}
   /// \throws shape_error  unless b has an entry for each column of W, or none at all.
   template <dense_expression W, dense_expression B>
-  projection(const W& weights, const B& bias, activation f = activation::none) {
+  linear_layer(const W& weights, const B& bias, activation f = activation::none) {
     constexpr bool same =
         std::is_same_v<detail::scalar_of<W>, T> && std::is_same_v<detail::scalar_of<B>, T>;
-    static_assert(same, "softlook: a projection<T> is made of matrices of T");
+    static_assert(same, "softlook: a linear_layer<T> is made of matrices of T");
     if constexpr (same && detail::check_scalars<W, B>()) {
       const detail::readable<W> w(weights);
       const detail::readable<B> b(bias);
       packed_ = {
           w.view(),
-          detail::checked_row("projection", "b.size()", b.view(), "W.cols()", weights.cols()), f};
+          detail::checked_row("linear_layer", "b.size()", b.view(), "W.cols()", weights.cols()), f};
     }
   }
 
@@ -45,14 +45,14 @@ class projection : public matrix_layer<projection<T>, T> {
 
  private:
   friend detail::layer_entry;
-  static constexpr const char* name_ = "projection";
+  static constexpr const char* name_ = "linear_layer";
   static constexpr const char* columns_name_ = "outputs()";
   static constexpr bool in_place_ = false;
 
   template <class... Xs>
   static constexpr bool check_matrices() {
     constexpr bool same = (std::is_same_v<detail::scalar_of<Xs>, T> && ...);
-    static_assert(same, "softlook: a projection<T> is applied to matrices of T");
+    static_assert(same, "softlook: a linear_layer<T> is applied to matrices of T");
     return same;
   }
   [[nodiscard]] index output_columns(index) const { return outputs(); }

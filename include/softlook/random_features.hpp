@@ -33,7 +33,7 @@ struct random_feature_options {
 template <class T>
 class random_features {
  public:
-  using policy_kind = feature_map_kind;
+  using policy_kind = feature_function_kind;
   using scalar = T;
 
   /// \throws argument_error  unless sizes are at least 1, scale is positive, ε not negative.

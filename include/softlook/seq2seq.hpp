@@ -176,7 +176,7 @@ class bahdanau_model {
   static constexpr const char* name_ = "bahdanau_model";
   matrix source_, target_;
   gru_cell<T> forward_, backward_, decoder_;
-  projection<T> first_, readout_, output_;
+  linear_layer<T> first_, readout_, output_;
   bahdanau_attention<T> attention_;
 };
 
@@ -288,7 +288,7 @@ class luong_model {
   matrix source_, target_;
   std::vector<lstm_cell<T>> encoder_, decoder_;
   luong_attention<T> attention_;
-  projection<T> combine_, output_;
+  linear_layer<T> combine_, output_;
 };
 
 /// What each written token looked at while it was chosen, tokens × source: the alignment matrix of

@@ -130,7 +130,8 @@ class transformer_decoder : public memory_layer<transformer_decoder<T>, T> {
       check_output(rows, out);
       check_cache(cache);
       detail::with_decoder_calls<T>(
-          name_, causal_target(policies...), detail::placed<detail::memory_attention>(policies...),
+          name_, causal_target(policies...),
+          detail::policies_for<detail::memory_attention>(policies...),
           [&](const detail::decoder_calls<T>& calls) { run_step(rows, out, cache, calls); },
           policies...);
       cache.rows_ += x.rows();
@@ -177,7 +178,7 @@ class transformer_decoder : public memory_layer<transformer_decoder<T>, T> {
               masks::causal_top_left{}, [](const auto&... with) { return std::make_tuple(with...); },
               own...);
         },
-        detail::placed<detail::target_attention>(ps...));
+        detail::policies_for<detail::target_attention>(ps...));
   }
 
   [[nodiscard]] index scratch_size(const detail::decoder_rows<T>& in,

@@ -25,12 +25,12 @@ struct memory_attention {};
 
 /// Masks and transforms of one attention of a layer or a model that has several.
 template <class Place, class... Ps>
-struct policies_for {
+struct target_policies {
   std::tuple<Ps...> policies;
 };
 
 template <class Place, class... Ps>
-[[nodiscard]] policies_for<Place, Ps...> policies_at(const Ps&... ps) {
+[[nodiscard]] target_policies<Place, Ps...> policies_at(const Ps&... ps) {
   static_assert(((mask_policy<Ps> || transform_policy<Ps>) && ...),
                 "softlook: for_source, for_target and for_memory take a mask and transforms; an "
                 "executor and options{…} stand beside them");
@@ -66,19 +66,19 @@ namespace detail {
 template <class P, class Place>
 inline constexpr bool is_for = false;
 template <class Place, class... Ps>
-inline constexpr bool is_for<policies_for<Place, Ps...>, Place> = true;
+inline constexpr bool is_for<target_policies<Place, Ps...>, Place> = true;
 
 /// The masks and transforms for one place.
 template <class Place>
-[[nodiscard]] inline std::tuple<> placed() {
+[[nodiscard]] inline std::tuple<> policies_for() {
   return {};
 }
 template <class Place, class P, class... Ps>
-[[nodiscard]] auto placed(const P& p, const Ps&... ps) {
+[[nodiscard]] auto policies_for(const P& p, const Ps&... ps) {
   if constexpr (is_for<P, Place>)
     return p.policies;
   else
-    return placed<Place>(ps...);
+    return policies_for<Place>(ps...);
 }
 
 /// What the masks and transforms of one attention say, in a call with these options or none.
@@ -94,7 +94,7 @@ template <class T, bool has_options, class... Own>
 template <class T, class P>
 inline constexpr bool fits_scalar = true;
 template <class T, class Place, class... Ps>
-inline constexpr bool fits_scalar<T, policies_for<Place, Ps...>> = check_policies<T, Ps...>();
+inline constexpr bool fits_scalar<T, target_policies<Place, Ps...>> = check_policies<T, Ps...>();
 
 /// Calls that take policies for some places, an executor and options.
 template <class... Places>
@@ -145,8 +145,8 @@ void with_decoder_calls(const char* where, const Target& target, const Memory& m
 struct decoder_policies : placed_policies<target_attention, memory_attention> {
   template <class T, class F, class... Ps>
   static void resolve(const char* where, const F& f, const Ps&... ps) {
-    with_decoder_calls<T>(where, placed<target_attention>(ps...), placed<memory_attention>(ps...),
-                          f, ps...);
+    with_decoder_calls<T>(where, policies_for<target_attention>(ps...),
+                          policies_for<memory_attention>(ps...), f, ps...);
   }
 };
 
@@ -162,8 +162,8 @@ struct transformer_policies
     : placed_policies<source_attention, target_attention, memory_attention> {
   template <class T, class F, class... Ps>
   static void resolve(const char* where, const F& f, const Ps&... ps) {
-    const auto for_source = sorted_for<T, (is_options<Ps> || ...)>(layer_call_of(where, ps...),
-                                                                   placed<source_attention>(ps...));
+    const auto for_source = sorted_for<T, (is_options<Ps> || ...)>(
+        layer_call_of(where, ps...), policies_for<source_attention>(ps...));
     decoder_policies::resolve<T>(
         where,
         [&](const decoder_calls<T>& decoder) { f(transformer_calls<T>{*for_source, decoder}); },

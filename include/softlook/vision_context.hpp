@@ -198,9 +198,9 @@ class global_context : public matrix_layer<global_context<T>, T> {
   }
 
   detail::row_major<T> key_;
-  projection<T> first_;
+  linear_layer<T> first_;
   layer_norm<T> norm_;
-  projection<T> second_;
+  linear_layer<T> second_;
   global_context_options options_;
 };
 

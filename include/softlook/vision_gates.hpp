@@ -88,7 +88,7 @@ struct channel_attention_options {
 ///                           2020, section 3.3)
 ///   CBAM's                  pooled::mean_and_max (Woo et al., "CBAM", 2018, Eq. (2)); biases count
 ///                           for each of the two
-///   light CBAM's            pooled::middle (timm's LightChannelAttn)
+///   light CBAM's            pooled::mean_max_average (timm's LightChannelAttn)
 ///
 /// X: channels × pixels -> Y of that shape. A map without pixels is empty, its gates those of
 /// zeros. Cost: two passes over X and O(channels·hidden).
@@ -130,8 +130,8 @@ class channel_attention : public map_gate<channel_attention<T>, T> {
     return pooled.row(0).unaryExpr([g = options_.gate](T v) { return detail::gate_of(g, v); });
   }
 
-  projection<T> first_;
-  projection<T> second_;
+  linear_layer<T> first_;
+  linear_layer<T> second_;
   channel_attention_options options_;
   bool deep_ = false;
 };
@@ -243,7 +243,8 @@ struct spatial_attention_options {
 /// with zeros around the picture and the kernel as it is written, not mirrored.
 ///
 /// \see Woo et al., "CBAM: Convolutional Block Attention Module", 2018, Eq. (3), k = 7. Light
-///      CBAM's reads half the mean plus half the maximum (pooled::middle) with one kernel.
+///      CBAM's reads half the mean plus half the maximum (pooled::mean_max_average) with one
+///      kernel.
 /// X: channels × (height·width) -> Y of that shape. Cost: two passes over X and k² for each pixel.
 template <class T>
 class spatial_attention : public map_gate<spatial_attention<T>, T, map_size> {

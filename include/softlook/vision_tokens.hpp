@@ -218,7 +218,7 @@ class patch_embedding {
   }
 
  private:
-  projection<T> project_;
+  linear_layer<T> project_;
   Eigen::Matrix<T, 1, Eigen::Dynamic> class_token_;
   Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> positions_;
   map_size patch_;

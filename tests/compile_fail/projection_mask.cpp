@@ -1,7 +1,7 @@
 // expect: softlook: this layer takes an executor and options{
 #include "softlook/softlook.hpp"
 
-Eigen::MatrixXf call(const softlook::projection<float>& layer, const Eigen::MatrixXf& X) {
+Eigen::MatrixXf call(const softlook::linear_layer<float>& layer, const Eigen::MatrixXf& X) {
 #ifdef MUST_FAIL
   return layer(X, softlook::masks::causal_top_left{});
 #else

@@ -1,10 +1,10 @@
-// expect: softlook: a projection<T> is made of matrices of T
+// expect: softlook: a linear_layer<T> is made of matrices of T
 #include "softlook/softlook.hpp"
 
-softlook::projection<double> call(const Eigen::MatrixXf& W) {
+softlook::linear_layer<double> call(const Eigen::MatrixXf& W) {
 #ifdef MUST_FAIL
-  return softlook::projection<double>(W);
+  return softlook::linear_layer<double>(W);
 #else
-  return softlook::projection<double>(W.cast<double>());
+  return softlook::linear_layer<double>(W.cast<double>());
 #endif
 }

@@ -198,7 +198,7 @@ outputs cbam(const case_file& c, const mode& m) {
   return m.single_precision ? both_gates<float>(c, m, pooled) : both_gates<double>(c, m, pooled);
 }
 outputs light_cbam(const case_file& c, const mode& m) {
-  const auto pooled = softlook::pooled::middle;
+  const auto pooled = softlook::pooled::mean_max_average;
   return m.single_precision ? both_gates<float>(c, m, pooled) : both_gates<double>(c, m, pooled);
 }
 

@@ -205,7 +205,8 @@ TYPED_TEST(Allocations, AreNoneInWarmLayers) {
   using T = TypeParam;
   auto random = seed(413);
   const auto row = [&] { return random_matrix<row_vector<T>>(1, 48, random); };
-  const projection<T> linear(random_matrix<col_major<T>>(48, 48, random), row(), activation::gelu);
+  const linear_layer<T> linear(random_matrix<col_major<T>>(48, 48, random), row(),
+                               activation::gelu);
   const layer_norm<T> norm(row(), row());
   for (const index rows : {1, 5, 130}) {
     const auto X = random_matrix<row_major<T>>(rows, 48, random);
@@ -216,7 +217,7 @@ TYPED_TEST(Allocations, AreNoneInWarmLayers) {
           linear.into(X, Y, executor, opts);
           linear.into(X, columns, executor, opts);
         },
-        "projection");
+        "linear_layer");
     expect_no_allocations_when_warm(
         [&](const auto& executor, const options& opts) {
           norm.into(X, Y, executor, opts);

@@ -206,8 +206,8 @@ TYPED_TEST(FloatingPointExceptions, NoneInProjectionsOfAnyShapeAndSize) {
   for (const auto f : {activation::none, activation::relu, activation::gelu, activation::gelu_tanh})
     for (const index inputs : {0, 1, 7, 65})
       for (const index outputs : {1, 17, 49, 100}) {
-        const projection<T> layer(random_matrix<row_major<T>>(inputs, outputs, random),
-                                  random_matrix<row_vector<T>>(1, outputs, random), f);
+        const linear_layer<T> layer(random_matrix<row_major<T>>(inputs, outputs, random),
+                                    random_matrix<row_vector<T>>(1, outputs, random), f);
         for (const index rows : {0, 1, 5, 17})
           for (const double size : {0.0, 1e-30, 1.0, 30.0, 1e15}) {
             const auto X = random_matrix<row_major<T>>(rows, inputs, random, size);
@@ -225,7 +225,7 @@ TYPED_TEST(FloatingPointExceptions, NoneInActivationsOfAnyFiniteNumber) {
           large = std::numeric_limits<T>::max();
   x.tail(10) << T(0), -T(0), tiny, -tiny, small, -small, T(1e30), T(-1e30), large, -large;
   for (const auto f : {activation::relu, activation::gelu, activation::gelu_tanh})
-    expect_none_of<T>(projection<T>(row_major<T>::Ones(1, 1), f), x);
+    expect_none_of<T>(linear_layer<T>(row_major<T>::Ones(1, 1), f), x);
 }
 
 TYPED_TEST(FloatingPointExceptions, NoneInLayerNormsOfAnyShapeAndConstantRows) {

@@ -45,11 +45,11 @@ score_definition define(const Score& score, matrix Q, matrix K) {
   result.Q = recipe.unit_rows ? unit_rows_of(std::move(Q)) : std::move(Q);
   result.K = recipe.unit_rows ? unit_rows_of(std::move(K)) : std::move(K);
   result.v = widen(recipe.v);
-  if (recipe.joined) {
+  if (recipe.trilinear) {
     result.joined = true;
-    result.wq = widen(recipe.joined->q);
-    result.wk = widen(recipe.joined->k);
-    result.wqk = widen(recipe.joined->qk);
+    result.wq = widen(recipe.trilinear->q);
+    result.wk = widen(recipe.trilinear->k);
+    result.wqk = widen(recipe.trilinear->qk);
   }
   return result;
 }

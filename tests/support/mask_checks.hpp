@@ -79,8 +79,8 @@ void expect_tiles_agree_with_pairs(const Mask& mask, answers required = answers:
 
 /// The form that the kernels ask pair by pair allows what the mask itself allows.
 template <class Mask>
-void expect_prepared_agrees(const Mask& mask, softlook::problem size) {
-  const auto fast = softlook::detail::prepared(mask);
+void expect_lookup_agrees(const Mask& mask, softlook::problem size) {
+  const auto fast = softlook::detail::lookup_form(mask);
   for (std::int32_t i = 0; i < size.queries; ++i)
     for (std::int32_t j = 0; j < size.keys; ++j)
       ASSERT_EQ(fast.allows(i, j, size), mask.allows(i, j, size)) << i << " " << j;

@@ -26,7 +26,7 @@ double largest_sum(const oracle::matrix& X, const oracle::matrix& W, const row_v
 }
 
 template <class T>
-class Projection : public ::testing::Test {
+class LinearLayer : public ::testing::Test {
  protected:
   generator random = seed(601);
 
@@ -38,7 +38,7 @@ class Projection : public ::testing::Test {
   /// Every row count of X on every set.
   static void expect_agreement(const row_major<T>& X, const row_major<T>& W, const row_vector<T>& b,
                                activation f) {
-    const projection<T> layer(W, b, f);
+    const linear_layer<T> layer(W, b, f);
     const oracle::matrix wide_X = oracle::widen(X), wide_W = oracle::widen(W);
     const oracle::matrix truth = oracle::linear(wide_X, wide_W, oracle::widen(b), f);
     const auto inputs = static_cast<double>(W.rows());
@@ -54,16 +54,16 @@ class Projection : public ::testing::Test {
     });
   }
 };
-TYPED_TEST_SUITE(Projection, scalars, scalar_names);
+TYPED_TEST_SUITE(LinearLayer, scalars, scalar_names);
 
-TYPED_TEST(Projection, IsALinearMapOfAnyShape) {
+TYPED_TEST(LinearLayer, IsALinearMapOfAnyShape) {
   for (const index inputs : input_counts)
     for (const index outputs : output_counts)
       this->expect_agreement(this->matrix(17, inputs), this->matrix(inputs, outputs),
                              this->row(outputs), activation::none);
 }
 
-TYPED_TEST(Projection, AppliesItsActivationAfterTheBias) {
+TYPED_TEST(LinearLayer, AppliesItsActivationAfterTheBias) {
   for (const activation f : activations)
     for (const index inputs : {0, 5, 64})
       for (const index outputs : {1, 17, 48, 100})
@@ -71,37 +71,37 @@ TYPED_TEST(Projection, AppliesItsActivationAfterTheBias) {
                                this->row(outputs), f);
 }
 
-TYPED_TEST(Projection, WithoutABiasIsTheProductAlone) {
+TYPED_TEST(LinearLayer, WithoutABiasIsTheProductAlone) {
   using T = TypeParam;
   const auto X = this->matrix(9, 64), W = this->matrix(64, 50);
   this->expect_agreement(this->matrix(17, 64), W, row_vector<T>(), activation::none);
   for (const activation f : activations) {
-    const row_major<T> alone = projection<T>(W, f)(X);
-    EXPECT_TRUE(bitwise_equal(projection<T>(W, row_vector<T>(), f)(X), alone));
-    EXPECT_TRUE(bitwise_equal(projection<T>(W, column<T>(), f)(X), alone));
+    const row_major<T> alone = linear_layer<T>(W, f)(X);
+    EXPECT_TRUE(bitwise_equal(linear_layer<T>(W, row_vector<T>(), f)(X), alone));
+    EXPECT_TRUE(bitwise_equal(linear_layer<T>(W, column<T>(), f)(X), alone));
   }
 }
 
-TYPED_TEST(Projection, TakesABiasOfEitherOrientation) {
+TYPED_TEST(LinearLayer, TakesABiasOfEitherOrientation) {
   using T = TypeParam;
   const auto X = this->matrix(9, 5), W = this->matrix(5, 50), wide = this->matrix(50, 4);
   const row_vector<T> b = wide.col(2).transpose();
-  const auto expected = projection<T>(W, b)(X);
-  EXPECT_TRUE(bitwise_equal(projection<T>(W, b.transpose())(X), expected));
-  EXPECT_TRUE(bitwise_equal(projection<T>(W, wide.col(2))(X), expected));
-  EXPECT_TRUE(bitwise_equal(projection<T>(W, T(1) * b)(X), expected));
+  const auto expected = linear_layer<T>(W, b)(X);
+  EXPECT_TRUE(bitwise_equal(linear_layer<T>(W, b.transpose())(X), expected));
+  EXPECT_TRUE(bitwise_equal(linear_layer<T>(W, wide.col(2))(X), expected));
+  EXPECT_TRUE(bitwise_equal(linear_layer<T>(W, T(1) * b)(X), expected));
   const T b0 = this->row(1)(0);
   const row_vector<T> one = row_vector<T>::Constant(1, b0);
-  EXPECT_TRUE(bitwise_equal(projection<T>(W.leftCols(1), one)(X),
-                            projection<T>(W.leftCols(1), one.transpose())(X)));
+  EXPECT_TRUE(bitwise_equal(linear_layer<T>(W.leftCols(1), one)(X),
+                            linear_layer<T>(W.leftCols(1), one.transpose())(X)));
 }
 
-TYPED_TEST(Projection, HasTheSameBitsInAnyStorage) {
+TYPED_TEST(LinearLayer, HasTheSameBitsInAnyStorage) {
   using T = TypeParam;
   for (const index inputs : {1, 64, 385}) {
     const auto X = this->matrix(17, inputs), W = this->matrix(inputs, 100);
     for (const activation f : {activation::none, activation::gelu}) {
-      const projection<T> layer(W, this->row(100), f);
+      const linear_layer<T> layer(W, this->row(100), f);
       on_every_set([&](const options& opts) {
         const row_major<T> expected = layer(X, opts);
         expect_bits_in_any_storage(X, expected,
@@ -111,7 +111,7 @@ TYPED_TEST(Projection, HasTheSameBitsInAnyStorage) {
   }
 }
 
-TYPED_TEST(Projection, HasTheSameBitsForWeightsInAnyStorage) {
+TYPED_TEST(LinearLayer, HasTheSameBitsForWeightsInAnyStorage) {
   using T = TypeParam;
   const auto X = this->matrix(9, 64), W = this->matrix(64, 49);
   const auto b = this->row(49);
@@ -119,19 +119,19 @@ TYPED_TEST(Projection, HasTheSameBitsForWeightsInAnyStorage) {
   const row_major<T> half = W / T(2);
   strided_copy<T> strided(W);
   const framed_copy<T> framed(W);
-  const auto expected = projection<T>(W, b)(X);
-  EXPECT_TRUE(bitwise_equal(projection<T>(turned.transpose(), b)(X), expected));
-  EXPECT_TRUE(bitwise_equal(projection<T>(strided.map(), b)(X), expected));
-  EXPECT_TRUE(bitwise_equal(projection<T>(framed.block(), b)(X), expected));
-  EXPECT_TRUE(bitwise_equal(projection<T>(half + half, b)(X), expected));
+  const auto expected = linear_layer<T>(W, b)(X);
+  EXPECT_TRUE(bitwise_equal(linear_layer<T>(turned.transpose(), b)(X), expected));
+  EXPECT_TRUE(bitwise_equal(linear_layer<T>(strided.map(), b)(X), expected));
+  EXPECT_TRUE(bitwise_equal(linear_layer<T>(framed.block(), b)(X), expected));
+  EXPECT_TRUE(bitwise_equal(linear_layer<T>(half + half, b)(X), expected));
 }
 
-TYPED_TEST(Projection, HasTheSameBitsOnAnyExecutor) {
+TYPED_TEST(LinearLayer, HasTheSameBitsOnAnyExecutor) {
   using T = TypeParam;
   for (const index rows : {1, 9, 300})
     for (const index outputs : {1, 49, 500}) {
       const auto X = this->matrix(rows, 64);
-      const projection<T> layer(this->matrix(64, outputs), this->row(outputs), activation::relu);
+      const linear_layer<T> layer(this->matrix(64, outputs), this->row(outputs), activation::relu);
       on_every_set([&](const options& opts) {
         const row_major<T> alone = layer(X, opts);
         on_other_executors([&](const auto& executor, const char* name) {
@@ -141,10 +141,10 @@ TYPED_TEST(Projection, HasTheSameBitsOnAnyExecutor) {
     }
 }
 
-TYPED_TEST(Projection, HasTheSameBitsForRowsInOneCallOrInSeveral) {
+TYPED_TEST(LinearLayer, HasTheSameBitsForRowsInOneCallOrInSeveral) {
   using T = TypeParam;
   const auto X = this->matrix(37, 385);
-  const projection<T> layer(this->matrix(385, 100), this->row(100), activation::gelu_tanh);
+  const linear_layer<T> layer(this->matrix(385, 100), this->row(100), activation::gelu_tanh);
   on_every_set([&](const options& opts) {
     const row_major<T> together = layer(X, opts);
     for (const index first : {0, 1, 3, 20})
@@ -155,25 +155,25 @@ TYPED_TEST(Projection, HasTheSameBitsForRowsInOneCallOrInSeveral) {
   });
 }
 
-TYPED_TEST(Projection, HasTheSameBitsForColumnsAloneOrBesideOthers) {
+TYPED_TEST(LinearLayer, HasTheSameBitsForColumnsAloneOrBesideOthers) {
   using T = TypeParam;
   const auto X = this->matrix(9, 64), W = this->matrix(64, 100);
   const auto b = this->row(100);
   on_every_set([&](const options& opts) {
-    const row_major<T> together = projection<T>(W, b)(X, opts);
+    const row_major<T> together = linear_layer<T>(W, b)(X, opts);
     for (const index outputs : output_counts)
-      EXPECT_TRUE(bitwise_equal(projection<T>(W.leftCols(outputs), b.leftCols(outputs))(X, opts),
+      EXPECT_TRUE(bitwise_equal(linear_layer<T>(W.leftCols(outputs), b.leftCols(outputs))(X, opts),
                                 together.leftCols(outputs)))
           << outputs;
   });
 }
 
-TYPED_TEST(Projection, NanAndInfinityReachExactlyTheirRow) {
+TYPED_TEST(LinearLayer, NanAndInfinityReachExactlyTheirRow) {
   using T = TypeParam;
   const T nan = std::numeric_limits<T>::quiet_NaN(), inf = std::numeric_limits<T>::infinity();
   const row_major<T> W = this->matrix(5, 50).cwiseAbs();
   for (const activation f : activations) {
-    const projection<T> layer(W, this->row(50), f);
+    const linear_layer<T> layer(W, this->row(50), f);
     on_every_set([&](const options& opts) {
       for (const index rows : row_counts) {
         const row_major<T> clean = this->matrix(rows, 5);
@@ -196,15 +196,15 @@ TYPED_TEST(Projection, NanAndInfinityReachExactlyTheirRow) {
   }
 }
 
-TYPED_TEST(Projection, NanInAWeightReachesExactlyItsColumn) {
+TYPED_TEST(LinearLayer, NanInAWeightReachesExactlyItsColumn) {
   using T = TypeParam;
   const auto X = this->matrix(9, 5), W = this->matrix(5, 50);
   on_every_set([&](const options& opts) {
-    const col_major<T> expected = projection<T>(W)(X, opts);
+    const col_major<T> expected = linear_layer<T>(W)(X, opts);
     for (const index poisoned : {0, 15, 16, 47, 48, 49}) {
       row_major<T> broken = W;
       broken(2, poisoned) = std::numeric_limits<T>::quiet_NaN();
-      col_major<T> Y = projection<T>(broken)(X, opts);
+      col_major<T> Y = linear_layer<T>(broken)(X, opts);
       EXPECT_TRUE(row_is_nan(Y.transpose(), poisoned));
       Y.col(poisoned) = expected.col(poisoned);
       EXPECT_TRUE(bitwise_equal(Y, expected)) << poisoned;
@@ -212,53 +212,53 @@ TYPED_TEST(Projection, NanInAWeightReachesExactlyItsColumn) {
   });
 }
 
-TYPED_TEST(Projection, KeepsACopyOfItsWeights) {
+TYPED_TEST(LinearLayer, KeepsACopyOfItsWeights) {
   using T = TypeParam;
   auto W = this->matrix(5, 50);
   auto b = this->row(50);
   const auto X = this->matrix(3, 5);
-  const projection<T> layer(W, b);
+  const linear_layer<T> layer(W, b);
   const auto expected = layer(X);
   W.setConstant(T(1e9));
   b.setZero();
   EXPECT_TRUE(bitwise_equal(layer(X), expected));
-  const projection<T> copy = layer;
+  const linear_layer<T> copy = layer;
   EXPECT_TRUE(bitwise_equal(copy(X), expected));
 }
 
-TYPED_TEST(Projection, EdgeSizes) {
+TYPED_TEST(LinearLayer, EdgeSizes) {
   using T = TypeParam;
-  const projection<T> empty;
+  const linear_layer<T> empty;
   EXPECT_EQ(empty.inputs(), 0);
   EXPECT_EQ(empty.outputs(), 0);
   EXPECT_EQ(empty(row_major<T>(3, 0)).rows(), 3);
-  const projection<T> no_outputs(row_major<T>(4, 0));
+  const linear_layer<T> no_outputs(row_major<T>(4, 0));
   EXPECT_EQ(no_outputs(this->matrix(3, 4)).cols(), 0);
   const row_vector<T> b = this->row(50);
-  const projection<T> no_inputs(row_major<T>(0, 50), b);
+  const linear_layer<T> no_inputs(row_major<T>(0, 50), b);
   const exec::thread_pool pool(3);
   on_every_set([&](const options& opts) {
     EXPECT_TRUE(bitwise_equal(no_inputs(row_major<T>(7, 0), opts), b.replicate(7, 1).eval()));
-    const projection<T> layer(this->matrix(5, 50), b);
+    const linear_layer<T> layer(this->matrix(5, 50), b);
     EXPECT_EQ(layer(row_major<T>(0, 5), opts).rows(), 0);
     EXPECT_EQ(layer(row_major<T>(0, 5), opts, pool).cols(), 50);
   });
 }
 
-TYPED_TEST(Projection, ResultsHaveTheStorageOrderOfTheInput) {
+TYPED_TEST(LinearLayer, ResultsHaveTheStorageOrderOfTheInput) {
   using T = TypeParam;
-  const projection<T> layer(this->matrix(5, 7));
+  const linear_layer<T> layer(this->matrix(5, 7));
   static_assert(decltype(layer(row_major<T>(1, 5)))::IsRowMajor);
   static_assert(!decltype(layer(col_major<T>(1, 5)))::IsRowMajor);
-  static_assert(std::is_same_v<typename projection<T>::scalar, T>);
+  static_assert(std::is_same_v<typename linear_layer<T>::scalar, T>);
   EXPECT_EQ(layer.inputs(), 5);
   EXPECT_EQ(layer.outputs(), 7);
 }
 
-TYPED_TEST(Projection, ServesSeveralThreadsAtOnce) {
+TYPED_TEST(LinearLayer, ServesSeveralThreadsAtOnce) {
   using T = TypeParam;
   const auto X = this->matrix(40, 64);
-  const projection<T> layer(this->matrix(64, 100), this->row(100), activation::gelu);
+  const linear_layer<T> layer(this->matrix(64, 100), this->row(100), activation::gelu);
   const row_major<T> expected = layer(X);
   const exec::thread_pool pool(3);
   std::vector<row_major<T>> results(4);
@@ -271,15 +271,15 @@ TYPED_TEST(Projection, ServesSeveralThreadsAtOnce) {
   for (const row_major<T>& result : results) EXPECT_TRUE(bitwise_equal(result, expected));
 }
 
-TYPED_TEST(Projection, RejectsWhatDoesNotFit) {
+TYPED_TEST(LinearLayer, RejectsWhatDoesNotFit) {
   using T = TypeParam;
   const auto W = this->matrix(5, 7);
-  const projection<T> layer(W);
+  const linear_layer<T> layer(W);
   row_major<T> Y = row_major<T>::Constant(3, 7, T(42));
   const row_major<T> untouched = Y;
   const auto narrow = this->matrix(3, 4), X = this->matrix(3, 5), longer = this->matrix(4, 5);
   expect_error<shape_error>([&] { (void)layer(narrow); },
-                            {"projection", "X.cols() is 4", "inputs() is 5"});
+                            {"linear_layer", "X.cols() is 4", "inputs() is 5"});
   expect_error<shape_error>([&] { layer.into(narrow, Y); }, {"X.cols() is 4", "inputs() is 5"});
   expect_error<shape_error>([&] { layer.into(longer, Y); }, {"Y.rows() is 3", "X.rows() is 4"});
   row_major<T> wide = row_major<T>::Constant(3, 8, T(42));
@@ -288,22 +288,22 @@ TYPED_TEST(Projection, RejectsWhatDoesNotFit) {
   EXPECT_TRUE(bitwise_equal(wide, row_major<T>::Constant(3, 8, T(42))));
 }
 
-TYPED_TEST(Projection, RejectsABiasOfAnotherLength) {
+TYPED_TEST(LinearLayer, RejectsABiasOfAnotherLength) {
   using T = TypeParam;
   const auto W = this->matrix(5, 6);
   const row_vector<T> b = this->row(7);
-  expect_error<shape_error>([&] { (void)projection<T>(W, b); },
-                            {"projection", "b.size() is 7", "W.cols() is 6"});
+  expect_error<shape_error>([&] { (void)linear_layer<T>(W, b); },
+                            {"linear_layer", "b.size() is 7", "W.cols() is 6"});
   const auto no_vector = this->matrix(2, 3);
-  expect_error<shape_error>([&] { (void)projection<T>(W, no_vector); }, {"b.size()", "vector"});
+  expect_error<shape_error>([&] { (void)linear_layer<T>(W, no_vector); }, {"b.size()", "vector"});
 }
 
-TYPED_TEST(Projection, RejectsAnOutputThatOverlapsItsInput) {
+TYPED_TEST(LinearLayer, RejectsAnOutputThatOverlapsItsInput) {
   using T = TypeParam;
-  const projection<T> layer(this->matrix(5, 5));
+  const linear_layer<T> layer(this->matrix(5, 5));
   auto all = this->matrix(9, 12);
   const row_major<T> untouched = all;
-  const std::initializer_list<const char*> pieces = {"projection", "Y overlaps X"};
+  const std::initializer_list<const char*> pieces = {"linear_layer", "Y overlaps X"};
   expect_error<argument_error>([&] { layer.into(all.leftCols(5), all.leftCols(5)); }, pieces);
   expect_error<argument_error>([&] { layer.into(all.leftCols(5), all.middleCols(4, 5)); }, pieces);
   expect_error<argument_error>([&] { layer.into(all.block(0, 0, 4, 5), all.block(3, 0, 4, 5)); },
@@ -319,7 +319,7 @@ template <class T>
 class Activations : public ::testing::Test {
  protected:
   static column<T> of(activation f, const column<T>& x, const options& opts) {
-    return projection<T>(row_major<T>::Ones(1, 1), f)(x, opts);
+    return linear_layer<T>(row_major<T>::Ones(1, 1), f)(x, opts);
   }
   static T of(activation f, T x, const options& opts) {
     return of(f, column<T>::Constant(1, x), opts)(0);

@@ -133,7 +133,7 @@ TYPED_TEST(Vision, ChannelAttentionWeighsAChannelByItsPooledValues) {
   };
   const auto mean = means_of_rows(this->wide), largest = maxima_of_rows(this->wide);
   const oracle::matrix scores[] = {mlp(mean), mlp(mean) + mlp(largest), mlp((mean + largest) / 2)};
-  const pooled kinds[] = {pooled::mean, pooled::mean_and_max, pooled::middle};
+  const pooled kinds[] = {pooled::mean, pooled::mean_and_max, pooled::mean_max_average};
   for (int k = 0; k < 3; ++k) {
     const channel_attention<T> soft(p, {.pooled = kinds[k]});
     const channel_attention<T> hard(p, {.pooled = kinds[k], .gate = gate_function::hard_sigmoid});
@@ -246,7 +246,8 @@ TYPED_TEST(Vision, SpatialAttentionWeighsAPixelByWhatLiesAroundIt) {
         spatial_gates(both, this->shape, oracle::widen(two), real(T(0.7)), real(T(-0.3)));
     EXPECT_LE(max_error(layer.gates(this->input, this->shape), g), bound) << k;
     EXPECT_LE(max_error(layer(this->input, this->shape), gated_columns(this->wide, g)), bound) << k;
-    const spatial_attention<T> light({.kernels = two.topRows(k)}, {.pooled = pooled::middle});
+    const spatial_attention<T> light({.kernels = two.topRows(k)},
+                                     {.pooled = pooled::mean_max_average});
     const auto h = spatial_gates(middle, this->shape, oracle::widen(two.topRows(k).eval()), 1, 0);
     EXPECT_LE(max_error(light(this->input, this->shape), gated_columns(this->wide, h)), bound) << k;
     this->expect_same_everywhere(

@@ -33,9 +33,9 @@ struct band {
 
 /// A mask in the form that is asked pair by pair: parameters resolved, so that the loop vectorises.
 template <class Mask>
-[[nodiscard]] constexpr auto prepared(const Mask& mask) {
-  if constexpr (requires { mask.prepared(); })
-    return mask.prepared();
+[[nodiscard]] constexpr auto lookup_form(const Mask& mask) {
+  if constexpr (requires { mask.lookup_form(); })
+    return mask.lookup_form();
   else
     return mask;
 }

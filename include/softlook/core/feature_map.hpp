@@ -17,10 +17,10 @@ struct map_size {
 };
 
 /// What a gate knows of a channel (over its pixels) or of a pixel (over its channels).
-///   mean           the mean                                     (SE)
-///   mean_and_max   the mean, and the largest value by itself    (CBAM)
-///   middle         half the mean plus half the largest value    (light CBAM)
-enum class pooled { mean, mean_and_max, middle };
+///   mean               the mean                                     (SE)
+///   mean_and_max       the mean, and the largest value by itself    (CBAM)
+///   mean_max_average   half the mean plus half the largest value    (light CBAM)
+enum class pooled { mean, mean_and_max, mean_max_average };
 
 /// What makes a number between 0 and 1 of any number.
 ///   sigmoid        1/(1 + e^−x)

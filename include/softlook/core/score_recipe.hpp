@@ -9,7 +9,7 @@ namespace detail {
 
 /// w_q·q + w_k·k + w_qk·(q ∘ k), each weight 1×d; without w_qk if that has no data.
 template <class T>
-struct joined_weights {
+struct trilinear_weights {
   matrix_view<T> q;
   matrix_view<T> k;
   matrix_view<T> qk;
@@ -25,7 +25,7 @@ struct score_recipe {
   std::optional<matrix_view<T>> project_queries{};  ///< Q·W first
   std::optional<matrix_view<T>> project_keys{};     ///< K·W first
   std::optional<matrix_view<T>> query_bias{};       ///< a row added to every projected query
-  std::optional<joined_weights<T>> joined{};        ///< a dot product of d + 1 features
+  std::optional<trilinear_weights<T>> trilinear{};  ///< a dot product of d + 1 features
   matrix_view<T> v{};                               ///< additive: 1×a
 };
 

@@ -37,26 +37,26 @@ inline constexpr bool is_made_from<Policy<T>, Policy> = true;
 /// Keys of additive scores as the few-query kernel of one instruction set reads them: packed, with
 /// their exponentials and tangents. Three times the memory of the keys.
 template <class T>
-class prepared_keys {
+class packed_keys {
  public:
-  prepared_keys() = default;
-  prepared_keys(const matrix_view<T>& K, instruction_set isa)
+  packed_keys() = default;
+  packed_keys(const matrix_view<T>& K, instruction_set isa)
       : isa_(isa),
-        at_(prepared_layout_for(K.rows, K.cols, registers_of<T>(isa), index(sizeof(T)))),
+        at_(packed_keys_layout_for(K.rows, K.cols, registers_of<T>(isa), index(sizeof(T)))),
         memory_(std::size_t(at_.total)) {
-    if (at_.total > 0) key_preparation_of<T>(isa)(K, at_, memory_.data());
+    if (at_.total > 0) key_packing_of<T>(isa)(K, at_, memory_.data());
   }
 
   /// Gives them to a call, unless it runs on another instruction set.
   void lend(attention_call<T>& call) const {
     if (memory_.empty() || call.isa != isa_) return;
-    call.prepared = memory_.data();
-    call.prepared_at = at_;
+    call.packed = memory_.data();
+    call.packed_at = at_;
   }
 
  private:
   instruction_set isa_ = instruction_set::baseline;
-  prepared_layout at_;
+  packed_keys_layout at_;
   aligned_vector<T> memory_;
 };
 
@@ -179,8 +179,8 @@ class decoder_memory {
     const matrix real = keys.matrix().topRows(used);
     const auto& W = score_.keys.W;
     keys_ = aligned_rows<T>(W ? projected(*W, view_of(real), isa) : real);
-    prepared_ = score_.additive && score_.keys_stay ? prepared_keys<T>(keys_.view(), isa)
-                                                    : prepared_keys<T>();
+    packed_ =
+        score_.additive && score_.keys_stay ? packed_keys<T>(keys_.view(), isa) : packed_keys<T>();
     values_ = aligned_rows<T>(values.matrix().topRows(used));
     rows_ = keys.rows();
     ready_ = true;
@@ -232,7 +232,7 @@ class decoder_memory {
     call.O = writable_view(out.context);
     call.weights = writable_view(out.weights).columns(0, keys.rows);
     if (call.opts.kernel != kernel::naive) call.opts.kernel = kernel::few_queries;
-    prepared_.lend(call);
+    packed_.lend(call);
     run(call);
     out.weights.rightCols(rows_ - keys.rows).setZero();
     return out;
@@ -241,7 +241,7 @@ class decoder_memory {
  private:
   decoder_score<T> score_;
   aligned_rows<T> keys_;  // projected
-  prepared_keys<T> prepared_;
+  packed_keys<T> packed_;
   aligned_rows<T> values_;
   index rows_ = 0;
   bool ready_ = false;

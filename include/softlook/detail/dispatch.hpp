@@ -150,10 +150,10 @@ template <class T>
   return *SOFTLOOK_STAMPED(isa, registers<T>);
 }
 
-/// void(const matrix_view<T>& K, const prepared_layout&, T* memory)
+/// void(const matrix_view<T>& K, const packed_keys_layout&, T* storage)
 template <class T>
-[[nodiscard]] auto key_preparation_of([[maybe_unused]] instruction_set isa) {
-  return SOFTLOOK_STAMPED(isa, prepare_keys<T>);
+[[nodiscard]] auto key_packing_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, pack_all_keys<T>);
 }
 
 template <class T>

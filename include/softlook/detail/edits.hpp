@@ -11,8 +11,8 @@ namespace detail {
 
 /// Scores of private keys see no transform, only what is multiplied in behind them.
 template <class T>
-void scale_scores(T* S, index count, T factor) {
-  for (index x = 0; x < count; ++x) S[x] = S[x] * factor;
+void scale_scores(T* S, index count, T score_unit) {
+  for (index x = 0; x < count; ++x) S[x] = S[x] * score_unit;
 }
 
 /// Transforms and, where `masked`, masks a panel of a tile: its rows are keys from `first_key` of the
@@ -20,13 +20,14 @@ void scale_scores(T* S, index count, T factor) {
 template <class T>
 __attribute__((noinline)) void edit_panel(const policy_calls<T>& p, const call_frame& f,
                                           problem whole, edit_block b, range queries,
-                                          index first_key, index m, bool masked, T factor, T* S) {
+                                          index first_key, index m, bool masked, T score_unit,
+                                          T* S) {
   const index shared = f.shared_keys(m) - first_key, rows = b.rows;
   b.first_row = std::int32_t(f.first_key + first_key);
   if (shared < rows) b.rows = std::int32_t(shared < 0 ? 0 : shared);
   if (p.transform) {
-    if (b.rows > 0) p.transform.apply_queries(p.transform.transform, S, b, whole, factor);
-    scale_scores(S + b.rows * b.stride, (rows - b.rows) * b.stride, factor);
+    if (b.rows > 0) p.transform.apply_queries(p.transform.transform, S, b, whole, score_unit);
+    scale_scores(S + b.rows * b.stride, (rows - b.rows) * b.stride, score_unit);
   }
   if (!masked) return;
   if (b.rows > 0) p.mask.forbid_queries(p.mask.mask, S, b, whole);
@@ -54,7 +55,7 @@ struct lane_positions {
 /// vectors of `lanes`; −∞ where nothing is allowed and past the last key.
 template <class T>
 __attribute__((noinline)) void edit_row(const policy_calls<T>& p, const call_frame& f,
-                                        problem whole, index i, range keys, index m, T factor,
+                                        problem whole, index i, range keys, index m, T score_unit,
                                         index lanes, T* S, lane_positions& positions) {
   constexpr T forbidden = -std::numeric_limits<T>::infinity();
   const range row{i, i + 1};
@@ -78,11 +79,11 @@ __attribute__((noinline)) void edit_row(const policy_calls<T>& p, const call_fra
     if (shared > 0) {
       const edit_block block{0, 1, std::int32_t(vectors), std::int32_t(f.query(i)),
                              positions.of(f.first_key + keys.begin, shared, end)};
-      if (p.transform) p.transform.apply_keys(p.transform.transform, S, block, whole, factor);
+      if (p.transform) p.transform.apply_keys(p.transform.transform, S, block, whole, score_unit);
       if (masked) p.mask.forbid_keys(p.mask.mask, S, block, whole);
     }
     for (index x = 0; x < kept; ++x) S[shared + x] = aside[x];
-    if (p.transform) scale_scores(S + shared, count - shared, factor);
+    if (p.transform) scale_scores(S + shared, count - shared, score_unit);
     for (index x = 0; masked && f.key_begin && x < count; ++x)
       if (keys.begin + x < f.key_begin[i] || keys.begin + x >= f.key_end[i]) S[x] = forbidden;
   }

@@ -57,14 +57,14 @@ struct entmax_layout {
 template <class T>
 class entmax_blocks {
  public:
-  entmax_blocks(const running_call<T>& run, double alpha, std::byte* memory)
+  entmax_blocks(const running_call<T>& run, double alpha, std::byte* space)
       : c_(run.call),
         inputs_(run.inputs),
         kernels_(products_of<T>(run.call.isa)),
         at_(run),
         scale_(T(run.scale)),
         alpha_(alpha),
-        memory_(memory) {
+        space_(space) {
     const matrix_view<T>& K = inputs_.K;
     for (index j = 0; j < at_.columns; ++j)
       positions()[j] = static_cast<std::int32_t>(std::min(j, K.rows - 1));
@@ -96,7 +96,7 @@ class entmax_blocks {
  private:
   template <class X>
   [[nodiscard]] X* part(std::size_t from) const {
-    return reinterpret_cast<X*>(memory_ + from);
+    return reinterpret_cast<X*>(space_ + from);
   }
   [[nodiscard]] std::int32_t* positions() const { return part<std::int32_t>(at_.positions); }
 
@@ -133,7 +133,7 @@ class entmax_blocks {
         for (index j = 0; j < part.cols(); ++j) S[i * at_.columns + keys.begin + j] = part(i, j);
       return;
     }
-    linear_args<T> args;
+    product_args<T> args;
     args.X = Q;
     args.panels = part<T>(at_.panels);
     args.Y = {S, queries.count(), c_.K.rows, at_.columns, 1};
@@ -146,7 +146,7 @@ class entmax_blocks {
   entmax_layout<T> at_;
   T scale_;
   double alpha_;
-  std::byte* memory_;
+  std::byte* space_;
 };
 
 /// row(i, support, scratch for an output row) for every query of a checked call, as tasks.
@@ -157,9 +157,9 @@ void for_each_entmax_row(const attention_call<T>& c, double alpha, const F& row)
     const entmax_layout<T> at(run);
     const index tasks = ceil_div(c.Q.rows, at.rows), workers = std::min(c.exec.concurrency, tasks);
     softlook::workspace* const given = c.opts.workspace;
-    call_scratch memory(given ? &given->inner() : nullptr);
+    call_scratch arena(given ? &given->inner() : nullptr);
     const std::size_t bytes = at.workers + std::size_t(workers) * at.each;
-    const entmax_blocks<T> blocks(run, alpha, memory.template take<std::byte>(index(bytes)));
+    const entmax_blocks<T> blocks(run, alpha, arena.template take<std::byte>(index(bytes)));
     run_tasks(c.exec, tasks, [&](index task, index worker) { blocks.run(task, worker, row); });
   });
 }

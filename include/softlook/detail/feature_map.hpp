@@ -108,7 +108,7 @@ template <class T>
 /// What `pool` keeps of mean and maximum; the first row, and with mean_and_max a second.
 template <class T>
 void keep(pooled pool, const statistics<T>& s, index at, mutable_matrix_view<T> out) {
-  out(0, at) = pool == pooled::middle ? T(0.5) * s.mean + T(0.5) * s.largest : s.mean;
+  out(0, at) = pool == pooled::mean_max_average ? T(0.5) * s.mean + T(0.5) * s.largest : s.mean;
   if (pool == pooled::mean_and_max) out(1, at) = s.largest;
 }
 [[nodiscard]] constexpr index planes_of(pooled pool) {

@@ -17,7 +17,7 @@ namespace detail {
 inline constexpr double log2_e = 1.44269504088896340736;
 
 template <class T>
-[[nodiscard]] call_shape shape_of(const attention_call<T>& c) {
+[[nodiscard]] call_sizes sizes_of(const attention_call<T>& c) {
   return {.queries = c.Q.rows,
           .keys = c.K.rows,
           .features = features_of_inputs(c),
@@ -26,7 +26,7 @@ template <class T>
           .kv_heads = c.kv_heads,
           .additive = c.score.additive,
           .scalar_bytes = index(sizeof(T)),
-          .prepared = c.prepared != nullptr};
+          .keys_packed = c.packed != nullptr};
 }
 
 /// A call whose inputs are made: what its tasks are told.
@@ -62,7 +62,7 @@ struct running_call {
     a.policy = &c.policy;
     a.v = {v, 1, c.score.v.cols, 1, 1};
     a.query_scale = score_scale();
-    a.factor = T(c.policy.transform ? log2_e : 1.0);
+    a.score_unit = T(c.policy.transform ? log2_e : 1.0);
     a.layout = layout;
     return a;
   }
@@ -83,7 +83,7 @@ template <class T>
 [[nodiscard]] planned_run plan_run(const attention_call<T>& c, const register_shape& registers) {
   const index concurrency = c.exec.concurrency;
   planned_run run;
-  run.chosen = plan_for(shape_of(c), registers, c.opts, concurrency);
+  run.chosen = plan_for(sizes_of(c), registers, c.opts, concurrency);
   const plan& p = run.chosen;
   if (p.kernel == kernel::tiled) {
     run.tasks = ceil_div(c.Q.rows, p.tiled.query_tiles * registers.width()) * c.query_heads;
@@ -138,8 +138,8 @@ void run_few_queries(const running_call<T>& run, const kernel_table<T, Additive>
     const index first = (group - kv_head * groups_per_head) * p.few.rows;
     f.rows = {first, std::min(first + p.few.rows, rows)};
     f.layout = p.few;
-    f.prepared = c.prepared;
-    f.prepared_at = c.prepared_at;
+    f.packed = c.packed;
+    f.packed_at = c.packed_at;
     f.weights = c.weights.data;
     f.weights_stride = c.weights.row_stride;
     return f;
@@ -271,13 +271,12 @@ void run_forward(const attention_call<T>& c) {
   const input_sizes sizes = sizes_of_inputs(c);
   const planned_run planned = plan_run(c, kernels.shape);
 
-  call_scratch memory(c.opts.workspace);
-  T* const start =
-      memory.take<T>(sizes.total() + planned.workers * planned.each + planned.partials);
+  call_scratch arena(c.opts.workspace);
+  T* const start = arena.take<T>(sizes.total() + planned.workers * planned.each + planned.partials);
   T* const v = start + sizes.total() - sizes.v;
   const running_call<T> run{c, inputs_of(c, start), v};
   for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * run.score_scale();
-  if constexpr (Additive) kernels.prepare_weights(v, c.score.v.cols);
+  if constexpr (Additive) kernels.prepare_score_vector(v, c.score.v.cols);
   T* const scratch = v + sizes.v;
   if (planned.chosen.kernel == kernel::tiled)
     run_tiled<Additive>(run, kernels, planned.chosen, scratch);

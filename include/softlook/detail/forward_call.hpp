@@ -68,8 +68,8 @@ struct attention_call : call_policies<T> {
   mutable_matrix_view<T> log_sum_exp;  // n×heads, or no data
   score_recipe<T> score;
   call_frame frame;
-  const T* prepared = nullptr;  // keys of an additive score packed for `isa`, or none
-  prepared_layout prepared_at;
+  const T* packed = nullptr;  // keys of an additive score packed for `isa`, or none
+  packed_keys_layout packed_at;
   mutable_matrix_view<T> weights;  // n×m: of one head, by the naive and the few-query kernel
 
   attention_call() = default;

@@ -28,7 +28,7 @@ void sum_pieces(const product_kernels<T>& kernels, const matrix_view<T>& A, cons
   do {
     const index count = std::min(input_product_depth, A.cols - first);
     if (count > 0) kernels.pack(B.rows_from(first, count), packed);
-    linear_args<T> args{A.columns(first, count), packed, nullptr, Y, nullptr, residual};
+    product_args<T> args{A.columns(first, count), packed, nullptr, Y, nullptr, residual};
     if (first > 0) args.residual = as_input(Y);
     run(args);
     first += count;
@@ -41,7 +41,7 @@ void input_product(const product_kernels<T>& kernels, const executor_ref& exec,
                    const matrix_view<T>& A, const matrix_view<T>& B,
                    const mutable_matrix_view<T>& Y, T* packed) {
   sum_pieces(kernels, A, B, Y, packed, {},
-             [&](const linear_args<T>& args) { run_product(kernels, exec, args); });
+             [&](const product_args<T>& args) { run_product(kernels, exec, args); });
 }
 
 /// Y = A·B + residual on the calling thread.
@@ -51,7 +51,7 @@ void small_product(const product_kernels<T>& kernels, const matrix_view<T>& A,
                    const matrix_view<T>& residual = {}) {
   if (Y.rows == 0 || Y.cols == 0) return;
   sum_pieces(kernels, A, B, Y, packed, residual,
-             [&](const linear_args<T>& args) { kernels.linear(args, {0, Y.rows}, {0, Y.cols}); });
+             [&](const product_args<T>& args) { kernels.linear(args, {0, Y.rows}, {0, Y.cols}); });
 }
 
 }  // namespace detail

@@ -10,8 +10,8 @@ namespace detail {
 
 /// [q ∘ w_qk + w_k, w_q·q] for every row and head.
 template <class T>
-matrix_view<T> joined_queries(const matrix_view<T>& Q, index heads, const joined_weights<T>& w,
-                              T* out) {
+matrix_view<T> trilinear_queries(const matrix_view<T>& Q, index heads,
+                                 const trilinear_weights<T>& w, T* out) {
   const index features = Q.cols / heads, columns = Q.cols + heads;
   for (index i = 0; i < Q.rows; ++i)
     for (index h = 0; h < heads; ++h) {
@@ -29,7 +29,7 @@ matrix_view<T> joined_queries(const matrix_view<T>& Q, index heads, const joined
 
 /// [k, 1] for every row and head.
 template <class T>
-matrix_view<T> joined_keys(const matrix_view<T>& K, index heads, T* out) {
+matrix_view<T> trilinear_keys(const matrix_view<T>& K, index heads, T* out) {
   const index features = K.cols / heads, columns = K.cols + heads;
   for (index j = 0; j < K.rows; ++j)
     for (index h = 0; h < heads; ++h) {

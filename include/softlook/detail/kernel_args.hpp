@@ -25,7 +25,7 @@ struct tiled_layout {
   index queries = 0, query_form = 0;  // packed queries; distance between forms (additive)
   index keys = 0, key_form = 0;
   index value_rows = 0, output = 0, scores = 0;
-  index score_tile = 0;  // from the scores of one visit to those of the next, if there is room
+  index score_tile = 0;  // from the scores of one tile to those of the next, if there is room
   index maximum = 0, sum = 0, correction = 0;
   index query_sizes = 0, key_sizes = 0;  // additive
   index positions = 0;                   // std::int32_t
@@ -52,7 +52,7 @@ struct forward_args {
   const policy_calls<T>* policy = nullptr;
   matrix_view<T> v;   // additive: 1×a
   T query_scale = 1;  // dot: multiplied into the queries. additive: multiplied into v
-  T factor = 1;       // multiplied in after the transforms; log2 e is in one of the two
+  T score_unit = 1;   // multiplied in after the transforms; log2 e is in one of the two
   tiled_layout layout;
 };
 
@@ -70,7 +70,7 @@ struct few_layout {
 
 /// Keys of additive scores with what depends on them alone, computed once for many calls: panels of
 /// a register tile's width, one block of memory. In scalars from its start.
-struct prepared_layout {
+struct packed_keys_layout {
   index form = 0;     // distance between the keys, their exponentials and their tangents
   index largest = 0;  // magnitude of each key
   index bounds = 0;   // least and most of them in each panel
@@ -87,8 +87,8 @@ struct few_args {
   index head_stride_log_sum_exp = 0;
   range rows;
   few_layout layout;
-  const T* prepared = nullptr;  // additive: what prepare_keys() wrote, or K is packed as it is read
-  prepared_layout prepared_at;
+  const T* packed = nullptr;  // additive: what pack_all_keys() wrote, or K is packed as it is read
+  packed_keys_layout packed_at;
   T* weights = nullptr;  // rows × keys, or none are wanted
   index weights_stride = 0;
 };
@@ -100,7 +100,7 @@ inline constexpr int packed_panel_width = 192 / int(sizeof(T));
 
 /// Y = f(X·W + bias) + residual: X n×k, W k×a packed, Y n×a.
 template <class T>
-struct linear_args {
+struct product_args {
   matrix_view<T> X;
   const T* panels = nullptr;  // packed W
   const T* bias = nullptr;    // whole panels; or none
@@ -134,14 +134,15 @@ struct kernel_table {
   void (*tiled_forward)(const forward_args<T, Additive>&, range queries, T* scratch) = nullptr;
   void (*few_queries)(const few_args<T, Additive>&, range keys, T* partial, T* scratch) = nullptr;
   void (*merge_chunks)(const few_args<T, Additive>&, T* partials, index chunks) = nullptr;
-  void (*prepare_weights)(T* v, index features) = nullptr;  // additive: see weights_layout
+  void (*prepare_score_vector)(T* v,
+                               index features) = nullptr;  // additive: see score_vector_layout
 };
 
 template <class T>
 struct product_kernels {
   register_shape shape;
   void (*pack)(const matrix_view<T>& W, T* panels) = nullptr;
-  void (*linear)(const linear_args<T>&, range rows, range columns) = nullptr;
+  void (*linear)(const product_args<T>&, range rows, range columns) = nullptr;
 };
 
 template <class T>
@@ -162,7 +163,7 @@ constexpr index round_up(index a, index b) {
 }
 
 /// The vector v of additive scores, and behind it what depends on it alone. In scalars from v.
-struct weights_layout {
+struct score_vector_layout {
   index inverse = 0;  // 1 / u, where u = v / largest |v|, kept off zero
   index halves = 0;   // ½ Σ u of each group of features
   index scale = 0;    // largest |v|
@@ -170,14 +171,14 @@ struct weights_layout {
 };
 
 /// Features after which a sum of additive scores is centred.
-inline constexpr index weights_group = 8;
+inline constexpr index score_vector_group = 8;
 
 /// An entry of u is not below it: 1 / u must leave room for exponentials, and what is added to u
 /// must be lost in the rounding of a score.
 template <class T>
 inline constexpr T least_weight = sizeof(T) == 4 ? T(0x1p-40) : T(0x1p-80);
 
-constexpr weights_layout weights_layout_for(index features) {
+constexpr score_vector_layout score_vector_layout_for(index features) {
   const index whole = round_up(features, 16);
   return {whole, 2 * whole, 3 * whole, 3 * whole + 16};
 }

@@ -79,12 +79,12 @@ struct recurrent_layout {
 /// One head of keys and values and the query heads that share it, for the rows of the views.
 template <class T>
 struct recurrent_args {
-  bool absorbs = true;       // K and V join the state
-  bool reads = true;         // Q makes O
-  matrix_view<T> Q;          // n×(group·d)
-  matrix_view<T> K;          // n×d
-  matrix_view<T> V;          // n×e
-  mutable_matrix_view<T> O;  // n×(group·e)
+  bool updates_state = true;  // K and V join the state
+  bool writes_output = true;  // Q makes O
+  matrix_view<T> Q;           // n×(group·d)
+  matrix_view<T> K;           // n×d
+  matrix_view<T> V;           // n×e
+  mutable_matrix_view<T> O;   // n×(group·e)
   index group = 1;
   feature_kind map = feature_kind::as_given;
   T scale = 1;          // of the mapped queries

@@ -10,16 +10,15 @@
 SOFTLOOK_NAMESPACE_BEGIN
 
 /// What a policy of linear attention says it is.
-struct feature_map_kind {};
+struct feature_function_kind {};
 struct gate_kind {};
 struct update_kind {};
 struct normalization_kind {};
 
 namespace detail {
 
-
 template <class P>
-concept linear_policy = policy_of_kind<P, feature_map_kind> || policy_of_kind<P, gate_kind> ||
+concept linear_policy = policy_of_kind<P, feature_function_kind> || policy_of_kind<P, gate_kind> ||
                         policy_of_kind<P, update_kind> || policy_of_kind<P, normalization_kind> ||
                         executor<P> || is_options<P> || is_heads<P>;
 
@@ -28,7 +27,7 @@ template <class T, class... Ps>
 constexpr bool check_linear_policies() {
   constexpr bool known = (linear_policy<Ps> && ...);
   constexpr bool one_scalar = (scalar_fits<Ps, T>() && ...);
-  constexpr bool one_of_a_kind = (int(policy_of_kind<Ps, feature_map_kind>) + ... + 0) <= 1 &&
+  constexpr bool one_of_a_kind = (int(policy_of_kind<Ps, feature_function_kind>) + ... + 0) <= 1 &&
                                  (int(policy_of_kind<Ps, gate_kind>) + ... + 0) <= 1 &&
                                  (int(policy_of_kind<Ps, update_kind>) + ... + 0) <= 1 &&
                                  (int(policy_of_kind<Ps, normalization_kind>) + ... + 0) <= 1 &&
@@ -76,7 +75,7 @@ void set_linear_policy(linear_call<T>& c, const P& p) {
     c.of = p;
   } else if constexpr (is_options<P>) {
     c.opts = p;
-  } else if constexpr (policy_of_kind<P, feature_map_kind>) {
+  } else if constexpr (policy_of_kind<P, feature_function_kind>) {
     if constexpr (requires { P::feature_kind; })
       c.map.kind = P::feature_kind;
     else if constexpr (requires { p.calls(); })

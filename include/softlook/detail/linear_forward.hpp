@@ -162,8 +162,8 @@ class linear_run {
     const index kv = c_.kv(), reads = c_.of.query * ceil_div(c_.Q.rows, read_block);
     const index workers = std::min(c_.exec.concurrency, c_.causal ? kv : std::max(kv, reads));
     const index states = c_.state ? 0 : kv * shape_.total();
-    call_scratch memory(c_.opts.workspace);
-    T* const start = memory.template take<T>(states + workers * scratch());
+    call_scratch arena(c_.opts.workspace);
+    T* const start = arena.template take<T>(states + workers * scratch());
     if (!c_.state) std::fill_n(start, states, T(0));
     T* const state = c_.state ? c_.state : start;
     const auto of_worker = [&](index worker) { return start + states + worker * scratch(); };
@@ -201,7 +201,7 @@ class linear_run {
     const index group = c_.group(), inputs = c_.inputs(), values = c_.values();
     recurrent_args<T> a = args(state);
     a.group = group;
-    a.reads = outputs;
+    a.writes_output = outputs;
     a.K = c_.K.columns(head * inputs, inputs);
     a.V = c_.V.columns(head * values, values);
     if (outputs) {
@@ -235,7 +235,7 @@ class linear_run {
   void read(index head, range rows, const T* state, T* scratch) const {
     const index inputs = c_.inputs(), values = c_.values();
     recurrent_args<T> a = args(const_cast<T*>(state));  // only read: there are no keys
-    a.absorbs = false;
+    a.updates_state = false;
     a.Q = c_.Q.columns(head * inputs, inputs).rows_from(rows.begin, rows.count());
     a.O = {c_.O.data, rows.count(), values, c_.O.row_stride, c_.O.col_stride};
     if (values > 0) a.O.data += rows.begin * c_.O.row_stride + head * values * c_.O.col_stride;
@@ -245,7 +245,7 @@ class linear_run {
 
   /// The loop itself; where features come from outside, a block of tokens at a time.
   void blocks(recurrent_args<T>& a, T* scratch, void (*loop)(const recurrent_args<T>&, T*)) const {
-    const index n = a.absorbs ? a.K.rows : a.Q.rows;
+    const index n = a.updates_state ? a.K.rows : a.Q.rows;
     if (!c_.map.apply) {
       loop(a, scratch);
       return;
@@ -259,8 +259,8 @@ class linear_run {
       a.O = part(whole.O);
       a.gate = part(whole.gate);
       a.strength = part(whole.strength);
-      if (a.absorbs) a.K = mapped(part(whole.K), 1, true, keys);
-      if (a.reads) a.Q = mapped(part(whole.Q), whole.group, false, keys + mapped_);
+      if (a.updates_state) a.K = mapped(part(whole.K), 1, true, keys);
+      if (a.writes_output) a.Q = mapped(part(whole.Q), whole.group, false, keys + mapped_);
       loop(a, scratch);
     }
   }

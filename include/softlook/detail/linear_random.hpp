@@ -65,7 +65,7 @@ struct random_projection {
   void project(instruction_set isa, const matrix_view<T>& X,
                const mutable_matrix_view<T>& out) const {
     if (out.rows == 0 || out.cols == 0) return;
-    linear_args<T> a;
+    product_args<T> a;
     a.X = X;
     a.panels = panels.data();
     a.Y = out;

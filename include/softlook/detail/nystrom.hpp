@@ -46,12 +46,12 @@ class pseudo_inverse {
   [[nodiscard]] index scratch() const { return 4 * square() + input_product_scratch<T>(size_); }
 
   matrix_view<T> operator()(const product_kernels<T>& kernels, const matrix_view<T>& A,
-                            index iterations, T* memory) const {
+                            index iterations, T* space) const {
     const auto at = [&](index k) {
-      return mutable_matrix_view<T>{memory + k * square(), size_, size_, size_, 1};
+      return mutable_matrix_view<T>{space + k * square(), size_, size_, size_, 1};
     };
     mutable_matrix_view<T> Z = at(0), next = at(1), AZ = at(2), inner = at(3);
-    T* const packed = memory + 4 * square();
+    T* const packed = space + 4 * square();
     start(A, Z);
     const auto product = [&](const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
                              const mutable_matrix_view<T>& to) {
@@ -109,19 +109,19 @@ class value_convolution {
   }
 
   void run(const product_kernels<T>& kernels, const matrix_view<T>& weights,
-           const matrix_view<T>& V, const mutable_matrix_view<T>& O, range rows, T* memory) const {
+           const matrix_view<T>& V, const mutable_matrix_view<T>& O, range rows, T* space) const {
     const index half = (width_ - 1) / 2;
     for (index i = 0; i < rows.count(); ++i)
       for (index j = 0; j < reach(); ++j) {
         const index t = j - i;
-        memory[i * reach() + j] = t >= 0 && t < width_ ? weights(0, t) : T(0);
+        space[i * reach() + j] = t >= 0 && t < width_ ? weights(0, t) : T(0);
       }
     const range around = intersection({rows.begin - half, rows.end + half}, {0, V.rows});
-    const matrix_view<T> band{memory + (around.begin - (rows.begin - half)), rows.count(),
+    const matrix_view<T> band{space + (around.begin - (rows.begin - half)), rows.count(),
                               around.count(), reach(), 1};
     const mutable_matrix_view<T> out = O.rows_from(rows.begin, rows.count());
     small_product(kernels, band, V.rows_from(around.begin, around.count()), out,
-                  memory + round_up(block * reach(), 16), as_input(out));
+                  space + round_up(block * reach(), 16), as_input(out));
   }
 
  private:

@@ -60,10 +60,10 @@ class packed_linear {
   [[nodiscard]] index outputs() const { return outputs_; }
 
   /// Y = f(X·W + bias) + residual.
-  [[nodiscard]] linear_args<T> args(instruction_set isa, const matrix_view<T>& X,
-                                    const mutable_matrix_view<T>& Y,
-                                    const matrix_view<T>& residual = {}) const {
-    linear_args<T> a;
+  [[nodiscard]] product_args<T> args(instruction_set isa, const matrix_view<T>& X,
+                                     const mutable_matrix_view<T>& Y,
+                                     const matrix_view<T>& residual = {}) const {
+    product_args<T> a;
     a.X = X;
     a.panels = panels_.data();
     a.bias = bias_.empty() ? nullptr : bias_.data();

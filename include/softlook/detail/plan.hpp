@@ -13,7 +13,7 @@ SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
 /// The shape of a call, after projections.
-struct call_shape {
+struct call_sizes {
   index queries = 0;
   index keys = 0;
   index features = 0;
@@ -22,11 +22,11 @@ struct call_shape {
   index kv_heads = 1;
   bool additive = false;
   index scalar_bytes = 4;
-  bool prepared = false;  // additive: the keys are packed already
+  bool keys_packed = false;  // additive: the keys are packed already
 };
 
 /// Query rows that share the keys and values of a head.
-[[nodiscard]] constexpr index shared_rows(const call_shape& s) {
+[[nodiscard]] constexpr index shared_rows(const call_sizes& s) {
   return s.query_heads == s.kv_heads ? s.queries
                                      : s.queries * (s.query_heads / std::max<index>(s.kv_heads, 1));
 }
@@ -44,7 +44,7 @@ inline constexpr index scratch_limit = index{4} << 20;
 
 /// Keys in a tile. It may depend on the sizes of a row, never on the number of queries: where a
 /// tile begins decides when the output is rescaled, and that decides bits.
-[[nodiscard]] constexpr index key_tile_for(const call_shape& s, const register_shape& r) {
+[[nodiscard]] constexpr index key_tile_for(const call_sizes& s, const register_shape& r) {
   const index wanted = round_up(s.additive ? 64 : 96, r.rows);
   const index key_bytes = (s.features * (s.additive ? 3 : 1) + s.values + 1) * s.scalar_bytes;
   if (wanted * key_bytes <= 768 * 1024) return wanted;
@@ -53,7 +53,7 @@ inline constexpr index scratch_limit = index{4} << 20;
 
 /// Register tiles of queries in a task: as many as keep packed queries and outputs in the
 /// second-level cache, fewer where that leaves workers idle, evenly spread.
-[[nodiscard]] constexpr index query_tiles_for(const call_shape& s, const register_shape& r,
+[[nodiscard]] constexpr index query_tiles_for(const call_sizes& s, const register_shape& r,
                                               index workers) {
   if (s.queries <= r.width()) return 1;
   const index row_bytes = (s.features * (s.additive ? 3 : 1) + s.values + 4) * s.scalar_bytes;
@@ -79,7 +79,7 @@ class layout_cursor {
   index end_ = 0;
 };
 
-[[nodiscard]] constexpr tiled_layout tiled_layout_for(const call_shape& s, const register_shape& r,
+[[nodiscard]] constexpr tiled_layout tiled_layout_for(const call_sizes& s, const register_shape& r,
                                                       index key_tile, index query_tiles) {
   // A call of one register tile or less has room for its own queries alone: then it may stay off
   // the heap.
@@ -111,7 +111,7 @@ class layout_cursor {
   return at;
 }
 
-[[nodiscard]] constexpr few_layout few_layout_for(const call_shape& s, const register_shape& r,
+[[nodiscard]] constexpr few_layout few_layout_for(const call_sizes& s, const register_shape& r,
                                                   index rows) {
   layout_cursor cursor(64 / s.scalar_bytes);
   few_layout at;
@@ -124,7 +124,7 @@ class layout_cursor {
   at.queries = cursor.take(forms * at.query_form);
   // Dot products pack as many keys as a vector has lanes, and only where they do not lie so.
   at.key_form =
-      s.prepared ? 0 : round_up((s.additive ? r.width() : r.lanes) * at.features + r.lanes, 64);
+      s.keys_packed ? 0 : round_up((s.additive ? r.width() : r.lanes) * at.features + r.lanes, 64);
   at.keys = cursor.take(forms * at.key_form);
   at.value_rows = cursor.take(std::clamp<index>(s.keys, 1, few_copied_rows) * at.values);
   at.scores = cursor.take(rows * at.block);
@@ -137,12 +137,12 @@ class layout_cursor {
   return at;
 }
 
-[[nodiscard]] constexpr prepared_layout prepared_layout_for(index keys, index features,
-                                                            const register_shape& r,
-                                                            index scalar_bytes) {
+[[nodiscard]] constexpr packed_keys_layout packed_keys_layout_for(index keys, index features,
+                                                                  const register_shape& r,
+                                                                  index scalar_bytes) {
   const index panels = ceil_div(keys, r.width());
   layout_cursor cursor(64 / scalar_bytes);
-  prepared_layout at;
+  packed_keys_layout at;
   cursor.take(panels * r.width() * features);
   at.form = cursor.total();
   cursor.take(2 * at.form);
@@ -174,7 +174,7 @@ struct kernel_choice {
 };
 
 /// Which kernel, and why.
-[[nodiscard]] constexpr kernel_choice kernel_for(const call_shape& s, const options& o) {
+[[nodiscard]] constexpr kernel_choice kernel_for(const call_sizes& s, const options& o) {
   if (o.kernel) return {*o.kernel, "options.kernel asks for it"};
   const index rows = shared_rows(s);
   if (rows <= most_few_rows(s.scalar_bytes, s.keys, s.features))
@@ -196,7 +196,7 @@ inline void check_tile(const char* where, const tile_shape& t) {
 }
 
 /// A tile of the options has been checked.
-[[nodiscard]] constexpr plan plan_for(const call_shape& s, const register_shape& r,
+[[nodiscard]] constexpr plan plan_for(const call_sizes& s, const register_shape& r,
                                       const options& o, index workers) {
   plan p;
   const kernel_choice choice = kernel_for(s, o);

@@ -39,7 +39,7 @@ struct mask_calls {
 /// The chain of transforms of a call, or none.
 template <class T>
 struct transform_calls {
-  using apply_function = void (*)(const void*, T* S, const edit_block&, problem, T factor);
+  using apply_function = void (*)(const void*, T* S, const edit_block&, problem, T score_unit);
 
   const void* transform = nullptr;  // null: none
   void (*check)(const void*, const char* where, problem) = nullptr;

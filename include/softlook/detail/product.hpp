@@ -38,14 +38,14 @@ template <class T>
 /// Several products as one set of tasks.
 template <class T, std::size_t Count>
 void run_products(const product_kernels<T>& kernels, const executor_ref& exec,
-                  const std::array<linear_args<T>, Count>& products) {
+                  const std::array<product_args<T>, Count>& products) {
   std::array<product_cut, Count> cuts{};
   std::array<index, Count + 1> begins{};
   const auto groups_of = [&](std::size_t k) {
     return ceil_div(products[k].Y.cols, cuts[k].columns);
   };
   for (std::size_t k = 0; k < Count; ++k) {
-    const linear_args<T>& a = products[k];
+    const product_args<T>& a = products[k];
     begins[k + 1] = begins[k];
     if (a.Y.rows == 0 || a.Y.cols == 0) continue;
     cuts[k] = cut_product<T>(a.Y.rows, a.X.cols, a.Y.cols, exec.concurrency);
@@ -54,7 +54,7 @@ void run_products(const product_kernels<T>& kernels, const executor_ref& exec,
   run_tasks(exec, begins[Count], [&](index task, index) {
     std::size_t k = 0;
     while (task >= begins[k + 1]) ++k;
-    const linear_args<T>& a = products[k];
+    const product_args<T>& a = products[k];
     const index mine = task - begins[k], groups = groups_of(k);
     const index row = mine / groups * cuts[k].rows, column = mine % groups * cuts[k].columns;
     kernels.linear(a, {row, std::min(row + cuts[k].rows, a.Y.rows)},
@@ -64,7 +64,7 @@ void run_products(const product_kernels<T>& kernels, const executor_ref& exec,
 
 template <class T>
 void run_product(const product_kernels<T>& kernels, const executor_ref& exec,
-                 const linear_args<T>& a) {
+                 const product_args<T>& a) {
   run_products<T, 1>(kernels, exec, {a});
 }
 
@@ -75,7 +75,7 @@ matrix_view<T> project(const product_kernels<T>& kernels, const executor_ref& ex
                        const std::optional<matrix_view<T>>& bias, T* packed, T* out) {
   const index features = X.cols / heads, columns = heads * W.cols;
   kernels.pack(W, packed);
-  linear_args<T> args;
+  product_args<T> args;
   args.panels = packed;
   if (bias) {
     T* const row = packed + packed_size<T>(W.rows, W.cols);

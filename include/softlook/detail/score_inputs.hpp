@@ -88,7 +88,7 @@ struct normalise_step {
 /// One feature more in each head: see joined.hpp.
 template <class T>
 struct join_step {
-  const joined_weights<T>* weights;  // of queries; null: keys
+  const trilinear_weights<T>* weights;  // of queries; null: keys
 
   [[nodiscard]] static index features(index given) { return given + 1; }
   [[nodiscard]] static index size(const score_side<T>& side) {
@@ -96,8 +96,8 @@ struct join_step {
   }
   [[nodiscard]] static index packed_weights() { return 0; }
   matrix_view<T> forward(const layer_call&, const score_side<T>& side, T*, T* out) const {
-    return weights ? joined_queries(side.X, side.heads, *weights, out)
-                   : joined_keys(side.X, side.heads, out);
+    return weights ? trilinear_queries(side.X, side.heads, *weights, out)
+                   : trilinear_keys(side.X, side.heads, out);
   }
 };
 
@@ -107,7 +107,7 @@ auto with_step(const score_recipe<T>& s, bool queries, const F& f) {
   static constexpr std::optional<matrix_view<T>> no_bias{};
   const auto& W = queries ? s.project_queries : s.project_keys;
   if (s.unit_rows) return f(normalise_step<T>{});
-  if (s.joined) return f(join_step<T>{queries ? &*s.joined : nullptr});
+  if (s.trilinear) return f(join_step<T>{queries ? &*s.trilinear : nullptr});
   if (W) return f(project_step<T>{*W, queries ? s.query_bias : no_bias});
   return f(keep_step<T>{});
 }
@@ -149,30 +149,30 @@ template <class T>
   };
   s.queries = add(queries_of(c), true);
   s.keys = add(keys_of(c), false);
-  if (c.score.additive) s.v = weights_layout_for(c.score.v.cols).total;
+  if (c.score.additive) s.v = score_vector_layout_for(c.score.v.cols).total;
   return s;
 }
 
 /// Takes the steps of both sides, one after the other, into memory of sizes_of_inputs().
 template <class T>
-[[nodiscard]] score_inputs<T> make_inputs(const attention_call<T>& c, T* memory) {
+[[nodiscard]] score_inputs<T> make_inputs(const attention_call<T>& c, T* space) {
   const input_sizes sizes = sizes_of_inputs(c);
-  T* const packed = memory + sizes.queries + sizes.keys;
+  T* const packed = space + sizes.queries + sizes.keys;
   const auto made = [&](const score_side<T>& side, bool queries, T* out) {
     return with_step(c.score, queries,
                      [&](const auto& step) { return step.forward(c, side, packed, out); });
   };
   score_inputs<T> inputs;
-  inputs.Q = made(queries_of(c), true, memory);
-  inputs.K = made(keys_of(c), false, memory + sizes.queries);
+  inputs.Q = made(queries_of(c), true, space);
+  inputs.K = made(keys_of(c), false, space + sizes.queries);
   inputs.key_rows = source_of(inputs.K, strided_rows_of<T, T>(c.isa));
   return inputs;
 }
 
 /// What the kernels see: Q and K as they are, where the call takes no step.
 template <class T>
-[[nodiscard]] score_inputs<T> inputs_of(const attention_call<T>& c, T* memory) {
-  return c.inputs ? c.inputs(c, memory) : score_inputs<T>{c.Q, c.K, c.key_rows};
+[[nodiscard]] score_inputs<T> inputs_of(const attention_call<T>& c, T* space) {
+  return c.inputs ? c.inputs(c, space) : score_inputs<T>{c.Q, c.K, c.key_rows};
 }
 
 }  // namespace detail

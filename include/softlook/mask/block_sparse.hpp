@@ -77,7 +77,7 @@ class block_sparse {
   /// each head.
   void check(const char* where, problem p) const;
 
-  struct prepared_form {
+  struct lookup_type {
     using policy_kind = mask_kind;
     softlook::detail::divider block_of;
     std::int32_t block;
@@ -113,7 +113,7 @@ class block_sparse {
     }
   };
   /// A view; it lives as long as this mask or a copy of it.
-  [[nodiscard]] const prepared_form& prepared() const { return form_; }
+  [[nodiscard]] const lookup_type& lookup_form() const { return form_; }
 
  private:
   block_sparse(index rows, index cols, index layouts, index block)
@@ -124,7 +124,7 @@ class block_sparse {
     form_.words = owner_->data();
   }
 
-  [[nodiscard]] static prepared_form empty_form(index cols, index block) {
+  [[nodiscard]] static lookup_type empty_form(index cols, index block) {
     if (block < 1)
       softlook::detail::raise_argument("masks::block_sparse", "block", double(block),
                                        "a block holds at least 1 position");
@@ -150,7 +150,7 @@ class block_sparse {
   index block_;
   index rows_;
   index layouts_;
-  prepared_form form_;
+  lookup_type form_;
   std::shared_ptr<std::vector<std::uint32_t>> owner_;
 };
 

@@ -26,9 +26,10 @@ struct both {
     if (in_a == coverage::none || in_b == coverage::none) return coverage::none;
     return in_a == coverage::full ? in_b : coverage::partial;
   }
-  [[nodiscard]] constexpr auto prepared() const {
-    return both<decltype(softlook::detail::prepared(a)), decltype(softlook::detail::prepared(b))>{
-        softlook::detail::prepared(a), softlook::detail::prepared(b)};
+  [[nodiscard]] constexpr auto lookup_form() const {
+    return both<decltype(softlook::detail::lookup_form(a)),
+                decltype(softlook::detail::lookup_form(b))>{softlook::detail::lookup_form(a),
+                                                            softlook::detail::lookup_form(b)};
   }
   void check(const char* where, problem p) const {
     softlook::detail::check_policy(a, where, p);
@@ -53,9 +54,10 @@ struct either {
     if (in_a == coverage::full || in_b == coverage::full) return coverage::full;
     return in_a == coverage::none ? in_b : coverage::partial;
   }
-  [[nodiscard]] constexpr auto prepared() const {
-    return either<decltype(softlook::detail::prepared(a)), decltype(softlook::detail::prepared(b))>{
-        softlook::detail::prepared(a), softlook::detail::prepared(b)};
+  [[nodiscard]] constexpr auto lookup_form() const {
+    return either<decltype(softlook::detail::lookup_form(a)),
+                  decltype(softlook::detail::lookup_form(b))>{softlook::detail::lookup_form(a),
+                                                              softlook::detail::lookup_form(b)};
   }
   void check(const char* where, problem p) const {
     softlook::detail::check_policy(a, where, p);
@@ -83,8 +85,8 @@ struct complement {
     }
     return coverage::partial;
   }
-  [[nodiscard]] constexpr auto prepared() const {
-    return complement<decltype(softlook::detail::prepared(a))>{softlook::detail::prepared(a)};
+  [[nodiscard]] constexpr auto lookup_form() const {
+    return complement<decltype(softlook::detail::lookup_form(a))>{softlook::detail::lookup_form(a)};
   }
   void check(const char* where, problem p) const { softlook::detail::check_policy(a, where, p); }
 };

@@ -58,7 +58,7 @@ struct dilated_window {
                      "neighbours are 1 or more positions apart");
   }
 
-  struct prepared_form {
+  struct lookup_type {
     using policy_kind = mask_kind;
     softlook::detail::band around;
     softlook::detail::divisibility steps;
@@ -72,7 +72,7 @@ struct dilated_window {
       return coverage::partial;
     }
   };
-  [[nodiscard]] constexpr prepared_form prepared() const {
+  [[nodiscard]] constexpr lookup_type lookup_form() const {
     using softlook::detail::band;
     return {shape(), softlook::detail::divisibility(band::clamp(dilation))};
   }

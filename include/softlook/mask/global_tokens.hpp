@@ -55,7 +55,7 @@ class global_tokens {
     return form_.coverage_of(q, k, p);
   }
 
-  struct prepared_form {
+  struct lookup_type {
     using policy_kind = mask_kind;
     const std::uint32_t* words = nullptr;
     std::int32_t size = 0;
@@ -83,10 +83,10 @@ class global_tokens {
     }
   };
   /// A view; it lives as long as this mask or a copy of it.
-  [[nodiscard]] const prepared_form& prepared() const { return form_; }
+  [[nodiscard]] const lookup_type& lookup_form() const { return form_; }
 
  private:
-  prepared_form form_;
+  lookup_type form_;
   std::shared_ptr<const std::vector<std::uint32_t>> owner_;
 };
 

@@ -28,9 +28,9 @@ namespace masks {
 /// \{
 
 namespace detail {
-inline void check_pattern(bool right, const char* where, const char* name, index value,
+inline void check_pattern(bool ok, const char* where, const char* name, index value,
                           const char* rule) {
-  if (!right) softlook::detail::raise_argument(where, name, double(value), rule);
+  if (!ok) softlook::detail::raise_argument(where, name, double(value), rule);
 }
 
 template <mask_policy A, mask_policy B>
@@ -146,8 +146,8 @@ void add_random_blocks(Layout& layout, index row, const big_bird_pattern& patter
 [[nodiscard]] inline block_sparse big_bird(const big_bird_pattern& pattern, index tokens,
                                            index heads = 1) {
   using layout = Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  const auto check = [](bool right, const char* name, index value, const char* rule) {
-    detail::check_pattern(right, "masks::big_bird", name, value, rule);
+  const auto check = [](bool ok, const char* name, index value, const char* rule) {
+    detail::check_pattern(ok, "masks::big_bird", name, value, rule);
   };
   check(pattern.block >= 1, "block", pattern.block, "a block holds at least 1 position");
   check(pattern.window >= 1 && pattern.window % 2 == 1, "window", pattern.window,

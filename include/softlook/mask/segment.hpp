@@ -48,7 +48,7 @@ struct same_segment {
                                        "a segment holds at least 1 position");
   }
 
-  struct prepared_form {
+  struct lookup_type {
     using policy_kind = mask_kind;
     softlook::detail::divider segment;
     [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem) const {
@@ -59,7 +59,7 @@ struct same_segment {
       return coverage::partial;
     }
   };
-  [[nodiscard]] constexpr prepared_form prepared() const { return {detail::segments_of(length)}; }
+  [[nodiscard]] constexpr lookup_type lookup_form() const { return {detail::segments_of(length)}; }
 };
 
 /// The last `count` keys of every segment, for every query:
@@ -94,7 +94,7 @@ struct segment_ends {
           "it must lie between 1 and the length of a segment, " + std::to_string(length));
   }
 
-  struct prepared_form {
+  struct lookup_type {
     using policy_kind = mask_kind;
     softlook::detail::divider segment;
     std::int32_t length;
@@ -107,7 +107,7 @@ struct segment_ends {
       return coverage::partial;
     }
   };
-  [[nodiscard]] constexpr prepared_form prepared() const {
+  [[nodiscard]] constexpr lookup_type lookup_form() const {
     using softlook::detail::band;
     return {detail::segments_of(length), band::clamp(length), band::clamp(length - count)};
   }

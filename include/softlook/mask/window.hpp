@@ -33,7 +33,7 @@ struct window {
   [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem p) const {
     return shape().coverage_of(q, k, p);
   }
-  [[nodiscard]] constexpr softlook::detail::band prepared() const { return shape(); }
+  [[nodiscard]] constexpr softlook::detail::band lookup_form() const { return shape(); }
   /// \throws argument_error for a negative side.
   void check(const char* where, problem) const {
     if (left.value_or(0) < 0)

@@ -59,9 +59,9 @@ struct trilinear {
     if (products)
       check_sizes(where, "scores::trilinear w.size()", w_.cols, "3 · Q.cols()", 3 * d,
                   "w has an entry for each feature of [q; k; q ∘ k], or of [q; k]");
-    softlook::detail::joined_weights<T> w{w_.columns(0, d), w_.columns(d, d), {}};
+    softlook::detail::trilinear_weights<T> w{w_.columns(0, d), w_.columns(d, d), {}};
     if (products) w.qk = w_.columns(2 * d, d);
-    return {.joined = w};
+    return {.trilinear = w};
   }
 
  private:

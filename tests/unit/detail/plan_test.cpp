@@ -18,7 +18,7 @@ void for_every_call(const F& f) {
       for (const bool additive : {false, true})
         for (const index features : {0, 1, 3, 64, 128, 256, 1024})
           for (const index values : {0, 1, 64, 128, 1024})
-            f(call_shape{.queries = 1000,
+            f(call_sizes{.queries = 1000,
                          .keys = 1000,
                          .features = features,
                          .values = values,
@@ -28,7 +28,7 @@ void for_every_call(const F& f) {
 }
 
 TEST(Plan, KeyTilesAreWholeRegisterRows) {
-  for_every_call([](const call_shape& s, const register_shape& r) {
+  for_every_call([](const call_sizes& s, const register_shape& r) {
     const index keys = key_tile_for(s, r);
     EXPECT_GE(keys, r.rows);
     EXPECT_EQ(keys % r.rows, 0);
@@ -38,7 +38,7 @@ TEST(Plan, KeyTilesAreWholeRegisterRows) {
 
 // Where a key tile begins decides bits, so it may not depend on the number of queries or of keys.
 TEST(Plan, KeyTilesDoNotDependOnQueriesOrKeys) {
-  for_every_call([](call_shape s, const register_shape& r) {
+  for_every_call([](call_sizes s, const register_shape& r) {
     const index keys = key_tile_for(s, r);
     for (const index count : {1, 7, 100, 100000}) {
       s.queries = count;
@@ -52,7 +52,7 @@ TEST(Plan, KeyTilesDoNotDependOnQueriesOrKeys) {
 }
 
 TEST(Plan, ScratchStaysWithinItsLimitWhateverTheNumberOfQueriesAndKeys) {
-  for_every_call([](call_shape s, const register_shape& r) {
+  for_every_call([](call_sizes s, const register_shape& r) {
     for (const index count : {1, 50, 131072}) {
       s.queries = count;
       s.keys = count;
@@ -70,7 +70,7 @@ TEST(Plan, ScratchStaysWithinItsLimitWhateverTheNumberOfQueriesAndKeys) {
 }
 
 TEST(Plan, ChunksOfFewQueriesDoNotDependOnThreads) {
-  for_every_call([](const call_shape& s, const register_shape& r) {
+  for_every_call([](const call_sizes& s, const register_shape& r) {
     const options few{.kernel = kernel::few_queries};
     const index alone = plan_for(s, r, few, 1).chunk;
     EXPECT_GT(alone, 0);
@@ -103,7 +103,7 @@ TEST(Plan, PinnedKernelIsTaken) {
 }
 
 TEST(Plan, OneQueryIsFewAndAThousandAreNot) {
-  call_shape s{.queries = 1, .keys = 4096, .features = 64, .values = 64};
+  call_sizes s{.queries = 1, .keys = 4096, .features = 64, .values = 64};
   EXPECT_EQ(plan_for(s, shapes[0], {}, 1).kernel, kernel::few_queries);
   s.queries = 1000;
   EXPECT_EQ(plan_for(s, shapes[0], {}, 1).kernel, kernel::tiled);
@@ -126,13 +126,13 @@ TEST(Plan, FewRowsAreFewerWhereKeysAreFew) {
 }
 
 TEST(Plan, SaysWhy) {
-  const call_shape few{.queries = 2, .keys = 99, .features = 4, .values = 4, .query_heads = 2};
+  const call_sizes few{.queries = 2, .keys = 99, .features = 4, .values = 4, .query_heads = 2};
   EXPECT_NE(std::string(plan_for(few, shapes[0], {}, 1).reason).find("few rows"),
             std::string::npos);
-  const call_shape short_memory{.queries = 4, .keys = 9, .features = 4, .values = 4};
+  const call_sizes short_memory{.queries = 4, .keys = 9, .features = 4, .values = 4};
   EXPECT_NE(std::string(plan_for(short_memory, shapes[0], {}, 1).reason).find("few keys"),
             std::string::npos);
-  const call_shape many{.queries = 9, .keys = 9, .features = 4, .values = 4};
+  const call_sizes many{.queries = 9, .keys = 9, .features = 4, .values = 4};
   EXPECT_NE(std::string(plan_for(many, shapes[0], {}, 1).reason).find("many rows"),
             std::string::npos);
   options o;

@@ -14,14 +14,14 @@ namespace {
 using namespace softlook_test;
 
 template <class T>
-class PreparedKeys : public ::testing::Test {
+class PackedKeys : public ::testing::Test {
  protected:
   generator random = seed(741);
 
   /// Output and weights of additive scores by the few-query kernel.
   decoder_step<T> run(const row_major<T>& Q, const row_major<T>& K, const row_major<T>& V,
                       const Eigen::Matrix<T, Eigen::Dynamic, 1>& v, instruction_set isa,
-                      const prepared_keys<T>& keys) const {
+                      const packed_keys<T>& keys) const {
     decoder_step<T> out{row_major<T>(Q.rows(), V.cols()), row_major<T>(Q.rows(), K.rows())};
     const masks::none everything;
     options o;
@@ -33,7 +33,7 @@ class PreparedKeys : public ::testing::Test {
     call.O = writable_view(out.context);
     call.weights = writable_view(out.weights);
     keys.lend(call);
-    EXPECT_EQ(call.prepared != nullptr, &keys != &none);
+    EXPECT_EQ(call.packed != nullptr, &keys != &none);
     softlook::detail::run(call);
     return out;
   }
@@ -45,41 +45,41 @@ class PreparedKeys : public ::testing::Test {
     const auto V = random_matrix<row_major<T>>(keys, e, random);
     const auto v = random_matrix<Eigen::Matrix<T, Eigen::Dynamic, 1>>(a, 1, random);
     for (const instruction_set isa : available_instruction_sets()) {
-      const prepared_keys<T> prepared(view_of(K), isa);
-      const auto with = run(Q, K, V, v, isa, prepared), without = run(Q, K, V, v, isa, none);
+      const packed_keys<T> packed(view_of(K), isa);
+      const auto with = run(Q, K, V, v, isa, packed), without = run(Q, K, V, v, isa, none);
       EXPECT_TRUE(bitwise_equal(with.context, without.context)) << name_of(isa);
       EXPECT_TRUE(bitwise_equal(with.weights, without.weights)) << name_of(isa);
     }
   }
 
-  const prepared_keys<T> none;
+  const packed_keys<T> none;
 };
-TYPED_TEST_SUITE(PreparedKeys, scalars, scalar_names);
+TYPED_TEST_SUITE(PackedKeys, scalars, scalar_names);
 
-TYPED_TEST(PreparedKeys, GiveTheBitsOfKeysPackedInTheCallWhateverTheMagnitudes) {
+TYPED_TEST(PackedKeys, GiveTheBitsOfKeysPackedInTheCallWhateverTheMagnitudes) {
   for (const double magnitude : {1e-3, 0.2, 1.0, 12.0, 400.0})
     this->expect_same(3, 61, TypeParam(magnitude));
 }
 
-TYPED_TEST(PreparedKeys, GiveTheBitsOfKeysPackedInTheCallWhateverTheirNumber) {
+TYPED_TEST(PackedKeys, GiveTheBitsOfKeysPackedInTheCallWhateverTheirNumber) {
   for (const index keys : {1, 2, 23, 24, 25, 48, 49, 287, 288, 289, 1200})
     this->expect_same(2, keys, TypeParam(1));
 }
 
-TYPED_TEST(PreparedKeys, ServeManyQueries) {
+TYPED_TEST(PackedKeys, ServeManyQueries) {
   for (const index queries : {1, 4, 5, 8, 9, 16, 17, 40}) this->expect_same(queries, 50, 1);
 }
 
-TYPED_TEST(PreparedKeys, AreNotLentToAnotherInstructionSet) {
+TYPED_TEST(PackedKeys, AreNotLentToAnotherInstructionSet) {
   const auto sets = available_instruction_sets();
   const auto K = random_matrix<row_major<TypeParam>>(9, 4, this->random);
-  const prepared_keys<TypeParam> prepared(view_of(K), sets.front());
+  const packed_keys<TypeParam> packed(view_of(K), sets.front());
   attention_call<TypeParam> call;
   for (const instruction_set isa : sets) {
     call.isa = isa;
-    call.prepared = nullptr;
-    prepared.lend(call);
-    EXPECT_EQ(call.prepared != nullptr, isa == sets.front());
+    call.packed = nullptr;
+    packed.lend(call);
+    EXPECT_EQ(call.packed != nullptr, isa == sets.front());
   }
 }
 

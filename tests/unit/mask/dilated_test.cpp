@@ -12,7 +12,7 @@ namespace {
 
 using softlook_test::answers;
 using softlook_test::expect_error;
-using softlook_test::expect_prepared_agrees;
+using softlook_test::expect_lookup_agrees;
 using softlook_test::expect_tiles_agree_with_pairs;
 
 TEST(MaskDilatedWindow, HoldsEveryDilationthKey) {
@@ -44,8 +44,8 @@ TEST(MaskDilatedWindow, TilesAgreeWithPairs) {
 
 TEST(MaskDilatedWindow, PreparedFormAllowsTheSamePairs) {
   for (index dilation : {1, 2, 3, 8, 12, 29})
-    expect_prepared_agrees(masks::dilated_window{.left = 3, .right = {}, .dilation = dilation},
-                           {.queries = 61, .keys = 47});
+    expect_lookup_agrees(masks::dilated_window{.left = 3, .right = {}, .dilation = dilation},
+                         {.queries = 61, .keys = 47});
 }
 
 TEST(MaskDilatedWindow, TakesAnyIndexWithoutOverflow) {
@@ -57,7 +57,7 @@ TEST(MaskDilatedWindow, TakesAnyIndexWithoutOverflow) {
   EXPECT_TRUE(own.allows(99, 99, size));
   EXPECT_FALSE(own.allows(0, 99, size));
   EXPECT_EQ(own.coverage_of({0, 10}, {50, 60}, size), coverage::none);
-  expect_prepared_agrees(own, {.queries = 9, .keys = 9});
+  expect_lookup_agrees(own, {.queries = 9, .keys = 9});
 }
 
 TEST(MaskDilatedWindow, RejectsNegativeSidesAndDilationBelowOne) {

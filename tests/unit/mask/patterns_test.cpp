@@ -25,7 +25,7 @@ void expect_defined_by(const Mask& mask, problem size, const Definition& allowed
   for (std::int32_t i = 0; i < size.queries; ++i)
     for (std::int32_t j = 0; j < size.keys; ++j)
       ASSERT_EQ(mask.allows(i, j, size), allowed(i, j)) << "query " << i << " key " << j;
-  softlook_test::expect_prepared_agrees(mask, size);
+  softlook_test::expect_lookup_agrees(mask, size);
 }
 
 /// Every tile of one problem; small blocks of a large one meet every alignment.

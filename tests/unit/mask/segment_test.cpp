@@ -12,7 +12,7 @@ namespace {
 
 using softlook_test::answers;
 using softlook_test::expect_error;
-using softlook_test::expect_prepared_agrees;
+using softlook_test::expect_lookup_agrees;
 using softlook_test::expect_tiles_agree_with_pairs;
 
 constexpr index huge = std::numeric_limits<index>::max();
@@ -43,9 +43,9 @@ TEST(MaskSegmentEnds, TilesAgreeWithPairs) {
 
 TEST(MaskSegments, PreparedFormsAllowTheSamePairs) {
   for (index length : {index{1}, index{2}, index{7}, index{16}, index{33}, huge}) {
-    expect_prepared_agrees(masks::same_segment{length}, {.queries = 71, .keys = 53});
-    expect_prepared_agrees(masks::segment_ends{length, 1}, {.queries = 71, .keys = 53});
-    expect_prepared_agrees(masks::segment_ends{length, length}, {.queries = 71, .keys = 53});
+    expect_lookup_agrees(masks::same_segment{length}, {.queries = 71, .keys = 53});
+    expect_lookup_agrees(masks::segment_ends{length, 1}, {.queries = 71, .keys = 53});
+    expect_lookup_agrees(masks::segment_ends{length, length}, {.queries = 71, .keys = 53});
   }
 }
 

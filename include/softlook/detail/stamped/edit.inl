@@ -23,19 +23,19 @@ SOFTLOOK_ALWAYS_INLINE void for_each_score(T* S, const edit_block& b, const F& f
 template <class T, bool QueriesInLanes, class Transform>
 __attribute__((noinline)) inline void transform_scores(const Transform& given, T* S,
                                                        const edit_block& b, problem p_given,
-                                                       T factor) {
+                                                       T score_unit) {
   const Transform transform = given;
   const problem p = p_given;
   for_each_score<T, QueriesInLanes>(
       S, b, [&](T s, std::int32_t i, std::int32_t j) SOFTLOOK_STAMP_LAMBDA -> T {
-        return T(transform(s, i, j, p)) * factor;
+        return T(transform(s, i, j, p)) * score_unit;
       });
 }
 
 template <class T, bool QueriesInLanes, class Mask>
 __attribute__((noinline)) inline void mask_scores(const Mask& given, T* S, const edit_block& b,
                                                   problem p_given) {
-  const auto mask = prepared(given);
+  const auto mask = lookup_form(given);
   const problem p = p_given;
   for_each_score<T, QueriesInLanes>(
       S, b, [&](T s, std::int32_t i, std::int32_t j) SOFTLOOK_STAMP_LAMBDA -> T {
@@ -44,8 +44,10 @@ __attribute__((noinline)) inline void mask_scores(const Mask& given, T* S, const
 }
 
 template <class T, class Transform, bool QueriesInLanes>
-inline void apply_transform(const void* transform, T* S, const edit_block& b, problem p, T factor) {
-  transform_scores<T, QueriesInLanes>(*static_cast<const Transform*>(transform), S, b, p, factor);
+inline void apply_transform(const void* transform, T* S, const edit_block& b, problem p,
+                            T score_unit) {
+  transform_scores<T, QueriesInLanes>(*static_cast<const Transform*>(transform), S, b, p,
+                                      score_unit);
 }
 
 template <class T, class Mask, bool QueriesInLanes>

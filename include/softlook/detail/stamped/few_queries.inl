@@ -40,7 +40,7 @@ inline void few_edit(const few_args<T, Additive>& f, index r, range keys, T* S,
                      lane_positions& positions) {
   const forward_args<T, Additive>& a = f.head;
   const few_row at = few_row_at(f, r);
-  edit_row(*a.policy, *a.frame, at.whole, at.i, keys, a.keys.rows, a.factor, index(lanes<T>), S,
+  edit_row(*a.policy, *a.frame, at.whole, at.i, keys, a.keys.rows, a.score_unit, index(lanes<T>), S,
            positions);
 }
 
@@ -62,19 +62,19 @@ inline few_state<T> few_state_at(const few_layout& at, T* partial) {
 template <class T>
 inline T few_absorb(T* S, index count, T& maximum, T& sum, bool careful) {
   const index vectors = ceil_div(count, lanes<T>);
-  vec<T> top[1] = {spread(-infinity<T>)}, safe[1], added[1];
+  vec<T> top[1] = {broadcast(-infinity<T>)}, safe[1], added[1];
   raise_to_maximum<T, 1>(S, vectors, lanes<T>, top);
   T most = maximum;
   for (int l = 0; l < lanes<T>; ++l) most = top[0][l] > most ? top[0][l] : most;
-  safe[0] = spread(most == -infinity<T> ? T(0) : most);
+  safe[0] = broadcast(most == -infinity<T> ? T(0) : most);
   if (careful)
     exponentiate<T, 1, true>(S, vectors, lanes<T>, safe, added);
   else
     exponentiate<T, 1, false>(S, vectors, lanes<T>, safe, added);
   T total = 0;
   for (int l = 0; l < lanes<T>; ++l) total += added[0][l];
-  vector_softmax<T> state{spread(maximum), spread(sum)};
-  const vec<T> factor = state.absorb(spread(most), spread(total));
+  vector_softmax<T> state{broadcast(maximum), broadcast(sum)};
+  const vec<T> factor = state.absorb(broadcast(most), broadcast(total));
   maximum = most;
   sum = state.sum[0];
   return factor[0];
@@ -85,11 +85,11 @@ template <class T, int Vectors, bool Careful>
 SOFTLOOK_ALWAYS_INLINE void add_value_row(T p, const T* values, index value_stride, vec<T>* sum) {
   if constexpr (Careful)
     if (p == 0 && __builtin_signbit(p)) return;
-  const vec<T> weight = spread(p);
+  const vec<T> weight = broadcast(p);
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v) {
-    expect(values + v * lanes<T>, 8 * value_stride);
-    sum[v] = fused(weight, load(values + v * lanes<T>), sum[v]);
+    prefetch(values + v * lanes<T>, 8 * value_stride);
+    sum[v] = fma(weight, load(values + v * lanes<T>), sum[v]);
   }
 }
 
@@ -208,7 +208,7 @@ inline void few_pack_queries(const few_args<T, Additive>& f, additive_panel<T>* 
     index c = 0;
     if constexpr (!Additive)
       for (; a.Q.col_stride == 1 && c + lanes<T> <= a.Q.cols; c += lanes<T>)
-        store(base + c, load(from + c) * spread(a.query_scale));
+        store(base + c, load(from + c) * broadcast(a.query_scale));
     for (; c < a.Q.cols; ++c)
       base[c * stride] = from[c * a.Q.col_stride] * (Additive ? T(1) : a.query_scale);
     if constexpr (!Additive)
@@ -252,7 +252,7 @@ __attribute__((noinline)) inline void few_chunk(const few_args<T, Additive>& f,
         __builtin_memcpy(f.weights + (f.rows.begin + r) * f.weights_stride + first, S,
                          std::size_t(block.count()) * sizeof(T));
       const vec<T> shrink =
-          spread(few_absorb(S, block.count(), state.maximum[r], state.sum[r], careful));
+          broadcast(few_absorb(S, block.count(), state.maximum[r], state.sum[r], careful));
       for (index c = 0; first > keys.begin && c < at.values; c += lanes<T>)
         store(state.output + r * at.values + c, load(state.output + r * at.values + c) * shrink);
     }
@@ -278,12 +278,12 @@ void few_queries(const few_args<T, Additive>& f, range keys, T* partial, T* scra
 /// A row of scores, relative to their maximum, becomes a row of weights.
 template <class T>
 inline void few_weights(T* S, index count, T maximum, T inverse) {
-  const vec<T> top = spread(maximum), factor = spread(inverse);
+  const vec<T> top = broadcast(maximum), factor = broadcast(inverse);
   index x = 0;
   for (; x + lanes<T> <= count; x += lanes<T>)
     store(S + x, exp2_nonpositive<T>(load(S + x) - top) * factor);
   if (x == count) return;
-  vec<T> p = spread(-infinity<T>);
+  vec<T> p = broadcast(-infinity<T>);
   const std::size_t rest = std::size_t(count - x) * sizeof(T);
   __builtin_memcpy(&p, S + x, rest);
   p = exp2_nonpositive<T>(p - top) * factor;
@@ -303,15 +303,15 @@ void merge_chunks(const few_args<T, Additive>& f, T* partials, index chunks) {
       most = m > most ? m : most;
     }
     const T safe = most == -infinity<T> ? T(0) : most;
-    vector_softmax<T> all{spread(most), vec<T>{}};
+    vector_softmax<T> all{broadcast(most), vec<T>{}};
     T* total = few_state_at(at, partials).output + r * at.values;
     for (index k = 0; k < chunks; ++k) {
       const few_state<T> state = few_state_at(at, partials + k * at.partial);
-      const vector_softmax<T> part{spread(state.maximum[r]), spread(state.sum[r])};
+      const vector_softmax<T> part{broadcast(state.maximum[r]), broadcast(state.sum[r])};
       const vec<T> weight = part.merge_into(all.maximum, all.sum);
       for (index c = 0; c < at.values; c += lanes<T>) {
         const vec<T> output = load(state.output + r * at.values + c);
-        store(total + c, k == 0 ? output * weight : fused(output, weight, load(total + c)));
+        store(total + c, k == 0 ? output * weight : fma(output, weight, load(total + c)));
       }
     }
     const index row = f.rows.begin + r, head = row / n, i = row % n;

@@ -39,8 +39,8 @@ SOFTLOOK_ALWAYS_INLINE void dot_keys(const T* q, const T* keys, index key_stride
     const vec<T> x = load(q + c);
 #pragma GCC unroll 16
     for (int k = 0; k < n; ++k) {
-      expect(keys + k * key_stride + c, n * key_stride);
-      sum[k] = fused(x, load(keys + k * key_stride + c), sum[k]);
+      prefetch(keys + k * key_stride + c, n * key_stride);
+      sum[k] = fma(x, load(keys + k * key_stride + c), sum[k]);
     }
   }
   store(scores, sum_each<T, 1>(sum));
@@ -65,8 +65,8 @@ __attribute__((noinline)) inline void dot_run(const T* q, const T* keys, index k
       vec<T> s = {};
 #pragma GCC unroll 16
       for (int v = 0; v < Vectors; ++v) {
-        if (v % line == 0) expect(keys + v * n, 8 * key_stride);
-        s = fused(x[v], load(keys + v * n), s);
+        if (v % line == 0) prefetch(keys + v * n, 8 * key_stride);
+        s = fma(x[v], load(keys + v * n), s);
       }
       sum[k] = s;
     }
@@ -127,32 +127,32 @@ inline void few_dot_scores(const few_args<T, Additive>& f, range keys, T* scratc
 
 /// Packs all keys of additive scores and computes ahead what depends on them alone.
 template <class T>
-void prepare_keys(const matrix_view<T>& K, const prepared_layout& at, T* memory) {
+void pack_all_keys(const matrix_view<T>& K, const packed_keys_layout& at, T* storage) {
   constexpr index width = tile_vectors * lanes<T>;
   for (index j = 0; j < K.rows; j += width) {
     const index count = K.rows - j < width ? K.rows - j : width;
-    additive_panel<T> panel = panel_at(memory + j * K.cols, at.form, memory + at.largest + j);
+    additive_panel<T> panel = panel_at(storage + j * K.cols, at.form, storage + at.largest + j);
     pack_panel(row_of(K, j), count, K.cols, K.row_stride, K.col_stride, width, T(1), panel.raw);
     begin_panel(panel, K.cols, width, count);
     if (panel.least <= moderate_sum<T>) need_exponential(panel);
     if (panel.least <= small_sum<T>) need_tangent(panel);
-    T* bounds = memory + at.bounds + j / width * 2;
+    T* bounds = storage + at.bounds + j / width * 2;
     bounds[0] = panel.least;
     bounds[1] = panel.most;
   }
 }
 
-/// Keys [j, j + count) with their forms: as they were prepared, or packed into the scratch.
+/// Keys [j, j + count) with their forms: as they were packed ahead, or packed into the scratch.
 template <class T, bool Additive>
 inline additive_panel<T> few_key_panel(const few_args<T, Additive>& f, index j, index count,
                                        T* scratch) {
   constexpr index width = tile_vectors * lanes<T>;
   const row_source<T>& K = f.head.keys;
-  if (f.prepared) {
-    T* memory = const_cast<T*>(f.prepared);  // a panel that has all its forms is only read
+  if (f.packed) {
+    T* storage = const_cast<T*>(f.packed);  // a panel that has all its forms is only read
     additive_panel<T> panel =
-        panel_at(memory + j * K.cols, f.prepared_at.form, memory + f.prepared_at.largest + j);
-    const T* bounds = memory + f.prepared_at.bounds + j / width * 2;
+        panel_at(storage + j * K.cols, f.packed_at.form, storage + f.packed_at.largest + j);
+    const T* bounds = storage + f.packed_at.bounds + j / width * 2;
     panel.least = bounds[0];
     panel.most = bounds[1];
     panel.has_exponential = panel.has_tangent = true;

@@ -27,9 +27,9 @@ template <class T>
 inline constexpr register_shape registers{lanes<T>, tile_vectors, tile_rows};
 
 template <class T, bool Additive>
-inline constexpr kernel_table<T, Additive> kernels{registers<T>, &tiled_forward<T, Additive>,
-                                                   &few_queries<T, Additive>,
-                                                   &merge_chunks<T, Additive>, &prepare_weights<T>};
+inline constexpr kernel_table<T, Additive> kernels{
+    registers<T>, &tiled_forward<T, Additive>, &few_queries<T, Additive>,
+    &merge_chunks<T, Additive>, &prepare_score_vector<T>};
 
 template <class T>
 inline constexpr product_kernels<T> products{registers<T>, &pack_weights<T>, &linear<T>};

@@ -25,8 +25,8 @@ SOFTLOOK_ALWAYS_INLINE row_moments<T> moments_of(T* row, index features, T epsil
   for (index c = features; c < padded; ++c) row[c] = mean;
   vec<T> squares = {};
   for (index c = 0; c < padded; c += lanes<T>) {
-    const vec<T> d = load(row + c) - spread(mean);
-    squares = fused(d, d, squares);
+    const vec<T> d = load(row + c) - broadcast(mean);
+    squares = fma(d, d, squares);
   }
   const T variance = total<T>(squares) * part;
   const T scale = sizeof(T) == 4 ? T(__builtin_sqrtf(float(variance) + float(epsilon)))
@@ -53,8 +53,8 @@ void layer_norm_rows(const layer_norm_args<T>& a, range rows, T* row) {
     for (index c = features; c < padded; ++c) row[c] = 0;
     const auto [mean, factor] = moments_of(row, features, a.epsilon);
     for (index c = 0; c < padded; c += lanes<T>) {
-      const vec<T> y = (load(row + c) - spread(mean)) * spread(factor);
-      store(row + c, fused(y, load(a.gain + c), load(a.bias + c)));
+      const vec<T> y = (load(row + c) - broadcast(mean)) * broadcast(factor);
+      store(row + c, fma(y, load(a.gain + c), load(a.bias + c)));
     }
     copy_line(row, index(1), a.Y.data + i * a.Y.row_stride, a.Y.col_stride, features);
   }

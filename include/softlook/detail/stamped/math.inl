@@ -17,9 +17,9 @@ SOFTLOOK_ALWAYS_INLINE vec<T> power_of_two(vec<T> shifted) {
 template <class T>
 SOFTLOOK_ALWAYS_INLINE vec<T> exp2_polynomial(vec<T> f) {
   using c = math::detail::exp2_constants<T>;
-  vec<T> q = spread(c::q[0]);
+  vec<T> q = broadcast(c::q[0]);
 #pragma GCC unroll 16
-  for (int k = 1; k < int(sizeof(c::q) / sizeof(T)); ++k) q = fused(q, f, spread(c::q[k]));
+  for (int k = 1; k < int(sizeof(c::q) / sizeof(T)); ++k) q = fma(q, f, broadcast(c::q[k]));
   return q;
 }
 
@@ -31,16 +31,16 @@ struct split_exponent {
   vec<T> x, whole;
   SOFTLOOK_ALWAYS_INLINE vec<T> split(vec<T> from) {
     x = from;
-    whole = nearest(x);
+    whole = round(x);
     return x - whole;
   }
   SOFTLOOK_ALWAYS_INLINE vec<T> scale(vec<T> p) const {
-    return scaled_from(x, spread(math::detail::exp2_constants<T>::lowest), p, whole);
+    return scaled_from(x, broadcast(math::detail::exp2_constants<T>::lowest), p, whole);
   }
 #else
   vec<T> shifted;
   SOFTLOOK_ALWAYS_INLINE vec<T> split(vec<T> from) {
-    const vec<T> rounder = spread(math::detail::exp2_constants<T>::rounder);
+    const vec<T> rounder = broadcast(math::detail::exp2_constants<T>::rounder);
     shifted = from + rounder;
     SOFTLOOK_STAMP_OPAQUE(shifted);
     return from - (shifted - rounder);
@@ -59,16 +59,16 @@ SOFTLOOK_ALWAYS_INLINE void exp2_nonpositive(vec<T> (&x)[Count]) {
   split_exponent<T> exponent[Count];
   vec<T> q[Count];
 #pragma GCC unroll 8
-  for (int k = 0; k < Count; ++k) x[k] = exponent[k].split(larger(spread(c::lowest - 1), x[k]));
+  for (int k = 0; k < Count; ++k) x[k] = exponent[k].split(max_of(broadcast(c::lowest - 1), x[k]));
   // exp2_polynomial, step by step.
 #pragma GCC unroll 8
-  for (int k = 0; k < Count; ++k) q[k] = spread(c::q[0]);
+  for (int k = 0; k < Count; ++k) q[k] = broadcast(c::q[0]);
 #pragma GCC unroll 16
   for (int d = 1; d < int(sizeof(c::q) / sizeof(T)); ++d)
 #pragma GCC unroll 8
-    for (int k = 0; k < Count; ++k) q[k] = fused(q[k], x[k], spread(c::q[d]));
+    for (int k = 0; k < Count; ++k) q[k] = fma(q[k], x[k], broadcast(c::q[d]));
 #pragma GCC unroll 8
-  for (int k = 0; k < Count; ++k) x[k] = exponent[k].scale(fused(q[k], x[k], spread(T(1))));
+  for (int k = 0; k < Count; ++k) x[k] = exponent[k].scale(fma(q[k], x[k], broadcast(T(1))));
 }
 
 template <class T>
@@ -89,11 +89,12 @@ struct split_exponential {
 template <class T>
 SOFTLOOK_ALWAYS_INLINE split_exponential<T> split_exp(vec<T> x) {
   using c = math::detail::exp2_constants<T>;
-  vec<T> shifted = fused(x, spread(c::log2e), spread(c::rounder));
+  vec<T> shifted = fma(x, broadcast(c::log2e), broadcast(c::rounder));
   SOFTLOOK_STAMP_OPAQUE(shifted);
-  const vec<T> n = shifted - spread(c::rounder);
-  const vec<T> r = negative_fused(n, spread(c::ln2_low), negative_fused(n, spread(c::ln2_high), x));
-  const vec<T> f = fused(r, spread(c::log2e_rest), r * spread(c::log2e));
+  const vec<T> n = shifted - broadcast(c::rounder);
+  const vec<T> r =
+      negative_fma(n, broadcast(c::ln2_low), negative_fma(n, broadcast(c::ln2_high), x));
+  const vec<T> f = fma(r, broadcast(c::log2e_rest), r * broadcast(c::log2e));
   return {power_of_two<T>(shifted), exp2_polynomial<T>(f) * f};
 }
 
@@ -101,18 +102,18 @@ SOFTLOOK_ALWAYS_INLINE split_exponential<T> split_exp(vec<T> x) {
 template <class T>
 SOFTLOOK_ALWAYS_INLINE vec<T> exp_bounded(vec<T> x) {
   const split_exponential<T> e = split_exp<T>(x);
-  return fused(e.power, e.rest, e.power);
+  return fma(e.power, e.rest, e.power);
 }
 
 /// tanh x = −e / (2 + e) with e = e^{−2|x|} − 1, which the split keeps accurate near 0. Relative
 /// error below 1e-6 (float), 1e-15 (double).
 template <class T>
 SOFTLOOK_ALWAYS_INLINE vec<T> tanh_of(vec<T> x) {
-  const vec<T> limit = spread(T(sizeof(T) == 4 ? 10 : 20));  // tanh rounds to 1 beyond
-  const vec<T> size = blend<T>(x < vec<T>{}, -x, x);
-  const vec<T> bounded = blend<T>(size < limit, size, limit);
-  const split_exponential<T> s = split_exp<T>(bounded * spread(T(-2)));
-  const vec<T> e = fused(s.power, s.rest, s.power - spread(T(1)));
-  const vec<T> t = -e / (spread(T(2)) + e);
-  return blend<T>(x == x, blend<T>(x < vec<T>{}, -t, t), x);
+  const vec<T> limit = broadcast(T(sizeof(T) == 4 ? 10 : 20));  // tanh rounds to 1 beyond
+  const vec<T> size = select<T>(x < vec<T>{}, -x, x);
+  const vec<T> bounded = select<T>(size < limit, size, limit);
+  const split_exponential<T> s = split_exp<T>(bounded * broadcast(T(-2)));
+  const vec<T> e = fma(s.power, s.rest, s.power - broadcast(T(1)));
+  const vec<T> t = -e / (broadcast(T(2)) + e);
+  return select<T>(x == x, select<T>(x < vec<T>{}, -t, t), x);
 }

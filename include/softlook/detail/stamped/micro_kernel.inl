@@ -58,10 +58,10 @@ SOFTLOOK_ALWAYS_INLINE void add_steps(Operand& A, const T*& B, index steps,
     for (int v = From; v < To; ++v) b[v] = load(B + v * lanes<T>);
 #pragma GCC unroll 16
     for (int r = 0; r < Rows; ++r) {
-      const vec<T> a = spread(A[r]);
+      const vec<T> a = broadcast(A[r]);
 #pragma GCC unroll 4
       for (int v = From; v < To; ++v) {
-        sum[r][v] = fused(a, b[v], sum[r][v]);
+        sum[r][v] = fma(a, b[v], sum[r][v]);
         keep_order(sum[r][v]);
       }
     }
@@ -81,7 +81,7 @@ SOFTLOOK_ALWAYS_INLINE void finish_sums_by(const vec<T> (&sum)[Rows][Vectors], T
       if constexpr (How == finish::store) store(at, sum[r][v]);
       if constexpr (How == finish::add) store(at, load(at) + sum[r][v]);
       if constexpr (How == finish::rescale)
-        store(at, fused(load(at), load(correction + v * lanes<T>), sum[r][v]));
+        store(at, fma(load(at), load(correction + v * lanes<T>), sum[r][v]));
     }
 }
 
@@ -174,8 +174,8 @@ SOFTLOOK_ALWAYS_INLINE void raise_to_sums(const vec<T> (&sum)[Rows][Vectors], T*
 #pragma GCC unroll 4
     for (int half = Rows / 2; half > 0; half /= 2)
 #pragma GCC unroll 8
-      for (int r = 0; r < half; ++r) most[r] = larger(most[r], most[r + half]);
-    store(top + v * lanes<T>, larger(most[0], load(top + v * lanes<T>)));
+      for (int r = 0; r < half; ++r) most[r] = max_of(most[r], most[r + half]);
+    store(top + v * lanes<T>, max_of(most[0], load(top + v * lanes<T>)));
   }
 }
 

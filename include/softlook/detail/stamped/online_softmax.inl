@@ -12,13 +12,13 @@ SOFTLOOK_ALWAYS_INLINE void raise_to_maximum(const T* S, index rows, index width
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
       const T* at = S + r * width + v * lanes<T>;
-      const vec<T> a = larger(load(at), load(at + width));
-      const vec<T> b = larger(load(at + 2 * width), load(at + 3 * width));
-      top[v] = larger(larger(a, b), top[v]);
+      const vec<T> a = max_of(load(at), load(at + width));
+      const vec<T> b = max_of(load(at + 2 * width), load(at + 3 * width));
+      top[v] = max_of(max_of(a, b), top[v]);
     }
   for (; r < rows; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) top[v] = larger(load(S + r * width + v * lanes<T>), top[v]);
+    for (int v = 0; v < Vectors; ++v) top[v] = max_of(load(S + r * width + v * lanes<T>), top[v]);
 }
 
 /// top = max(top, S over some rows), `width` queries.
@@ -42,7 +42,8 @@ SOFTLOOK_ALWAYS_INLINE void exponentiate_rows(T* at, const vec<T> (&top)[Vectors
 #pragma GCC unroll 8
   for (int k = 0; k < Rows * Vectors; ++k) {
     if constexpr (Careful)
-      p[k] = blend<T>(load(at + k * lanes<T>) == spread(-infinity<T>), spread(T(-0.0)), p[k]);
+      p[k] =
+          select<T>(load(at + k * lanes<T>) == broadcast(-infinity<T>), broadcast(T(-0.0)), p[k]);
     store(at + k * lanes<T>, p[k]);
     sum[k % Vectors] = sum[k % Vectors] + p[k];
   }
@@ -75,19 +76,19 @@ SOFTLOOK_ALWAYS_INLINE void exponentiate(T* S, index rows, index width,
 /// A maximum of −∞ (no key yet) is replaced by 0, so that −∞ − (−∞) never happens.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE vec<T> finite_maximum(vec<T> top) {
-  return blend<T>(top == spread(-infinity<T>), vec<T>{}, top);
+  return select<T>(top == broadcast(-infinity<T>), vec<T>{}, top);
 }
 
 /// What a softmax_state of vectors calculates with: scores in units of log2.
 template <class T>
 struct vector_algebra {
   using value = vec<T>;
-  SOFTLOOK_ALWAYS_INLINE static value nothing() { return spread(-infinity<T>); }
+  SOFTLOOK_ALWAYS_INLINE static value nothing() { return broadcast(-infinity<T>); }
   SOFTLOOK_ALWAYS_INLINE static value zero() { return value{}; }
   SOFTLOOK_ALWAYS_INLINE static value exp(value x) { return exp2_nonpositive<T>(x); }
   SOFTLOOK_ALWAYS_INLINE static value finite(value top) { return finite_maximum<T>(top); }
   SOFTLOOK_ALWAYS_INLINE static value multiply_add(value a, value b, value c) {
-    return fused(a, b, c);
+    return fma(a, b, c);
   }
   SOFTLOOK_ALWAYS_INLINE static value reciprocal_or_one(value x) {
     return lane_reciprocal_or_one<T>(x);
@@ -133,7 +134,7 @@ inline void begin_exponentials(softmax_step<T>& step, T* S, index rows, const T*
   step.end = S + rows * width;
   step.column = 0;
   for (index x = 0; x < width; x += lanes<T>) {
-    const vec<T> top = larger(load(step.top + x), load(maximum + x));
+    const vec<T> top = max_of(load(step.top + x), load(maximum + x));
     store(step.top + x, top);
     store(step.safe + x, finite_maximum<T>(top));
     store(step.added + x, vec<T>{});
@@ -188,7 +189,7 @@ __attribute__((noinline)) inline void absorb_with_care(T* S, index rows, index w
   alignas(vector_bytes) T tops[lanes<T>], sums[lanes<T>];
   store(tops, top[0]);
   store(sums, added[0]);
-  store(correction, spread(T(1)));
+  store(correction, broadcast(T(1)));
   join_softmax(tops, sums, lanes<T>, maximum, sum, correction);
 }
 

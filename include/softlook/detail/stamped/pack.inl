@@ -49,11 +49,12 @@ SOFTLOOK_ALWAYS_INLINE void transpose4(const T* source, index source_stride, T* 
   if (to > 3) __builtin_memcpy(target + 3 * target_stride, &r3, sizeof r3);
 }
 
-/// Asks for four rows. Rows far apart are more streams than the processor follows by itself.
+/// Prefetches four rows. Rows far apart are more streams than the processor follows by itself.
 template <class T>
-SOFTLOOK_ALWAYS_INLINE void expect_rows(const T* first, index row_stride, index depth) {
+SOFTLOOK_ALWAYS_INLINE void prefetch_rows(const T* first, index row_stride, index depth) {
   for (index r = 0; r < 4; ++r)
-    for (index c = 0; c < depth; c += 64 / index(sizeof(T))) expect(first + r * row_stride + c, 0);
+    for (index c = 0; c < depth; c += 64 / index(sizeof(T)))
+      prefetch(first + r * row_stride + c, 0);
 }
 
 /// One panel of `width` rows (a multiple of 4) from `rows` ≤ width rows; the rest is zero. A matrix
@@ -72,7 +73,7 @@ __attribute__((noinline)) inline void pack_panel(const T* source, index rows, in
   if (col_stride == 1) {
     for (; r < whole_rows; r += 4) {
       const T* from = source + r * row_stride;
-      if (r + 8 <= rows) expect_rows(from + 4 * row_stride, row_stride, depth);
+      if (r + 8 <= rows) prefetch_rows(from + 4 * row_stride, row_stride, depth);
       for (index c = 0; c < whole_depth; c += 4)
         transpose4(from + c, row_stride, panel + c * width + r, width, s);
       for (index c = whole_depth; c < depth; ++c)
@@ -164,7 +165,7 @@ inline void unpack_panel(const T* panel, index width, T* target, index rows, ind
   for (index r = 0; r < rows && r + 4 <= width && whole_depth > 0; done = r += 4) {
     row4<T> s = {T(1), T(1), T(1), T(1)};
     if (scale) __builtin_memcpy(&s, scale + r, sizeof s);
-    if (r + 8 <= rows) expect_rows(target + (r + 4) * row_stride, row_stride, depth);
+    if (r + 8 <= rows) prefetch_rows(target + (r + 4) * row_stride, row_stride, depth);
     const index left = rows - r;
     if (left >= 4)
       for (index c = 0; c < whole_depth; c += 4)

@@ -17,7 +17,7 @@ void pack_weights(const matrix_view<T>& W, T* panels) {
 
 /// `used` rows of X times a register tile of W; rows beyond the last repeat it.
 template <class T, int Rows, int Vectors>
-inline void product_rows(const linear_args<T>& a, index first, index used, const T* panel,
+inline void product_rows(const product_args<T>& a, index first, index used, const T* panel,
                          std::uintptr_t ahead, T* tile) {
   strided_operand<T, Rows> x;
 #pragma GCC unroll 8
@@ -30,7 +30,7 @@ inline void product_rows(const linear_args<T>& a, index first, index used, const
 }
 
 template <class T, int Vectors>
-inline void product_tile(const linear_args<T>& a, index first, index used, const T* panel,
+inline void product_tile(const product_args<T>& a, index first, index used, const T* panel,
                          std::uintptr_t ahead, T* tile) {
   if (a.X.cols == 0)
     for (int x = 0; x < tile_rows * Vectors; ++x) store(tile + x * lanes<T>, vec<T>{});
@@ -43,7 +43,7 @@ inline void product_tile(const linear_args<T>& a, index first, index used, const
 }
 
 template <class T>
-inline void add_residual(const linear_args<T>& a, index first, index used, index column,
+inline void add_residual(const product_args<T>& a, index first, index used, index column,
                          index columns, T* tile, index width) {
   const index whole = a.residual.col_stride == 1 ? columns / lanes<T> * lanes<T> : 0;
   for (index r = 0; r < used; ++r) {
@@ -56,7 +56,7 @@ inline void add_residual(const linear_args<T>& a, index first, index used, index
 
 /// Bias and activation on a tile of products, then out: Y(first + r, column + c).
 template <class T, int Vectors>
-inline void finish_tile(const linear_args<T>& a, index first, index used, index column, T* tile) {
+inline void finish_tile(const product_args<T>& a, index first, index used, index column, T* tile) {
   constexpr int width = Vectors * lanes<T>;
   const index columns = a.Y.cols - column < width ? a.Y.cols - column : width;
   if (a.bias)
@@ -75,7 +75,7 @@ inline void finish_tile(const linear_args<T>& a, index first, index used, index 
 }
 
 template <class T, int Vectors>
-inline void product_column(const linear_args<T>& a, range rows, index column) {
+inline void product_column(const product_args<T>& a, range rows, index column) {
   constexpr int width = Vectors * lanes<T>;
   alignas(64) T tile[tile_rows * width];
   const index panel_size = panel_width<T> * a.X.cols;
@@ -91,7 +91,7 @@ inline void product_column(const linear_args<T>& a, range rows, index column) {
 
 /// Rows of Y in a range of columns that begins at a panel.
 template <class T>
-void linear(const linear_args<T>& a, range rows, range columns) {
+void linear(const product_args<T>& a, range rows, range columns) {
   constexpr index full = tile_vectors * lanes<T>;
   for (index column = columns.begin; column < columns.end; column += full) {
     const index left = columns.end - column;

@@ -11,12 +11,12 @@
 /// e^x over the whole range; what lies below the smallest normal number is 0.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE vec<T> exp_of(vec<T> x) {
-  const vec<T> limit = spread(T(sizeof(T) == 4 ? 87 : 708)), zero = {};
-  const vec<T> inside = blend<T>(x < limit, blend<T>(x < -limit, -limit, x), limit);
+  const vec<T> limit = broadcast(T(sizeof(T) == 4 ? 87 : 708)), zero = {};
+  const vec<T> inside = select<T>(x < limit, select<T>(x < -limit, -limit, x), limit);
   vec<T> e = exp_bounded<T>(inside);
-  e = blend<T>(x < -limit, zero, e);
-  e = blend<T>(x > limit, spread(infinity<T>), e);
-  return blend<T>(x == x, e, x);
+  e = select<T>(x < -limit, zero, e);
+  e = select<T>(x > limit, broadcast(infinity<T>), e);
+  return select<T>(x == x, e, x);
 }
 
 /// elu(x) + 1 = x + 1 for x > 0, else e^x.
@@ -24,13 +24,13 @@ template <class T, feature_kind Kind>
 SOFTLOOK_ALWAYS_INLINE vec<T> mapped(vec<T> x) {
   const vec<T> zero = {};
   if constexpr (Kind == feature_kind::relu) {
-    return larger(zero, x);
+    return max_of(zero, x);
   } else if constexpr (Kind == feature_kind::elu_plus_one) {
-    const vec<T> limit = spread(T(sizeof(T) == 4 ? -87 : -708));
-    const vec<T> below = blend<T>(x > zero, zero, x);
-    vec<T> e = exp_bounded<T>(larger(limit, below));
-    e = blend<T>(below < limit, zero, e);
-    return blend<T>(x > zero, x + spread(T(1)), e);
+    const vec<T> limit = broadcast(T(sizeof(T) == 4 ? -87 : -708));
+    const vec<T> below = select<T>(x > zero, zero, x);
+    vec<T> e = exp_bounded<T>(max_of(limit, below));
+    e = select<T>(below < limit, zero, e);
+    return select<T>(x > zero, x + broadcast(T(1)), e);
   } else {
     return x;
   }
@@ -51,8 +51,8 @@ void random_features(const random_feature_rows<T>& a) {
     }
     for (index c = a.features; c < padded; ++c) row[c] = shift;
     for (index c = 0; c < padded; c += lanes<T>) {
-      const vec<T> e = exp_of<T>(load(row + c) - spread(shift));
-      store(row + c, (e + spread(a.epsilon)) * spread(a.factor));
+      const vec<T> e = exp_of<T>(load(row + c) - broadcast(shift));
+      store(row + c, (e + broadcast(a.epsilon)) * broadcast(a.factor));
     }
     for (index c = a.features; c < padded; ++c) row[c] = 0;
   }
@@ -74,7 +74,7 @@ inline void copy_rows(const matrix_view<T>& X, index first, index count, T* out,
 template <class T, feature_kind Kind>
 SOFTLOOK_ALWAYS_INLINE void map_row(const T* X, T scale, T* row, index features, index padded) {
   const index whole = features / lanes<T> * lanes<T>;
-  const vec<T> factor = spread(scale);
+  const vec<T> factor = broadcast(scale);
   for (index c = 0; c < whole; c += lanes<T>) store(row + c, mapped<T, Kind>(load(X + c)) * factor);
   if (whole < features) {
     alignas(64) T rest[lanes<T>] = {};
@@ -120,9 +120,9 @@ inline void load_rows(const recurrent_args<T>& a, const matrix_view<T>& X, index
   map(X, first, count, scale, rows, stride, a.shape.features, a.shape.rows());
 }
 
-/// Decays of a token: numbers, or logarithms of them.
+/// e^x of whole vectors, in place: decays given as logarithms.
 template <class T>
-SOFTLOOK_ALWAYS_INLINE void exponentiate(T* data, index count) {
+SOFTLOOK_ALWAYS_INLINE void exp_in_place(T* data, index count) {
   for (index c = 0; c < count; c += lanes<T>) store(data + c, exp_of<T>(load(data + c)));
 }
 
@@ -139,14 +139,14 @@ SOFTLOOK_ALWAYS_INLINE T output_factor(divisor_kind kind, T x, T epsilon, T deca
     divisor = size > root || size != size ? size : root;  // max(|x|/root, 1)·root
   }
   const bool empty = divisor == T(0);
-  vec<T> hidden = spread(empty ? T(1) : divisor);
+  vec<T> hidden = broadcast(empty ? T(1) : divisor);
   SOFTLOOK_STAMP_OPAQUE(hidden);  // clang divides before it selects
-  return empty ? T(0) : (spread(T(1)) / hidden)[0];
+  return empty ? T(0) : (broadcast(T(1)) / hidden)[0];
 }
 
 template <class T>
 SOFTLOOK_ALWAYS_INLINE T next_decay_sum(T decay, T sum) {
-  return fused(spread(decay), spread(sum), spread(T(1)))[0];
+  return fma(broadcast(decay), broadcast(sum), broadcast(T(1)))[0];
 }
 
 // One token at a time.
@@ -158,11 +158,11 @@ SOFTLOOK_ALWAYS_INLINE void read_columns(const T* S, index stride, index feature
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) sum[v] = odd[v] = vec<T>{};
   for (index f = 0; f < features; f += 2, S += 2 * stride) {
-    const vec<T> w0 = spread(weights[f]), w1 = spread(weights[f + 1]);
+    const vec<T> w0 = broadcast(weights[f]), w1 = broadcast(weights[f + 1]);
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
-      sum[v] = fused(w0, load(S + v * lanes<T>), sum[v]);
-      odd[v] = fused(w1, load(S + stride + v * lanes<T>), odd[v]);
+      sum[v] = fma(w0, load(S + v * lanes<T>), sum[v]);
+      odd[v] = fma(w1, load(S + stride + v * lanes<T>), odd[v]);
     }
   }
 #pragma GCC unroll 4
@@ -173,12 +173,12 @@ template <class T, int Vectors, bool Gated>
 SOFTLOOK_ALWAYS_INLINE void update_columns(T* S, index stride, index features, const T* decay,
                                            const T* key, const vec<T> (&u)[Vectors]) {
   for (index f = 0; f < features; ++f, S += stride) {
-    const vec<T> k = spread(key[f]);
+    const vec<T> k = broadcast(key[f]);
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) {
       vec<T> s = load(S + v * lanes<T>);
-      if constexpr (Gated) s = s * spread(decay[f]);
-      store(S + v * lanes<T>, fused(k, u[v], s));
+      if constexpr (Gated) s = s * broadcast(decay[f]);
+      store(S + v * lanes<T>, fma(k, u[v], s));
     }
   }
 }
@@ -194,15 +194,15 @@ SOFTLOOK_ALWAYS_INLINE void update_and_read(T* S, index stride, index features, 
   for (index f = 0; f < features; f += 2)
 #pragma GCC unroll 4
     for (int half = 0; half < 2; ++half, S += stride) {
-      const vec<T> k = spread(key[f + half]), q = spread(query[f + half]);
+      const vec<T> k = broadcast(key[f + half]), q = broadcast(query[f + half]);
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v) {
         vec<T> s = load(S + v * lanes<T>);
-        if constexpr (Gated) s = s * spread(decay[f + half]);
-        s = fused(k, u[v], s);
+        if constexpr (Gated) s = s * broadcast(decay[f + half]);
+        s = fma(k, u[v], s);
         store(S + v * lanes<T>, s);
         vec<T>& o = half == 0 ? sum[v] : odd[v];
-        o = fused(q, s, o);
+        o = fma(q, s, o);
       }
     }
 #pragma GCC unroll 4
@@ -225,12 +225,12 @@ inline void token_columns(const recurrent_args<T>& a, index t, const token_rows<
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) u[v] = load(value + v * lanes<T>);
   if (a.strength.data) {
-    const vec<T> beta = spread(a.strength(t, 0));
+    const vec<T> beta = broadcast(a.strength(t, 0));
     read_columns<T, Vectors>(S, stride, features, Gated ? x.faded : x.key, sum);
 #pragma GCC unroll 4
     for (int v = 0; v < Vectors; ++v) u[v] = beta * (u[v] - sum[v]);
   }
-  if (!a.reads) {
+  if (!a.writes_output) {
     update_columns<T, Vectors, Gated>(S, stride, features, x.decay, x.key, u);
     return;
   }
@@ -278,7 +278,7 @@ inline void load_decay(const recurrent_args<T>& a, index t, const token_rows<T>&
   }
   for (index f = 0; f < padded; ++f)
     x.decay[f] = f < a.gate.cols ? a.gate(t, f) : a.gate(t, a.gate.cols - 1);
-  if (a.log_gate) exponentiate(x.decay, padded);
+  if (a.log_gate) exp_in_place(x.decay, padded);
   sum = next_decay_sum(x.decay[0], sum);
   for (index f = 0; f < padded; f += lanes<T>)
     store(x.faded + f, load(x.key + f) * load(x.decay + f));
@@ -287,7 +287,7 @@ inline void load_decay(const recurrent_args<T>& a, index t, const token_rows<T>&
 template <class T>
 inline T key_sum_times(const T* z, const T* row, index count) {
   vec<T> sum = {};
-  for (index f = 0; f < count; f += lanes<T>) sum = fused(load(row + f), load(z + f), sum);
+  for (index f = 0; f < count; f += lanes<T>) sum = fma(load(row + f), load(z + f), sum);
   return total<T>(sum);
 }
 
@@ -297,7 +297,7 @@ inline void write_token(const recurrent_args<T>& a, index t, index head, const t
   const T f = output_factor(a.divisor, key_sum_times(z, x.query, a.shape.rows()), a.epsilon,
                             a.state[a.shape.decay_sum()]);
   for (index c = 0; c < a.shape.stride(); c += lanes<T>)
-    store(x.value + c, load(x.value + c) * spread(f));
+    store(x.value + c, load(x.value + c) * broadcast(f));
   const index values = a.shape.values;
   if (values > 0) copy_line(x.value, index(1), &a.O(t, head * values), a.O.col_stride, values);
 }
@@ -318,14 +318,14 @@ void recurrent_tokens(const recurrent_args<T>& a, T* scratch) {
     copy_rows(a.V, t, index(1), x.value, index(0));
     for (index c = values; c < a.shape.stride(); ++c) x.value[c] = 0;
     for (index head = 0; head < a.group || head == 0; ++head) {
-      if (a.reads)
+      if (a.writes_output)
         load_rows(a, a.Q.columns(head * features, features), t, index(1), a.scale, x.query,
                   index(0));
       if (a.gate.data)
         update_token<T, true>(a, t, x, head > 0);
       else
         update_token<T, false>(a, t, x, head > 0);
-      if (!a.reads) break;
+      if (!a.writes_output) break;
       write_token(a, t, head, x);
     }
   }

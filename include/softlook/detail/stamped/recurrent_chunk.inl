@@ -29,16 +29,16 @@ inline void load_decays(const chunk_view<T>& k) {
   T* since = k.at(a.layout.since);
   for (index t = 0; t < recurrent_chunk; ++t) decay[t] = a.log_gate ? T(0) : T(1);
   copy_rows(a.gate, k.first, k.count, decay, index(1));
-  if (a.log_gate) exponentiate(decay, recurrent_chunk);
+  if (a.log_gate) exp_in_place(decay, recurrent_chunk);
   const T* positions = k.at(a.layout.positions);
   T product = 1;
   for (index t = 0; t < recurrent_chunk; ++t) {
     product *= decay[t];
     since[t] = product;
     for (index s = 0; s < recurrent_chunk; s += lanes<T>) {
-      const vec<T> old = t > 0 ? load(k.pairs(t - 1) + s) * spread(decay[t]) : vec<T>{};
-      const auto self = load(positions + s) == spread(T(t));
-      store(k.pairs(t) + s, blend<T>(self, spread(T(1)), old));
+      const vec<T> old = t > 0 ? load(k.pairs(t - 1) + s) * broadcast(decay[t]) : vec<T>{};
+      const auto self = load(positions + s) == broadcast(T(t));
+      store(k.pairs(t) + s, select<T>(self, broadcast(T(1)), old));
     }
   }
 }
@@ -56,12 +56,12 @@ inline void score_block(const chunk_view<T>& k, T* rows, index t0, index lane) {
   const T* positions = k.at(k.a.layout.positions) + lane;
   row += k.depth() + lane;
   for (index r = 0; r < tile_rows; ++r, row += k.line()) {
-    const vec<T> end = spread(T(t0 + r + 1));
+    const vec<T> end = broadcast(T(t0 + r + 1));
 #pragma GCC unroll 4
     for (int v = 0; v < width; v += lanes<T>) {
       vec<T> p = load(tile + r * width + v);
       if (k.gated()) p = p * load(k.pairs(t0 + r) + lane + v);
-      store(row + v, blend<T>(load(positions + v) < end, p, vec<T>{}));
+      store(row + v, select<T>(load(positions + v) < end, p, vec<T>{}));
     }
   }
 }
@@ -90,7 +90,7 @@ template <class T>
 inline void scale_rows(T* rows, index stride, index count, index width, const T* factors) {
   for (index r = 0; r < count; ++r)
     for (index c = 0; c < width; c += lanes<T>)
-      store(rows + r * stride + c, load(rows + r * stride + c) * spread(factors[r]));
+      store(rows + r * stride + c, load(rows + r * stride + c) * broadcast(factors[r]));
 }
 
 /// Rows of the chunk, mapped; zeros behind the last.
@@ -152,10 +152,10 @@ struct values_phase {
         for (index s = t0; s < t; ++s)
 #pragma GCC unroll 4
           for (int v = 0; v < Vectors; ++v)
-            u[v] = negative_fused(spread(overlap[s]), load(U + s * width + v * lanes<T>), u[v]);
+            u[v] = negative_fma(broadcast(overlap[s]), load(U + s * width + v * lanes<T>), u[v]);
 #pragma GCC unroll 4
         for (int v = 0; v < Vectors; ++v)
-          store(U + t * width + v * lanes<T>, spread(strength[t]) * u[v]);
+          store(U + t * width + v * lanes<T>, broadcast(strength[t]) * u[v]);
       }
     }
   }
@@ -189,7 +189,7 @@ inline void add_poison(const chunk_view<T>& k, index column, index end, const T*
   for (index s = 0; s < end; ++s, aside += width) {
     if (all_finite(aside, width)) continue;
     for (index c = 0; c < width; c += lanes<T>)
-      store(C + c, fused(spread(weights[s * step]), load(aside + c), load(C + c)));
+      store(C + c, fma(broadcast(weights[s * step]), load(aside + c), load(C + c)));
   }
 }
 
@@ -204,8 +204,8 @@ struct output_phase {
     constexpr int width = Vectors * lanes<T>;
     alignas(64) T tile[tile_rows * width];
     const recurrent_args<T>& a = k.a;
-    const bool absorbs = a.absorbs;
-    const bool poisoned = absorbs && k.at(a.layout.poisoned)[column] != T(0);
+    const bool updates_state = a.updates_state;
+    const bool poisoned = updates_state && k.at(a.layout.poisoned)[column] != T(0);
     const T* factors = k.at(a.layout.factors);
     const index values = a.shape.values;
     const index used = values - column < width ? values - column : width;
@@ -213,7 +213,7 @@ struct output_phase {
       const T* rows = k.at(a.layout.rows) + t0 * k.line();
       micro_kernel<T, tile_rows, Vectors, finish::store>(
           row_operand<T, tile_rows>(rows, k.line(), width), k.panel(column), tile,
-          absorbs ? k.depth() + t0 + tile_rows : k.depth(), nullptr);
+          updates_state ? k.depth() + t0 + tile_rows : k.depth(), nullptr);
       const index end = t0 + tile_rows < k.count ? t0 + tile_rows : k.count;
       for (index t = t0; t < end; ++t) {
         T* out = tile + (t - t0) * width;
@@ -227,7 +227,7 @@ struct output_phase {
             __builtin_prefetch(to + recurrent_chunk * a.O.row_stride + c, 1, 2);
 #pragma GCC unroll 4
         for (int c = 0; c < width; c += lanes<T>)
-          store((direct ? to : out) + c, load(out + c) * spread(factors[t]));
+          store((direct ? to : out) + c, load(out + c) * broadcast(factors[t]));
         if (!direct) copy_line(out, index(1), to, a.O.col_stride, used);
       }
     }
@@ -269,7 +269,7 @@ inline void load_chunk(const chunk_view<T>& k) {
   T* keys = k.at(a.layout.keys);
   load_chunk_rows(k, a.K, T(1), keys, k.depth());
   if (k.gated()) load_decays(k);
-  if (a.reads || a.strength.data)
+  if (a.writes_output || a.strength.data)
     pack_panel(keys, k.count, k.depth(), k.depth(), index(1), recurrent_chunk, T(1),
                k.at(a.layout.transposed));
   if (a.strength.data) {
@@ -287,17 +287,19 @@ template <class T>
 inline void load_factors(const chunk_view<T>& k, const T* rows) {
   const recurrent_args<T>& a = k.a;
   T* factors = k.at(a.layout.factors);
-  const bool absorbs = a.absorbs;
+  const bool updates_state = a.updates_state;
   if (a.divisor != divisor_kind::one) {
     T* sums = k.at(a.layout.sums);
     __builtin_memcpy(sums, a.state + a.shape.key_sum(), std::size_t(k.depth()) * sizeof(T));
     for (index s = 0; s < recurrent_chunk; ++s) sums[k.depth() + s] = 1;
     for (index t = 0; t < k.count; t += lanes<T>)
-      dot_keys(sums, rows + t * k.line(), k.line(), absorbs ? k.line() : k.depth(), factors + t);
+      dot_keys(sums, rows + t * k.line(), k.line(), updates_state ? k.line() : k.depth(),
+               factors + t);
   }
   T decay_sum = a.state[a.shape.decay_sum()];
   for (index t = 0; t < k.count; ++t) {
-    if (absorbs) decay_sum = next_decay_sum(k.gated() ? k.at(a.layout.decays)[t] : T(1), decay_sum);
+    if (updates_state)
+      decay_sum = next_decay_sum(k.gated() ? k.at(a.layout.decays)[t] : T(1), decay_sum);
     factors[t] = output_factor(a.divisor, factors[t], a.epsilon, decay_sum);
   }
 }
@@ -308,7 +310,7 @@ inline void chunk_outputs(const chunk_view<T>& k, index head) {
   const index features = a.Q.cols / a.group;
   T* rows = k.at(a.layout.rows);
   load_chunk_rows(k, a.Q.columns(head * features, features), a.scale, rows, k.line());
-  if (a.absorbs) {
+  if (a.updates_state) {
     chunk_scores(k, rows);
     if (k.gated()) scale_rows(rows, k.line(), k.count, k.depth(), k.at(a.layout.since));
   }
@@ -323,11 +325,11 @@ inline void absorb_chunk(const chunk_view<T>& k) {
   T* keys = k.at(a.layout.keys);
   if (k.gated()) scale_rows(keys, k.depth(), k.count, k.depth(), k.pairs(k.count - 1));
   T* z = a.state + a.shape.key_sum();
-  const vec<T> decay = spread(k.gated() ? k.at(a.layout.since)[k.count - 1] : T(1));
+  const vec<T> decay = broadcast(k.gated() ? k.at(a.layout.since)[k.count - 1] : T(1));
   for (index f = 0; f < k.depth(); f += lanes<T>) {
     vec<T> sum = {};
     for (index t = 0; t < k.count; ++t) sum = sum + load(keys + t * k.depth() + f);
-    store(z + f, fused(load(z + f), decay, sum));
+    store(z + f, fma(load(z + f), decay, sum));
   }
   T& decay_sum = a.state[a.shape.decay_sum()];
   for (index t = 0; t < k.count; ++t)
@@ -337,14 +339,14 @@ inline void absorb_chunk(const chunk_view<T>& k) {
 
 template <class T>
 void recurrent_chunks(const recurrent_args<T>& a, T* scratch) {
-  const index tokens = a.absorbs ? a.K.rows : a.Q.rows;
+  const index tokens = a.updates_state ? a.K.rows : a.Q.rows;
   for (index t = 0; t < recurrent_chunk; ++t) scratch[a.layout.positions + t] = T(t);
   for (index first = 0; first < tokens; first += recurrent_chunk) {
     const index left = tokens - first;
     const chunk_view<T> k{a, scratch, first, left < recurrent_chunk ? left : recurrent_chunk};
-    if (a.absorbs) load_chunk(k);
-    for (index head = 0; a.reads && head < a.group; ++head) chunk_outputs(k, head);
-    if (a.absorbs) absorb_chunk(k);
+    if (a.updates_state) load_chunk(k);
+    for (index head = 0; a.writes_output && head < a.group; ++head) chunk_outputs(k, head);
+    if (a.updates_state) absorb_chunk(k);
   }
 }
 

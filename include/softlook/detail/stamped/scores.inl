@@ -66,15 +66,15 @@ template <class T>
 inline void need_exponential(additive_panel<T>& p) {
   if (p.has_exponential) return;
   p.has_exponential = true;
-  const vec<T> bound = spread(moderate_sum<T>);  // beyond it this form is not used
+  const vec<T> bound = broadcast(moderate_sum<T>);  // beyond it this form is not used
   if (p.most <= moderate_sum<T>) {
     map_vectors(p.raw, p.exponential, p.size,
                 [&](vec<T> x, index) SOFTLOOK_STAMP_LAMBDA { return exp_bounded<T>(x + x); });
     return;
   }
   map_vectors(p.raw, p.exponential, p.size, [&](vec<T> x, index) SOFTLOOK_STAMP_LAMBDA {
-    const vec<T> low = blend<T>(x > -bound, x, -bound);
-    const vec<T> clamped = blend<T>(low < bound, low, bound);
+    const vec<T> low = select<T>(x > -bound, x, -bound);
+    const vec<T> clamped = select<T>(low < bound, low, bound);
     return exp_bounded<T>(clamped + clamped);
   });
 }
@@ -159,42 +159,42 @@ inline void begin_panel(additive_panel<T>& p, index depth, index width, index us
   }
 }
 
-/// v of a call and what depends on it alone: see weights_layout.
+/// v of a call and what depends on it alone: see score_vector_layout.
 template <class T>
-struct additive_weights {
+struct score_vector {
   const T* v;
   const T* inverse;
   const T* halves;
   T scale;
 };
 
-/// Writes behind v what weights_layout says; a v that is not finite has an infinite scale. Where
-/// all of v is next to nothing, so is the scale, but not 0.
+/// Writes behind v what score_vector_layout says; a v that is not finite has an infinite scale.
+/// Where all of v is next to nothing, so is the scale, but not 0.
 template <class T>
-void prepare_weights(T* v, index features) {
-  const weights_layout at = weights_layout_for(features);
+void prepare_score_vector(T* v, index features) {
+  const score_vector_layout at = score_vector_layout_for(features);
   for (index c = features; c < at.inverse; ++c) v[c] = 0;
   const T least_scale = sizeof(T) == 4 ? T(0x1p-86) : T(0x1p-942);  // · least_weight is normal
   const T most = largest_of_row(v, features), scale = most > least_scale ? most : least_scale;
-  const vec<T> top = spread(scale), least = spread(scale * least_weight<T>);
+  const vec<T> top = broadcast(scale), least = broadcast(scale * least_weight<T>);
   map_vectors(v, v + at.inverse, at.inverse, [&](vec<T> x, index) SOFTLOOK_STAMP_LAMBDA {
-    const vec<T> size = blend<T>(x < vec<T>{}, -x, x);
-    vec<T> kept = blend<T>(size < least, least, x);
+    const vec<T> size = select<T>(x < vec<T>{}, -x, x);
+    vec<T> kept = select<T>(size < least, least, x);
     SOFTLOOK_STAMP_OPAQUE(kept);  // or clang selects after the division
     return top / kept;
   });
   const T half = T(0.5) / scale;
-  for (index c = 0; c < features; c += weights_group) {
+  for (index c = 0; c < features; c += score_vector_group) {
     T sum = 0;
-    for (index k = c; k < c + weights_group && k < features; ++k) sum = sum + v[k];
-    v[at.halves + c / weights_group] = sum * half;
+    for (index k = c; k < c + score_vector_group && k < features; ++k) sum = sum + v[k];
+    v[at.halves + c / score_vector_group] = sum * half;
   }
   v[at.scale] = scale;
 }
 
 template <class T>
-inline additive_weights<T> weights_at(const T* v, index depth) {
-  const weights_layout at = weights_layout_for(depth);
+inline score_vector<T> score_vector_at(const T* v, index depth) {
+  const score_vector_layout at = score_vector_layout_for(depth);
   return {v, v + at.inverse, v + at.halves, v[at.scale]};
 }
 
@@ -202,8 +202,9 @@ inline additive_weights<T> weights_at(const T* v, index depth) {
 /// afterwards.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE vec<T> proper_divisor(vec<T> t) {
-  const vec<T> size = blend<T>(t < vec<T>{}, -t, t);
-  vec<T> proper = blend<T>((size > vec<T>{}) & (size < spread(infinity<T>)), t, spread(T(1)));
+  const vec<T> size = select<T>(t < vec<T>{}, -t, t);
+  vec<T> proper =
+      select<T>((size > vec<T>{}) & (size < broadcast(infinity<T>)), t, broadcast(T(1)));
   SOFTLOOK_STAMP_OPAQUE(proper);
   return proper;
 }
@@ -214,11 +215,11 @@ SOFTLOOK_ALWAYS_INLINE vec<T> add_quotient([[maybe_unused]] vec<T> top, vec<T> t
 #if SOFTLOOK_STAMP_RECIPROCAL
   if constexpr (sizeof(T) == 4) {
     const vec<T> r = near_reciprocal(t);
-    const vec<T> correction = negative_fused(t, r, spread(T(2)));
-    return fused(Scaled ? top * r : r, correction, sum);
+    const vec<T> correction = negative_fma(t, r, broadcast(T(2)));
+    return fma(Scaled ? top * r : r, correction, sum);
   }
 #endif
-  return sum + (Scaled ? top : spread(T(1))) / t;
+  return sum + (Scaled ? top : broadcast(T(1))) / t;
 }
 
 /// sum + v·tanh; in the moderate form sum + 1 / (v + ab) with 1/v for v and rows divided by it.
@@ -227,9 +228,9 @@ SOFTLOOK_ALWAYS_INLINE vec<T> add_quotient([[maybe_unused]] vec<T> top, vec<T> t
 template <class T, additive_form Form, bool Select>
 SOFTLOOK_ALWAYS_INLINE vec<T> additive_term(vec<T> a, vec<T> b, vec<T> v, vec<T> sum) {
   if constexpr (Form == additive_form::large) {
-    return fused(v, tanh_of<T>(a + b), sum);
+    return fma(v, tanh_of<T>(a + b), sum);
   } else {
-    vec<T> t = fused(a, b, Form == additive_form::moderate ? v : spread(T(1)));
+    vec<T> t = fma(a, b, Form == additive_form::moderate ? v : broadcast(T(1)));
     if constexpr (Select) t = proper_divisor<T>(t);
     if constexpr (Form == additive_form::moderate)
       return add_quotient<T, false>(v, t, sum);
@@ -241,7 +242,7 @@ SOFTLOOK_ALWAYS_INLINE vec<T> additive_term(vec<T> a, vec<T> b, vec<T> v, vec<T>
 /// sum = Σ_c v_c · tanh(rows' c, lanes' c) for Rows rows of a panel.
 template <class T, int Rows, int Vectors, additive_form Form, bool Select>
 SOFTLOOK_ALWAYS_INLINE void additive_sums(const T* rows, index rows_width, const T* wide,
-                                          const additive_weights<T>& weights, index depth,
+                                          const score_vector<T>& weights, index depth,
                                           vec<T> (&sum)[Rows][Vectors]) {
   constexpr int width = Vectors * lanes<T>;
   constexpr bool moderate = Form == additive_form::moderate;
@@ -251,14 +252,14 @@ SOFTLOOK_ALWAYS_INLINE void additive_sums(const T* rows, index rows_width, const
 #pragma GCC unroll 4
     for (int x = 0; x < Vectors; ++x) sum[r][x] = vec<T>{};
 #pragma GCC unroll 1
-  for (index first = 0; first < depth; first += weights_group) {
-    const index end = first + weights_group < depth ? first + weights_group : depth;
+  for (index first = 0; first < depth; first += score_vector_group) {
+    const index end = first + score_vector_group < depth ? first + score_vector_group : depth;
 #pragma GCC unroll 1
     for (index c = first; c < end; ++c, rows += rows_width) {
-      const vec<T> weight = spread(v[c]);
+      const vec<T> weight = broadcast(v[c]);
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r) {
-        const vec<T> a = spread(rows[r]);
+        const vec<T> a = broadcast(rows[r]);
 #pragma GCC unroll 4
         for (int x = 0; x < Vectors; ++x)
           sum[r][x] = additive_term<T, Form, Select>(a, load(wide + c * width + x * lanes<T>),
@@ -266,13 +267,13 @@ SOFTLOOK_ALWAYS_INLINE void additive_sums(const T* rows, index rows_width, const
       }
     }
     // Centred, sums stay as small as those of v·tanh.
-    const vec<T> half = spread(moderate ? weights.halves[first / weights_group] : T(0));
+    const vec<T> half = broadcast(moderate ? weights.halves[first / score_vector_group] : T(0));
 #pragma GCC unroll 4
     for (int r = 0; moderate && r < Rows; ++r)
 #pragma GCC unroll 4
       for (int x = 0; x < Vectors; ++x) sum[r][x] = sum[r][x] - half;
   }
-  const vec<T> scale = spread(T(-2) * weights.scale);
+  const vec<T> scale = broadcast(T(-2) * weights.scale);
 #pragma GCC unroll 4
   for (int r = 0; moderate && r < Rows; ++r)
 #pragma GCC unroll 4
@@ -283,8 +284,8 @@ SOFTLOOK_ALWAYS_INLINE void additive_sums(const T* rows, index rows_width, const
 template <class T, int Rows, int Vectors, additive_form Form, bool Select>
 __attribute__((noinline)) inline void additive_block(const additive_panel<T>& rows,
                                                      const additive_panel<T>& wide,
-                                                     const additive_weights<T>& weights,
-                                                     index depth, index used, T* S) {
+                                                     const score_vector<T>& weights, index depth,
+                                                     index used, T* S) {
   constexpr int width = Vectors * lanes<T>;
   const auto form = [](const additive_panel<T>& p) SOFTLOOK_STAMP_LAMBDA -> const T* {
     return Form == additive_form::small      ? p.tangent
@@ -301,10 +302,10 @@ __attribute__((noinline)) inline void additive_block(const additive_panel<T>& ro
       for (int x = 0; x < Vectors; ++x) {
         T* at = S + (r0 + r) * width + x * lanes<T>;
         if constexpr (Select) {
-          const vec<T> both = load(wide.largest + x * lanes<T>) + spread(rows.largest[r0 + r]);
+          const vec<T> both = load(wide.largest + x * lanes<T>) + broadcast(rows.largest[r0 + r]);
           const vec<T> bound =
-              spread(Form == additive_form::small ? small_sum<T> : moderate_sum<T>);
-          store(at, blend<T>(both <= bound, sum[r][x], load(at)));
+              broadcast(Form == additive_form::small ? small_sum<T> : moderate_sum<T>);
+          store(at, select<T>(both <= bound, sum[r][x], load(at)));
         } else {
           store(at, sum[r][x]);
         }
@@ -315,7 +316,7 @@ __attribute__((noinline)) inline void additive_block(const additive_panel<T>& ro
 /// Several rows at a time where that is common.
 template <class T, int Vectors, additive_form Form>
 inline void additive_pass(const additive_panel<T>& rows, const additive_panel<T>& wide,
-                          const additive_weights<T>& weights, index depth, index used, bool select,
+                          const score_vector<T>& weights, index depth, index used, bool select,
                           T* S) {
   constexpr int at_once = Form == additive_form::large ? 1 : additive_rows;
   if (select)
@@ -331,7 +332,7 @@ inline void additive_pass(const additive_panel<T>& rows, const additive_panel<T>
 template <class T, int Vectors>
 inline void additive_scores(additive_panel<T>& rows, additive_panel<T>& wide, const T* v,
                             index depth, index used, T* S) {
-  const additive_weights<T> weights = weights_at(v, depth);
+  const score_vector<T> weights = score_vector_at(v, depth);
   const bool finite = weights.scale < infinity<T>;
   const T least = finite ? rows.least + wide.least : infinity<T>;
   const T most = finite ? rows.most + wide.most : infinity<T>;

@@ -141,16 +141,16 @@ inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
     if (edited)
       edit_panel(*a.policy, *a.frame, a.whole,
                  {width, std::int32_t(count), q.vectors, 0, q.positions}, queries, keys.begin,
-                 a.keys.rows, here == coverage::partial, a.factor, panel);
+                 a.keys.rows, here == coverage::partial, a.score_unit, panel);
     if (!raised) raise_to_panel(panel, count, width, top);
     live.add(r, count, used.from, used.to);
   }
 }
 
-/// Shares the rows of the next tile out among the products with this one.
+/// How many rows of the next tile each product with this one prefetches.
 template <class T, bool Additive>
-inline void spread_requests(const forward_args<T, Additive>& a, const query_tile<T>* tiles,
-                            index count, key_tile<T, Additive>& k) {
+inline void share_prefetches(const forward_args<T, Additive>& a, const query_tile<T>* tiles,
+                             index count, key_tile<T, Additive>& k) {
   index visits = 0;
   for (index t = 0; t < count; ++t) visits += !intersection(tiles[t].keys, k.keys).empty();
   const auto share = [&](index rows, index panels) SOFTLOOK_STAMP_LAMBDA {
@@ -194,7 +194,7 @@ inline void walk_tiles(const forward_args<T, Additive>& a, range queries, T* scr
   const index step = a.layout.key_tile;
   for (index first = keys.begin / step * step; first < keys.end; first += step) {
     begin_key_tile(a, {first, first + step < a.keys.rows ? first + step : a.keys.rows}, scratch, k);
-    spread_requests(a, tiles, count, k);
+    share_prefetches(a, tiles, count, k);
     for (index t = 0; t < count; ++t) process_tile(a, tiles[t], k, scratch, end);
   }
   end.flush(a, k);

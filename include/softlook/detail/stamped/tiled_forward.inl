@@ -13,7 +13,7 @@
 // cache.
 //
 // Exponentials need the units of additions for more than half of their operations, products never:
-// so those of one visit are computed a few at a time beside the products that score the next.
+// so those of one tile are computed a few at a time beside the products that score the next.
 
 /// Scores of a register tile of queries and a tile of keys. Their exponentials and the products with
 /// the values wait until the scores of the next tile are computed, beside whose products the
@@ -53,7 +53,7 @@ inline void add_careful_product(const query_tile<T>& q, const panel_operand<T, t
                                 const T* P, T* O, const live_keys& live, const T* correction) {
   const index width = q.vectors * lanes<T>;
   using bits = typename simd<T>::bits;
-  const bits forbidden = (bits)spread(T(-0.0));
+  const bits forbidden = (bits)broadcast(T(-0.0));
   for (int r = 0; r < tile_rows; ++r)
     for (index x = 0; x < width; x += lanes<T>) {
       T* at = O + r * width + x;
@@ -62,10 +62,10 @@ inline void add_careful_product(const query_tile<T>& q, const panel_operand<T, t
       for (const product_run* run = live.runs; run < live.runs + live.count; ++run)
         for (index j = run->row; j < run->row + run->steps; ++j, weights += width) {
           const vec<T> p = load(weights);
-          sum = blend<T>((bits)p == forbidden, sum,
-                         fused(spread(values.at[j * values.step + r]), p, sum));
+          sum = select<T>((bits)p == forbidden, sum,
+                          fma(broadcast(values.at[j * values.step + r]), p, sum));
         }
-      store(at, q.started ? fused(load(at), load(correction + x), sum) : sum);
+      store(at, q.started ? fma(load(at), load(correction + x), sum) : sum);
     }
 }
 
@@ -110,7 +110,7 @@ class forward_end {
     scored_tile<T>& now = current();
     now.live.rows = now.live.count = 0;
     for (index x = 0; x < tile_vectors * lanes<T>; x += lanes<T>)
-      store(now.softmax.top + x, spread(-infinity<T>));
+      store(now.softmax.top + x, broadcast(-infinity<T>));
     now.S = scores_ + turn_ * score_tile_;
     now.softmax.vectors = q.vectors;
     return {now.S, &now.live, now.softmax.top};

@@ -26,8 +26,9 @@ struct key_tile {
   bool finite = true;  // every value of the tile
   T* keys_packed = nullptr;
   row_block<T> values{};
-  // Rows of the next tile that have not been asked for, and how many go with each product: all at
-  // once they would wait for each other, and reading them on demand costs 5 % at d = 128.
+  // Prefetch distance: rows of the next tile not yet prefetched, and how many to prefetch for each
+  // product: all at once would exhaust the miss buffers, and reading them on demand costs 5 % at
+  // d = 128.
   range next_keys{};
   range next_values{};
   index keys_at_once = 1;

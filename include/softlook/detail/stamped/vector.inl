@@ -50,19 +50,19 @@ SOFTLOOK_ALWAYS_INLINE void store(T* p, vec<T> x) {
   __builtin_memcpy(p, &x, sizeof x);
 }
 
-/// Asks for the line `offset` scalars behind p, which need not be in any matrix: so it is an
+/// Prefetches the line `offset` scalars behind p, which need not be in any matrix: so it is an
 /// address, not a pointer.
 template <class T>
-SOFTLOOK_ALWAYS_INLINE void expect(const T* p, index offset) {
+SOFTLOOK_ALWAYS_INLINE void prefetch(const T* p, index offset) {
   const auto address = reinterpret_cast<std::uintptr_t>(p);
   __builtin_prefetch(reinterpret_cast<const void*>(address + std::uintptr_t(offset) * sizeof(T)));
 }
 
-// Each of these defines, for float and double: spread(x), fused(a, b, c) = a·b + c,
-// negative_fused(a, b, c) = −a·b + c, any_greater(a, b), and larger(a, b), which is b when either
+// Each of these defines, for float and double: broadcast(x), fma(a, b, c) = a·b + c,
+// negative_fma(a, b, c) = −a·b + c, any_greater(a, b), and max_of(a, b), which is b when either
 // is NaN: put the operand whose NaN must survive second. Where SOFTLOOK_STAMP_RECIPROCAL is 1, also
 // near_reciprocal(a) for float. Where SOFTLOOK_STAMP_SCALES is 1, also the nearest integer,
-// nearest(x), and scaled_from(x, least, p, n): p·2^n where x is at least `least` (or NaN), 0
+// round(x), and scaled_from(x, least, p, n): p·2^n where x is at least `least` (or NaN), 0
 // elsewhere.
 #if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 64
 #include "softlook/detail/stamped/simd/x86_512.inl"
@@ -88,7 +88,7 @@ SOFTLOOK_ALWAYS_INLINE void keep_order([[maybe_unused]] V& x) {
 
 /// condition ? a : b, lane by lane.
 template <class T>
-SOFTLOOK_ALWAYS_INLINE vec<T> blend(typename simd<T>::bits condition, vec<T> a, vec<T> b) {
+SOFTLOOK_ALWAYS_INLINE vec<T> select(typename simd<T>::bits condition, vec<T> a, vec<T> b) {
   return condition ? a : b;
 }
 
@@ -96,8 +96,8 @@ SOFTLOOK_ALWAYS_INLINE vec<T> blend(typename simd<T>::bits condition, vec<T> a, 
 /// afterwards, and raise FE_DIVBYZERO for a query without a key.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE vec<T> lane_reciprocal_or_one(vec<T> a) {
-  const vec<T> one = spread(T(1));
-  vec<T> divisor = blend<T>(a == vec<T>{}, one, a);
+  const vec<T> one = broadcast(T(1));
+  vec<T> divisor = select<T>(a == vec<T>{}, one, a);
   SOFTLOOK_STAMP_OPAQUE(divisor);
   return one / divisor;
 }

@@ -9,25 +9,27 @@
 
 inline constexpr int greater_than_quiet = 30;  // _CMP_GT_OQ
 
-SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return float_vector{x, x, x, x, x, x, x, x}; }
-SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return double_vector{x, x, x, x}; }
-SOFTLOOK_ALWAYS_INLINE float_vector fused(float_vector a, float_vector b, float_vector c) {
+SOFTLOOK_ALWAYS_INLINE float_vector broadcast(float x) {
+  return float_vector{x, x, x, x, x, x, x, x};
+}
+SOFTLOOK_ALWAYS_INLINE double_vector broadcast(double x) { return double_vector{x, x, x, x}; }
+SOFTLOOK_ALWAYS_INLINE float_vector fma(float_vector a, float_vector b, float_vector c) {
   return __builtin_ia32_vfmaddps256(a, b, c);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector fused(double_vector a, double_vector b, double_vector c) {
+SOFTLOOK_ALWAYS_INLINE double_vector fma(double_vector a, double_vector b, double_vector c) {
   return __builtin_ia32_vfmaddpd256(a, b, c);
 }
-SOFTLOOK_ALWAYS_INLINE float_vector negative_fused(float_vector a, float_vector b, float_vector c) {
+SOFTLOOK_ALWAYS_INLINE float_vector negative_fma(float_vector a, float_vector b, float_vector c) {
   return __builtin_ia32_vfnmaddps256(a, b, c);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector negative_fused(double_vector a, double_vector b,
-                                                    double_vector c) {
+SOFTLOOK_ALWAYS_INLINE double_vector negative_fma(double_vector a, double_vector b,
+                                                  double_vector c) {
   return __builtin_ia32_vfnmaddpd256(a, b, c);
 }
-SOFTLOOK_ALWAYS_INLINE float_vector larger(float_vector a, float_vector b) {
+SOFTLOOK_ALWAYS_INLINE float_vector max_of(float_vector a, float_vector b) {
   return __builtin_ia32_maxps256(a, b);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector larger(double_vector a, double_vector b) {
+SOFTLOOK_ALWAYS_INLINE double_vector max_of(double_vector a, double_vector b) {
   return __builtin_ia32_maxpd256(a, b);
 }
 SOFTLOOK_ALWAYS_INLINE bool any_greater(float_vector a, float_vector b) {
@@ -42,25 +44,27 @@ SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
 
 #else
 
-SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return (float_vector)_mm256_set1_ps(x); }
-SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return (double_vector)_mm256_set1_pd(x); }
-SOFTLOOK_ALWAYS_INLINE float_vector fused(float_vector a, float_vector b, float_vector c) {
+SOFTLOOK_ALWAYS_INLINE float_vector broadcast(float x) { return (float_vector)_mm256_set1_ps(x); }
+SOFTLOOK_ALWAYS_INLINE double_vector broadcast(double x) {
+  return (double_vector)_mm256_set1_pd(x);
+}
+SOFTLOOK_ALWAYS_INLINE float_vector fma(float_vector a, float_vector b, float_vector c) {
   return (float_vector)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector fused(double_vector a, double_vector b, double_vector c) {
+SOFTLOOK_ALWAYS_INLINE double_vector fma(double_vector a, double_vector b, double_vector c) {
   return (double_vector)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 }
-SOFTLOOK_ALWAYS_INLINE float_vector negative_fused(float_vector a, float_vector b, float_vector c) {
+SOFTLOOK_ALWAYS_INLINE float_vector negative_fma(float_vector a, float_vector b, float_vector c) {
   return (float_vector)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector negative_fused(double_vector a, double_vector b,
-                                                    double_vector c) {
+SOFTLOOK_ALWAYS_INLINE double_vector negative_fma(double_vector a, double_vector b,
+                                                  double_vector c) {
   return (double_vector)_mm256_fnmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 }
-SOFTLOOK_ALWAYS_INLINE float_vector larger(float_vector a, float_vector b) {
+SOFTLOOK_ALWAYS_INLINE float_vector max_of(float_vector a, float_vector b) {
   return (float_vector)_mm256_max_ps((__m256)a, (__m256)b);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector larger(double_vector a, double_vector b) {
+SOFTLOOK_ALWAYS_INLINE double_vector max_of(double_vector a, double_vector b) {
   return (double_vector)_mm256_max_pd((__m256d)a, (__m256d)b);
 }
 SOFTLOOK_ALWAYS_INLINE bool any_greater(float_vector a, float_vector b) {

@@ -12,29 +12,29 @@ inline constexpr int greater_than_quiet = 30;  // _CMP_GT_OQ
 inline constexpr int not_less = 21;            // _CMP_NLT_UQ
 inline constexpr int no_exceptions = 8;        // _MM_FROUND_NO_EXC, to the nearest
 
-SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) {
+SOFTLOOK_ALWAYS_INLINE float_vector broadcast(float x) {
   return float_vector{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
 }
-SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) {
+SOFTLOOK_ALWAYS_INLINE double_vector broadcast(double x) {
   return double_vector{x, x, x, x, x, x, x, x};
 }
-SOFTLOOK_ALWAYS_INLINE float_vector fused(float_vector a, float_vector b, float_vector c) {
+SOFTLOOK_ALWAYS_INLINE float_vector fma(float_vector a, float_vector b, float_vector c) {
   return __builtin_ia32_vfmaddps512_mask(a, b, c, -1, current_rounding);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector fused(double_vector a, double_vector b, double_vector c) {
+SOFTLOOK_ALWAYS_INLINE double_vector fma(double_vector a, double_vector b, double_vector c) {
   return __builtin_ia32_vfmaddpd512_mask(a, b, c, -1, current_rounding);
 }
-SOFTLOOK_ALWAYS_INLINE float_vector negative_fused(float_vector a, float_vector b, float_vector c) {
+SOFTLOOK_ALWAYS_INLINE float_vector negative_fma(float_vector a, float_vector b, float_vector c) {
   return __builtin_ia32_vfnmaddps512_mask(a, b, c, -1, current_rounding);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector negative_fused(double_vector a, double_vector b,
-                                                    double_vector c) {
+SOFTLOOK_ALWAYS_INLINE double_vector negative_fma(double_vector a, double_vector b,
+                                                  double_vector c) {
   return __builtin_ia32_vfnmaddpd512_mask(a, b, c, -1, current_rounding);
 }
-SOFTLOOK_ALWAYS_INLINE float_vector larger(float_vector a, float_vector b) {
+SOFTLOOK_ALWAYS_INLINE float_vector max_of(float_vector a, float_vector b) {
   return __builtin_ia32_maxps512_mask(a, b, float_vector{}, -1, current_rounding);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector larger(double_vector a, double_vector b) {
+SOFTLOOK_ALWAYS_INLINE double_vector max_of(double_vector a, double_vector b) {
   return __builtin_ia32_maxpd512_mask(a, b, double_vector{}, -1, current_rounding);
 }
 SOFTLOOK_ALWAYS_INLINE bool any_greater(float_vector a, float_vector b) {
@@ -46,10 +46,10 @@ SOFTLOOK_ALWAYS_INLINE bool any_greater(double_vector a, double_vector b) {
 SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
   return __builtin_ia32_rcp14ps512_mask(a, float_vector{}, -1);
 }
-SOFTLOOK_ALWAYS_INLINE float_vector nearest(float_vector x) {
+SOFTLOOK_ALWAYS_INLINE float_vector round(float_vector x) {
   return __builtin_ia32_rndscaleps_mask(x, no_exceptions, float_vector{}, -1, current_rounding);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector nearest(double_vector x) {
+SOFTLOOK_ALWAYS_INLINE double_vector round(double_vector x) {
   return __builtin_ia32_rndscalepd_mask(x, no_exceptions, double_vector{}, -1, current_rounding);
 }
 SOFTLOOK_ALWAYS_INLINE float_vector scaled_from(float_vector x, float_vector least, float_vector p,
@@ -65,26 +65,28 @@ SOFTLOOK_ALWAYS_INLINE double_vector scaled_from(double_vector x, double_vector 
 
 #else
 
-SOFTLOOK_ALWAYS_INLINE float_vector spread(float x) { return (float_vector)_mm512_set1_ps(x); }
-SOFTLOOK_ALWAYS_INLINE double_vector spread(double x) { return (double_vector)_mm512_set1_pd(x); }
-SOFTLOOK_ALWAYS_INLINE float_vector fused(float_vector a, float_vector b, float_vector c) {
+SOFTLOOK_ALWAYS_INLINE float_vector broadcast(float x) { return (float_vector)_mm512_set1_ps(x); }
+SOFTLOOK_ALWAYS_INLINE double_vector broadcast(double x) {
+  return (double_vector)_mm512_set1_pd(x);
+}
+SOFTLOOK_ALWAYS_INLINE float_vector fma(float_vector a, float_vector b, float_vector c) {
   return (float_vector)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector fused(double_vector a, double_vector b, double_vector c) {
+SOFTLOOK_ALWAYS_INLINE double_vector fma(double_vector a, double_vector b, double_vector c) {
   return (double_vector)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 }
-SOFTLOOK_ALWAYS_INLINE float_vector negative_fused(float_vector a, float_vector b, float_vector c) {
+SOFTLOOK_ALWAYS_INLINE float_vector negative_fma(float_vector a, float_vector b, float_vector c) {
   return (float_vector)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector negative_fused(double_vector a, double_vector b,
-                                                    double_vector c) {
+SOFTLOOK_ALWAYS_INLINE double_vector negative_fma(double_vector a, double_vector b,
+                                                  double_vector c) {
   return (double_vector)_mm512_fnmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 }
 // The zero-masking forms: gcc 12 warns about an uninitialised operand inside the plain ones.
-SOFTLOOK_ALWAYS_INLINE float_vector larger(float_vector a, float_vector b) {
+SOFTLOOK_ALWAYS_INLINE float_vector max_of(float_vector a, float_vector b) {
   return (float_vector)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector larger(double_vector a, double_vector b) {
+SOFTLOOK_ALWAYS_INLINE double_vector max_of(double_vector a, double_vector b) {
   return (double_vector)_mm512_maskz_max_pd(0xff, (__m512d)a, (__m512d)b);
 }
 SOFTLOOK_ALWAYS_INLINE bool any_greater(float_vector a, float_vector b) {
@@ -96,10 +98,10 @@ SOFTLOOK_ALWAYS_INLINE bool any_greater(double_vector a, double_vector b) {
 SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
   return (float_vector)_mm512_maskz_rcp14_ps(0xffff, (__m512)a);
 }
-SOFTLOOK_ALWAYS_INLINE float_vector nearest(float_vector x) {
+SOFTLOOK_ALWAYS_INLINE float_vector round(float_vector x) {
   return (float_vector)_mm512_maskz_roundscale_ps(0xffff, (__m512)x, _MM_FROUND_NO_EXC);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector nearest(double_vector x) {
+SOFTLOOK_ALWAYS_INLINE double_vector round(double_vector x) {
   return (double_vector)_mm512_maskz_roundscale_pd(0xff, (__m512d)x, _MM_FROUND_NO_EXC);
 }
 SOFTLOOK_ALWAYS_INLINE float_vector scaled_from(float_vector x, float_vector least, float_vector p,
