@@ -4,7 +4,7 @@
 // set_memory(), projects the query and returns the weights too. In the names d is the size of
 // everything: features of Q, K and V, and the hidden size a. What counts as a flop: see README.md.
 
-#include "softlook/additive.hpp"
+#include "softlook/seq2seq/bahdanau_attention.hpp"
 #include "support/forward.hpp"
 
 namespace {

@@ -1,7 +1,7 @@
 // Layers: a packed product with bias and activation against Eigen's, and a whole encoder.
 
 #include <softlook/exec/thread_pool.hpp>
-#include <softlook/projection.hpp>
+#include <softlook/layer/linear_layer.hpp>
 #include <softlook/transformer.hpp>
 
 #include "support/fair_naive.hpp"

@@ -4,9 +4,9 @@
 #include <array>
 #include <cstdio>
 #include <softlook/attention.hpp>
-#include <softlook/linformer.hpp>
+#include <softlook/attention/linformer.hpp>
+#include <softlook/attention/nystrom.hpp>
 #include <softlook/mask/patterns.hpp>
-#include <softlook/nystromformer.hpp>
 
 #include "support/inputs.hpp"
 #include "support/row.hpp"

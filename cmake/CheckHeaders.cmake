@@ -1,6 +1,6 @@
 # softlook_check_headers(<target>): one translation unit per public header, which includes it first
 # (nothing may be missing) and twice (the guard holds). Files of the stamped room have no guard and
-# are parts of detail/dispatch.hpp, so only *.hpp counts.
+# are parts of engine/kernels/dispatch.hpp, so only *.hpp counts.
 function(softlook_check_headers target)
   file(GLOB_RECURSE headers CONFIGURE_DEPENDS
        RELATIVE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/include/*.hpp")

@@ -1,67 +1,39 @@
-# Run as  cmake -DINCLUDE_DIR=<include> -P CheckLayers.cmake.  Fails when a header includes a softlook
-# header of its own or a higher layer, one that does not exist, or a file this list does not know.
-# The first pattern that matches a file decides; lines of a lower rank may be used by all above it.
-# Siblings of one rank never include each other, so core/ and detail/ have one rank per file group.
-set(layers
-  "0.00 core/version"
-  "0.01 core/config"
-  "0.02 core/types"
-  "0.03 core/concepts"
-  "0.04 core/error"
-  "0.05 core/[a-z_]+"
-  "1.00 mask/(none|causal|window|padding|block_sparse|dense|dilated|global_tokens|of_heads|segment|where)"
-  "1.00 score/(dot|general|additive|trilinear|transform|t5_bias)"
-  "1.00 exec/[a-z_]+"
-  "1.00 state"
-  "1.01 mask/combine"
-  "1.02 mask/patterns"
-  "1.98 detail/stamped/simd/operators"
-  "1.99 detail/stamped/simd/[a-z0-9_]+"
-  "2.02 detail/stamped/set"
-  "2.01 detail/stamped/kernels"
-  "2.00 detail/stamped/[a-z_]+"
-  "2.10 detail/(kernel_args|instantiate|drawing|report_page|report_script|report_lines)"
-  "2.15 detail/linear_args"
-  "2.20 detail/dispatch"
-  "2.30 detail/(entmax_row|joined|materialised|plan|tasks)"
-  "2.35 detail/(product|monotonic_rows)"
-  "2.36 detail/input_product"
-  "2.37 detail/forward_call"
-  "2.40 detail/(forward|packed_linear)"
-  "2.45 detail/entmax_forward"
-  "2.50 detail/call"
-  "2.60 detail/(decoder|layer|extra_keys|positions|linear_random|placed)"
-  "2.62 detail/layer_policies"
-  "2.65 detail/linear_forward"
-  "2.66 detail/linear_call"
-  "2.65 detail/feature_map"
-  "2.70 detail/(attention_block|feed_forward|later_rows|local_windows|nystrom)"
-  "2.80 detail/(decoder_rows|key_store)"
-  "2.90 layer"
-  "3.00 (attention|projection|layer_norm|additive|multiplicative|linear|random_features|decode|gradients|positional|recurrent_cell|beam_search)"
-  "3.10 (decomposable|entmax|hard|local|location|monotonic)"
-  "3.90 detail/layer_stack"
-  "4.00 (multi_head|seq2seq|inspect)"
-  "4.10 (inspect_report|linformer|nystromformer|positional_attention|vision_[a-z_]+)"
-  "4.20 vision"
-  "4.90 transformer_layer"
-  "5.00 transformer_(encoder|decoder_layer)"
-  "5.10 transformer_decoder"
-  "5.20 transformer"
-  "6.00 softlook")
+# Run as  cmake -DINCLUDE_DIR=<include> -P CheckLayers.cmake.  Fails when a header includes one of a
+# higher room, or of a room beside its own, when headers of one room include each other in a circle,
+# when private headers are used from outside, or when a header is in no room.
 
-function(rank_of file out)
-  foreach(entry IN LISTS layers)
-    if(entry MATCHES "^([0-9.]+) (.+)$")
-      set(rank "${CMAKE_MATCH_1}")
-      if("${file}" MATCHES "^${CMAKE_MATCH_2}\\.(hpp|inl)$")
-        set(${out} "${rank}" PARENT_SCOPE)
-        return()
-      endif()
-    endif()
-  endforeach()
-  set(${out} "" PARENT_SCOPE)
-endfunction()
+# Rank and room. A header includes headers of its own room and of rooms with a lower rank.
+set(rooms
+  "0 core"
+  "1 mask"
+  "1 score"
+  "1 transform"
+  "1 exec"
+  "2 engine/stamped"
+  "3 engine/kernels"
+  "4 engine/run"
+  "5 engine/call"
+  "6 attention"
+  "6 linear"
+  "6 position"
+  "6 inspect"
+  "7 layer"
+  "8 transformer"
+  "8 seq2seq"
+  "8 vision")
+# Front doors, at the top level: above all rooms.
+set(doors attention linear layers transformer seq2seq vision positional inspect)
+set(door_rank 9)
+
+# <room>/detail is for the room alone. The layers of a Transformer are made of the same parts as a
+# multi-head layer: attention_block, feed_forward, layer_stack.
+set(may_use_private "transformer of layer")
+
+# The engine and private headers know what a policy is, never which one; these do, and why:
+#   engine/call    names the defaults of a call: no mask, scaled dot scores, sequential
+#   score/recipe   says what a score wants of the engine: data, no policy
+set(may_name_policies "^engine/call/")
+set(no_policies "^score/recipe\\.hpp$")
 
 set(faults 0)
 macro(fault text)
@@ -69,12 +41,44 @@ macro(fault text)
   math(EXPR faults "${faults} + 1")
 endmacro()
 
+# The room of a file and its rank, or "" for both.
+function(room_of file room_out rank_out)
+  set(${room_out} "" PARENT_SCOPE)
+  set(${rank_out} "" PARENT_SCOPE)
+  if(file STREQUAL "softlook.hpp")
+    math(EXPR rank "${door_rank} + 1")
+    set(${room_out} "softlook" PARENT_SCOPE)
+    set(${rank_out} ${rank} PARENT_SCOPE)
+    return()
+  elseif(file MATCHES "^([a-z0-9_]+)\\.hpp$")
+    set(door "${CMAKE_MATCH_1}")
+    if(door IN_LIST doors)
+      set(${room_out} "door ${door}" PARENT_SCOPE)
+      set(${rank_out} ${door_rank} PARENT_SCOPE)
+    endif()
+    return()
+  endif()
+  foreach(entry IN LISTS rooms)
+    string(REGEX MATCH "^([0-9]+) (.+)$" matched "${entry}")
+    set(rank ${CMAKE_MATCH_1})
+    set(room "${CMAKE_MATCH_2}")
+    string(FIND "${file}" "${room}/" at)
+    if(at EQUAL 0)
+      set(${room_out} "${room}" PARENT_SCOPE)
+      set(${rank_out} ${rank} PARENT_SCOPE)
+      return()
+    endif()
+  endforeach()
+endfunction()
+
 get_filename_component(root "${INCLUDE_DIR}/softlook" ABSOLUTE)
 file(GLOB_RECURSE files RELATIVE "${root}" "${root}/*.hpp" "${root}/*.inl")
 foreach(file IN LISTS files)
-  rank_of("${file}" rank)
-  if(rank STREQUAL "")
-    fault("softlook/${file}: belongs to no layer; add it to cmake/CheckLayers.cmake")
+  string(MAKE_C_IDENTIFIER "${file}" id)
+  set(uses_${id} "")
+  room_of("${file}" room rank)
+  if(room STREQUAL "")
+    fault("softlook/${file}: is in no room; add the room to cmake/CheckLayers.cmake")
     continue()
   endif()
   file(STRINGS "${root}/${file}" lines REGEX "^[ \t]*#[ \t]*include")
@@ -86,7 +90,7 @@ foreach(file IN LISTS files)
     if(target MATCHES "^Eigen/src/|^unsupported/|^Eigen/(ThreadPool|CXX11)")
       fault("softlook/${file}: includes <${target}>, which Eigen does not promise to keep")
       continue()
-    elseif(file MATCHES "^detail/stamped/" AND NOT target MATCHES "^softlook/detail/stamped/")
+    elseif(room STREQUAL "engine/stamped" AND NOT target MATCHES "^softlook/engine/stamped/")
       # Another translation unit may share what such headers define (design: one special room).
       if(NOT target MATCHES "^(immintrin|arm_neon)\\.h$")
         fault("softlook/${file}: the stamped room includes ${target} from outside")
@@ -103,19 +107,63 @@ foreach(file IN LISTS files)
       fault("softlook/${file}: includes softlook/${target}, which does not exist")
       continue()
     endif()
-    rank_of("${target}" target_rank)
-    if(target_rank STREQUAL "")
+    room_of("${target}" target_room target_rank)
+    if(target_room STREQUAL "")
       continue()  # reported when its own turn comes
     endif()
-    # The kernels know what a policy is, never which one; call.hpp names the defaults.
-    if(file MATCHES "^detail/" AND NOT file STREQUAL "detail/call.hpp"
-       AND target MATCHES "^(mask|score|exec)/")
-      fault("softlook/${file}: detail/ names a concrete policy, softlook/${target}")
+    if(target_room STREQUAL room)
+      list(APPEND uses_${id} "${target}")
+      continue()
+    endif()
+    set(private FALSE)
+    if(target MATCHES "^([a-z0-9_]+)/detail/")
+      set(use "${room} of ${CMAKE_MATCH_1}")
+      if(NOT use IN_LIST may_use_private)
+        set(private TRUE)
+      endif()
+    endif()
+    if(private)
+      fault("softlook/${file}: softlook/${target} is private to its room")
+    elseif(file MATCHES "^engine/|/detail/" AND NOT file MATCHES "${may_name_policies}"
+           AND target MATCHES "^(mask|score|transform|exec)/" AND NOT target MATCHES "${no_policies}")
+      fault("softlook/${file}: names a concrete policy, softlook/${target}")
     elseif(NOT target_rank LESS rank)
-      fault("softlook/${file} (layer ${rank}) includes softlook/${target} (layer ${target_rank})")
+      fault("softlook/${file} (${room}, rank ${rank}) includes softlook/${target} (${target_room}, rank ${target_rank})")
     endif()
   endforeach()
 endforeach()
+
+# What neither includes a file that is left nor is included by one is on no circle.
+set(left ${files})
+set(before 0)
+list(LENGTH left count)
+while(NOT count EQUAL before)
+  set(before ${count})
+  set(used "")
+  foreach(file IN LISTS left)
+    string(MAKE_C_IDENTIFIER "${file}" id)
+    list(APPEND used ${uses_${id}})
+  endforeach()
+  set(next "")
+  foreach(file IN LISTS left)
+    string(MAKE_C_IDENTIFIER "${file}" id)
+    set(uses FALSE)
+    foreach(target IN LISTS uses_${id})
+      if(target IN_LIST left)
+        set(uses TRUE)
+      endif()
+    endforeach()
+    if(uses AND file IN_LIST used)
+      list(APPEND next "${file}")
+    endif()
+  endforeach()
+  set(left ${next})
+  list(LENGTH left count)
+endwhile()
+if(left)
+  list(JOIN left " " left)
+  fault("softlook/: these include each other in a circle: ${left}")
+endif()
 
 list(LENGTH files count)
 if(count EQUAL 0)
@@ -123,4 +171,4 @@ if(count EQUAL 0)
 elseif(faults GREATER 0)
   message(FATAL_ERROR "${faults} faults in the direction of includes")
 endif()
-message("${count} headers, all includes point to lower layers")
+message("${count} headers, all includes point to lower rooms")

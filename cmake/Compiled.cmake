@@ -1,4 +1,4 @@
-# softlook::compiled, a static library of explicit instantiations (include/softlook/detail/instantiate.hpp)
+# softlook::compiled, a static library of explicit instantiations (include/softlook/engine/kernels/instantiate.hpp)
 # for faster compiling; the same headers, the same results. Below another project it is built when
 # something links to it; SOFTLOOK_BUILD_COMPILED builds it always and installs it.
 

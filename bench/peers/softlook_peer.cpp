@@ -4,7 +4,7 @@
 
 #include <softlook/attention.hpp>
 #include <softlook/exec/thread_pool.hpp>
-#include <softlook/multi_head.hpp>
+#include <softlook/layer/multi_head.hpp>
 #include <softlook/transformer.hpp>
 
 #include <chrono>

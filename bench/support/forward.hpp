@@ -3,7 +3,7 @@
 #include <memory>
 #include <softlook/attention.hpp>
 #include <softlook/exec/thread_pool.hpp>
-#include <softlook/multi_head.hpp>
+#include <softlook/layer/multi_head.hpp>
 #include <string>
 #include <tuple>
 #include <type_traits>

@@ -1,6 +1,6 @@
 // Part of softlook::compiled: attention with dot scores in double.
 #include "softlook/attention.hpp"
-#include "softlook/detail/entmax_forward.hpp"
+#include "softlook/attention/detail/entmax_rows.hpp"
 
 #include "same_flags.hpp"
 

@@ -1,5 +1,5 @@
 // Part of softlook::compiled: products, what layers need besides, linear attention.
-#include "softlook/detail/linear_forward.hpp"
+#include "softlook/linear/detail/call.hpp"
 
 #include "same_flags.hpp"
 

@@ -17,7 +17,7 @@ CALLED = re.compile(r"^([A-Za-z_][\w'’ -]*?)\s{2,}(\S.*)$")  # "name  what it 
 SHAPES = re.compile(r"^\w+'?(?:(?:, | and )\w+'?)*: [\w()+·' ]*×")
 SECTION = re.compile(r"^\\(see|throws|param|tparam|return|warning)\b")
 # What policies say to the loops, which is for authors of policies: the map tells of it.
-PROTOCOL = re.compile(r"  (?! )(\[\[nodiscard\]\] )?.*\b(allows|key_range|coverage_of|lookup_form|recipe)\(")
+PROTOCOL = re.compile(r"  (?! |if )(\[\[nodiscard\]\] )?.*\b(allows|key_range|coverage_of|lookup_form|recipe)\(")
 KIND = re.compile(r"  (using (policy|feature)_kind|static constexpr bool (is_additive|projects)) = .*;$")
 NOTHING = " <!-- -->"  # keeps a line without ending the paragraph
 

@@ -33,7 +33,7 @@
 #include <vector>
 
 #include <softlook/inspect.hpp>
-#include <softlook/inspect_report.hpp>
+#include <softlook/inspect/report.hpp>
 
 #include "encoder.hpp"
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "softlook/inspect_report.hpp"
+#include "softlook/inspect/report.hpp"
 
 namespace {
 

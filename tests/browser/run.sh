@@ -1,5 +1,5 @@
 #!/bin/sh
-# sh tests/browser/run.sh [REPORT.html...]: writes reports with inspect_report.hpp and uses them in a
+# sh tests/browser/run.sh [REPORT.html...]: writes reports with inspect/report.hpp and uses them in a
 # headless Chromium as a reader would (check.py); then opens the reports named and chooses all their
 # heads. Screenshots are left in build/browser. Where Chromium (CHROMIUM names another) or Python is
 # not there and apt cannot bring it, it says so and ends well.

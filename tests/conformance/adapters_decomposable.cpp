@@ -1,4 +1,4 @@
-#include <softlook/decomposable.hpp>
+#include <softlook/attention/decomposable.hpp>
 
 #include "adapters.hpp"
 

@@ -1,7 +1,7 @@
 #include <cmath>
 #include <limits>
 #include <softlook/linear.hpp>
-#include <softlook/random_features.hpp>
+#include <softlook/linear/random_features.hpp>
 
 #include "adapters.hpp"
 

@@ -1,4 +1,4 @@
-#include <softlook/entmax.hpp>
+#include <softlook/attention/entmax.hpp>
 
 #include "adapters.hpp"
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <optional>
-#include <softlook/score/t5_bias.hpp>
+#include <softlook/transform/t5_bias.hpp>
 #include <softlook/transformer.hpp>
 #include <vector>
 

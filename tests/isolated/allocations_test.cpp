@@ -7,12 +7,12 @@
 #include <cstdlib>
 #include <new>
 
-#include "softlook/additive.hpp"
 #include "softlook/exec/thread_pool.hpp"
+#include "softlook/layer/linear_layer.hpp"
 #include "softlook/linear.hpp"
-#include "softlook/multiplicative.hpp"
-#include "softlook/projection.hpp"
-#include "softlook/recurrent_cell.hpp"
+#include "softlook/seq2seq/bahdanau_attention.hpp"
+#include "softlook/seq2seq/luong_attention.hpp"
+#include "softlook/seq2seq/recurrent_cells.hpp"
 #include "softlook/transformer.hpp"
 #include "tests/support/decoders.hpp"
 #include "tests/support/random.hpp"

@@ -4,11 +4,11 @@
 
 #include <cfenv>
 
-#include "softlook/additive.hpp"
 #include "softlook/exec/thread_pool.hpp"
-#include "softlook/multiplicative.hpp"
-#include "softlook/projection.hpp"
-#include "softlook/transformer_encoder.hpp"
+#include "softlook/layer/linear_layer.hpp"
+#include "softlook/seq2seq/bahdanau_attention.hpp"
+#include "softlook/seq2seq/luong_attention.hpp"
+#include "softlook/transformer/encoder.hpp"
 #include "tests/support/layers.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/ways.hpp"

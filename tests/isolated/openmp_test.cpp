@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "softlook/attention.hpp"
-#include "softlook/multi_head.hpp"
+#include "softlook/layer/multi_head.hpp"
 #include "tests/support/compare.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "softlook/core/activation.hpp"
-#include "softlook/multi_head.hpp"
-#include "softlook/transformer_encoder.hpp"
+#include "softlook/layer/multi_head.hpp"
+#include "softlook/transformer/encoder.hpp"
 #include "tests/oracle/multi_head.hpp"
 
 namespace oracle {

@@ -1,8 +1,8 @@
 // Scores of every kind by their definition, one pair at a time.
 #pragma once
 
-#include "softlook/core/score_recipe.hpp"
 #include "softlook/score/dot.hpp"
+#include "softlook/score/recipe.hpp"
 #include "tests/oracle/numbers.hpp"
 
 namespace oracle {

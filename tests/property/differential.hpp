@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "softlook/core/policy.hpp"
-#include "softlook/multi_head.hpp"
+#include "softlook/engine/run/policies.hpp"
+#include "softlook/layer/multi_head.hpp"
 #include "tests/oracle/multi_head.hpp"
 #include "tests/support/bounds.hpp"
 #include "tests/support/compare.hpp"

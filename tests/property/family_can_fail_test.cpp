@@ -2,7 +2,7 @@
 #include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
 
-#include "softlook/score/transform.hpp"
+#include "softlook/transform/transforms.hpp"
 #include "tests/property/family_properties.hpp"
 
 namespace softlook_test::family {

@@ -2,8 +2,8 @@
 // Transformer's, vision's, and two sentences that attend to each other.
 #include <gtest/gtest.h>
 
-#include "softlook/decomposable.hpp"
-#include "softlook/multi_head.hpp"
+#include "softlook/attention/decomposable.hpp"
+#include "softlook/layer/multi_head.hpp"
 #include "softlook/transformer.hpp"
 #include "softlook/vision.hpp"
 #include "tests/property/family.hpp"

@@ -2,18 +2,19 @@
 // location and position, sparse softmax, linear; and of the decoders.
 #include <gtest/gtest.h>
 
-#include "softlook/additive.hpp"
-#include "softlook/entmax.hpp"
-#include "softlook/hard.hpp"
+#include "softlook/attention/entmax.hpp"
+#include "softlook/attention/hard.hpp"
+#include "softlook/attention/linformer.hpp"
+#include "softlook/attention/local.hpp"
+#include "softlook/attention/location.hpp"
+#include "softlook/attention/monotonic.hpp"
+#include "softlook/attention/nystrom.hpp"
+#include "softlook/attention/positional.hpp"
 #include "softlook/linear.hpp"
-#include "softlook/linformer.hpp"
-#include "softlook/local.hpp"
-#include "softlook/location.hpp"
-#include "softlook/monotonic.hpp"
-#include "softlook/multiplicative.hpp"
-#include "softlook/nystromformer.hpp"
-#include "softlook/positional_attention.hpp"
-#include "softlook/random_features.hpp"
+#include "softlook/linear/random_features.hpp"
+#include "softlook/seq2seq/bahdanau_attention.hpp"
+#include "softlook/seq2seq/location_aware_attention.hpp"
+#include "softlook/seq2seq/luong_attention.hpp"
 #include "tests/property/family.hpp"
 
 namespace softlook_test::family {

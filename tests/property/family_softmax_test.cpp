@@ -1,11 +1,11 @@
 // The properties of softmax attention with its scores, transforms and masks.
 #include <gtest/gtest.h>
 
+#include "softlook/layer/multi_head.hpp"
 #include "softlook/mask/patterns.hpp"
-#include "softlook/multi_head.hpp"
 #include "softlook/positional.hpp"
-#include "softlook/score/t5_bias.hpp"
 #include "softlook/score/trilinear.hpp"
+#include "softlook/transform/t5_bias.hpp"
 #include "tests/property/family.hpp"
 
 namespace softlook_test::family {

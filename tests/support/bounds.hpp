@@ -68,7 +68,7 @@ double linear_bound(double inputs, double sum) {
 /// Of an activation's value; no activation here is steeper than this.
 inline constexpr double steepest_activation = 1.13;
 
-/// Relative error that detail/stamped/activation.inl states for gelu(x).
+/// Relative error that engine/stamped/layers/activation.inl states for gelu(x).
 template <class Scalar>
 double gelu_bound(double x) {
   const bool single = sizeof(Scalar) == sizeof(float);

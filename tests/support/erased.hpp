@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "softlook/core/concepts.hpp"
-#include "softlook/core/score_recipe.hpp"
 #include "softlook/mask/none.hpp"
-#include "softlook/score/transform.hpp"
+#include "softlook/score/recipe.hpp"
+#include "softlook/transform/transforms.hpp"
 
 namespace softlook_test {
 

@@ -4,8 +4,8 @@
 #pragma once
 
 #include "softlook/attention.hpp"
-#include "softlook/detail/entmax_forward.hpp"
-#include "softlook/detail/linear_forward.hpp"
+#include "softlook/attention/detail/entmax_rows.hpp"
+#include "softlook/linear/detail/call.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {

@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include "softlook/core/band.hpp"
 #include "softlook/core/concepts.hpp"
+#include "softlook/mask/detail/band.hpp"
 
 namespace softlook_test {
 

@@ -151,6 +151,15 @@ template <class View>
   return M.rows == p.queries ? i : index{p.head} * p.queries + i;
 }
 
+/// A mask in the form that is asked pair by pair: parameters resolved, so that the loop vectorises.
+template <class Mask>
+[[nodiscard]] constexpr auto lookup_form(const Mask& mask) {
+  if constexpr (requires { mask.lookup_form(); })
+    return mask.lookup_form();
+  else
+    return mask;
+}
+
 }  // namespace detail
 
 /// A dynamic matrix with the scalar and the storage order of an expression.

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "softlook/core/band.hpp"
-#include "softlook/core/bits.hpp"
 #include "softlook/core/concepts.hpp"
-#include "softlook/core/divider.hpp"
 #include "softlook/core/error.hpp"
+#include "softlook/mask/detail/band.hpp"
+#include "softlook/mask/detail/bits.hpp"
+#include "softlook/mask/detail/divider.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {

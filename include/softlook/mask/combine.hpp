@@ -1,7 +1,7 @@
 #pragma once
 
-#include "softlook/core/band.hpp"
 #include "softlook/core/concepts.hpp"
+#include "softlook/mask/detail/band.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {

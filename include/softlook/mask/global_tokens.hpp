@@ -7,9 +7,9 @@
 #include <span>
 #include <vector>
 
-#include "softlook/core/bits.hpp"
 #include "softlook/core/concepts.hpp"
 #include "softlook/core/error.hpp"
+#include "softlook/mask/detail/bits.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "softlook/core/band.hpp"
 #include "softlook/core/concepts.hpp"
-#include "softlook/core/divider.hpp"
 #include "softlook/core/error.hpp"
+#include "softlook/mask/detail/band.hpp"
+#include "softlook/mask/detail/divider.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {

@@ -2,9 +2,9 @@
 
 #include <optional>
 
-#include "softlook/core/band.hpp"
 #include "softlook/core/concepts.hpp"
 #include "softlook/core/error.hpp"
+#include "softlook/mask/detail/band.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace masks {

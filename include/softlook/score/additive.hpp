@@ -4,7 +4,7 @@
 
 #include "softlook/core/concepts.hpp"
 #include "softlook/core/error.hpp"
-#include "softlook/core/score_recipe.hpp"
+#include "softlook/score/recipe.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace scores {

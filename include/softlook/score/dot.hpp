@@ -1,7 +1,7 @@
 #pragma once
 
 #include "softlook/core/concepts.hpp"
-#include "softlook/core/score_recipe.hpp"
+#include "softlook/score/recipe.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace scores {

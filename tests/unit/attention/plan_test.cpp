@@ -3,7 +3,7 @@
 #include "tests/support/kernels.hpp"
 // The kernels first: what follows instantiates none.
 #include "softlook/exec/thread_pool.hpp"
-#include "softlook/multi_head.hpp"
+#include "softlook/layer/multi_head.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 

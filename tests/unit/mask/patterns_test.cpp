@@ -5,8 +5,8 @@
 #include <set>
 #include <vector>
 
+#include "softlook/layer/multi_head.hpp"
 #include "softlook/mask/patterns.hpp"
-#include "softlook/multi_head.hpp"
 #include "tests/support/agreement.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/mask_checks.hpp"

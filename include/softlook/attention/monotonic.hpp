@@ -1,0 +1,239 @@
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "softlook/attention/attention.hpp"
+#include "softlook/attention/detail/monotonic_rows.hpp"
+#include "softlook/exec/sequential.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// \defgroup monotonic Monotonic attention
+/// Alignments that only move forward: in expectation, or one key after another.
+/// \cases tests/conformance/data/luong_bahdanau
+/// \{
+
+/// How monotonic attention is computed.
+///   recursive  the expectation by its recurrence over the keys
+///   parallel   the same in logarithms, blocks of keys at once: for long memories and gradients
+///   hard       what the expectation is of: the first key whose probability exceeds 1/2
+enum class monotonic_form { recursive, parallel, hard };
+
+struct monotonic_options {
+  monotonic_form form = monotonic_form::recursive;
+  double score_bias = 0;  ///< r, added to every score; −4 is usual at the start of training
+};
+
+/// The output n×e and the weights n×m. The last row of weights is what the next call continues
+/// from.
+template <class Matrix>
+struct monotonic_result {
+  Matrix output;
+  Matrix weights;
+};
+
+/// The weights before the first query: all on the first key.
+template <real_scalar T>
+[[nodiscard]] Eigen::Matrix<T, 1, Eigen::Dynamic> monotonic_start(index keys) {
+  Eigen::Matrix<T, 1, Eigen::Dynamic> start = Eigen::Matrix<T, 1, Eigen::Dynamic>::Zero(keys);
+  if (keys > 0) start[0] = 1;
+  return start;
+}
+
+namespace detail {
+
+template <class P>
+void check_previous(const char* where, const P& previous, const char* keys_name, index keys) {
+  static_assert(P::IsVectorAtCompileTime, "softlook: the previous weights are a vector");
+  check_sizes(where, "previous.size()", previous.size(), keys_name, keys,
+              "the previous weights have an entry for each key");
+  for (index j = 0; j < previous.size(); ++j)
+    if (previous[j] < 0)
+      raise_argument(where, "a previous weight", double(previous[j]), "weights are not negative");
+}
+
+/// Rows of energies become rows of weights.
+template <class T, class P>
+void expected_alignments(const executor_ref& exec, monotonic_form form, const P& previous,
+                         mutable_matrix_view<T> E) {
+  const index m = E.cols;
+  const bool logarithms = form == monotonic_form::parallel;
+  std::vector<double> energies(std::size_t(m), 0), row(std::size_t(m), 0);
+  for (index j = 0; j < m; ++j) {
+    const auto weight = double(previous[j]);
+    row[std::size_t(j)] = logarithms ? log_weight(weight) : weight;
+  }
+  monotonic_scan scan(logarithms ? m : 0);
+  for (index i = 0; i < E.rows; ++i) {
+    for (index j = 0; j < m; ++j) energies[std::size_t(j)] = double(E(i, j));
+    if (logarithms)
+      scan.run(exec, energies.data(), row.data());
+    else
+      monotonic_recursion(energies.data(), m, row.data());
+    for (index j = 0; j < m; ++j) {
+      const double x = row[std::size_t(j)];
+      E(i, j) = T(logarithms ? std::exp(x) : x);
+    }
+  }
+}
+
+/// A one-hot row, a row of zeros past the last key, NaN from where the head was lost.
+template <class Row>
+void write_choice(const monotonic_head& head, Row&& weights) {
+  using T = scalar_of<Row>;
+  weights.setZero();
+  if (head.lost)
+    weights.tail(weights.size() - head.key).setConstant(std::numeric_limits<T>::quiet_NaN());
+  else if (head.key < weights.size())
+    weights[head.key] = 1;
+}
+
+/// The energies of one query, computed for 64 keys at a time as they are asked for. Blocks lie at
+/// multiples of 64, so that an energy does not depend on where the search began.
+template <class T>
+class lazy_energies {
+ public:
+  lazy_energies(const attention_call<T>& call, double bias) : call_(call), bias_(bias) {}
+
+  void begin_row(index i) {
+    row_ = i;
+    keys_ = {};
+  }
+  [[nodiscard]] double operator()(index j) {
+    if (j < keys_.begin || j >= keys_.end) fill(j / block * block);
+    return double(S_(0, j - keys_.begin)) + bias_;
+  }
+
+ private:
+  static constexpr index block = 64;
+
+  void fill(index first) {
+    keys_ = {first, std::min(first + block, call_.K.rows)};
+    with_inputs(part_of(call_, {row_, row_ + 1}, keys_),
+                [&](const running_call<T>& run) { S_ = masked_scores(run, {0, 1}); });
+  }
+
+  const attention_call<T>& call_;
+  double bias_;
+  index row_ = 0;
+  range keys_{};
+  row_major<T> S_;
+};
+
+/// Where the head stands after each query.
+template <class T, class P>
+[[nodiscard]] std::vector<monotonic_head> hard_alignments(const attention_call<T>& call,
+                                                          double bias, const P& previous) {
+  lazy_energies<T> energy(call, bias);
+  std::vector<monotonic_head> heads;
+  monotonic_head head = head_of(previous);
+  for (index i = 0; i < call.Q.rows; ++i) {
+    energy.begin_row(i);
+    advance(head, call.K.rows, energy);
+    heads.push_back(head);
+  }
+  return heads;
+}
+
+template <class T, class Matrix>
+void choose_values(const std::vector<monotonic_head>& heads, const matrix_view<T>& values,
+                   monotonic_result<Matrix>& result) {
+  for (index i = 0; i < result.output.rows(); ++i) {
+    const monotonic_head& head = heads[std::size_t(i)];
+    write_choice(head, result.weights.row(i));
+    if (head.lost)
+      result.output.row(i).setConstant(std::numeric_limits<T>::quiet_NaN());
+    else
+      for (index c = 0; c < values.cols; ++c)
+        result.output(i, c) = head.key < values.rows ? values(head.key, c) : T(0);
+  }
+}
+
+}  // namespace detail
+
+/// Monotonic alignments from energies:
+///   p_ij = sigmoid(e_ij)
+///   α_ij = p_ij Σ_{k≤j} α_{i−1,k} Π_{l=k}^{j−1} (1 − p_il)        (recursive and parallel)
+///   α_ij = 1 for the first j ≥ t_{i−1} with e_ij > 0, t_i = j     (hard)
+/// The expectation is over walks that start where the last query stopped and stop at key j with
+/// probability p_ij. A walk that passes the last key is over: rows sum to at most 1, and after a
+/// hard row of zeros all are zeros.
+///
+/// \see Raffel et al., "Online and Linear-Time Attention by Enforcing Monotonic Alignments", 2017,
+///      algorithm 1, Eq. (8), (9) and appendix C. There the parallel form divides by a product that
+///      is clipped away from zero; here it is a scan without a division, exact for any energies.
+/// E: n×m, previous: m -> n×m in E's storage order. Energies of −∞ are never chosen, of +∞ always.
+/// A NaN reaches the keys from its own on, in its row and the later ones. Computed in double.
+/// \param previous  the weights of the query before, a vector; monotonic_start(m) at first. The
+///                  hard form starts at its first key that has a weight.
+/// \param exec      runs blocks of keys of the parallel form.
+/// \throws shape_error unless previous has m entries; argument_error if one is negative.
+/// Cost: O(n·m); the parallel form takes four logarithms and exponentials more for each pair.
+template <dense_expression E, dense_expression P, executor Executor = exec::sequential>
+[[nodiscard]] auto monotonic_weights(const E& energies, const P& previous,
+                                     monotonic_form form = monotonic_form::recursive,
+                                     const Executor& exec = {}) {
+  if constexpr (detail::check_scalars<E, P>()) {
+    detail::check_previous("monotonic_weights", previous, "E.cols()", energies.cols());
+    plain_matrix_like<E> W = energies.matrix();
+    if (form == monotonic_form::hard) {
+      detail::monotonic_head head = detail::head_of(previous);
+      for (index i = 0; i < W.rows(); ++i) {
+        detail::advance(head, W.cols(), [&](index j) { return double(W(i, j)); });
+        detail::write_choice(head, W.row(i));
+      }
+    } else {
+      detail::expected_alignments(detail::ref_to(exec), form, previous, detail::writable_view(W));
+    }
+    return W;
+  }
+}
+
+/// Monotonic attention:
+///   O = α V,  α = monotonic_weights(scores + r, previous)
+///
+/// The scores are those of attention(): scores::additive with a vector from weight_norm() gives the
+/// energies of Raffel et al., scores::general Luong's, options::scale their factor g. A mask
+/// forbids keys (masks::padding for a padded memory). Q: n×d, K: m×d, V: m×e, previous: m ->
+/// output n×e, weights n×m, in Q's storage order. Queries follow one another; a call for all of
+/// them and one for each, handing on the weights, give the same. A row without any chance to stop
+/// is zero; without keys all are.
+/// \see monotonic_weights() for the formula and for NaN.
+/// \throws shape_error  unless previous has m entries and the shapes fit as in attention();
+///         argument_error for a negative previous weight or a score bias that is not finite.
+/// Cost: O(n·m·(d + e)) and n×m memory; hard O((64·n + m)·d + n·e): it computes only the scores on
+/// the way.
+template <dense_expression Q, dense_expression K, dense_expression V, dense_expression P,
+          class... Ps>
+[[nodiscard]] auto monotonic_attention(const Q& q, const K& k, const V& v,
+                                       const monotonic_options& how, const P& previous,
+                                       const Ps&... policies) {
+  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, P>() &&
+                detail::check_single_head<Ps...>()) {
+    using T = detail::scalar_of<Q>;
+    using matrix = plain_matrix_like<Q>;
+    const char* where = "monotonic_attention";
+    const auto bound = detail::bind(where, q, k, v, policies...);
+    const detail::attention_call<T>& call = bound.call();
+    detail::check_previous(where, previous, "K.rows()", k.rows());
+    if (!std::isfinite(how.score_bias))
+      detail::raise_argument(where, "score_bias", how.score_bias, "a bias of scores is finite");
+    monotonic_result<matrix> result{matrix(q.rows(), v.cols()), matrix(q.rows(), k.rows())};
+    if (how.form == monotonic_form::hard) {
+      detail::choose_values(detail::hard_alignments(call, how.score_bias, previous), call.V, result);
+      return result;
+    }
+    const detail::row_major<T> S = detail::run_scores(call, stage::masked).front();
+    detail::row_major<T> W = S.array() + T(how.score_bias);
+    detail::expected_alignments<T>(call.exec, how.form, previous, detail::writable_view(W));
+    detail::weighted_sum(W, S, call.V, detail::writable_view(result.output));
+    result.weights = W;
+    return result;
+  }
+}
+
+/// \}
+
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,185 @@
+#pragma once
+
+#include <cmath>
+#include <functional>
+#include <utility>
+
+#include "softlook/engine/run/attention_call.hpp"
+#include "softlook/engine/run/plan.hpp"
+
+// Everything that must hold before anything is written.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+/// Whether two strided matrices share an element, as far as it can be told without looking at each:
+/// columns of one packed matrix that lie side by side do not overlap.
+template <class T>
+[[nodiscard]] bool overlap(const mutable_matrix_view<T>& a, const matrix_view<T>& b) {
+  if (a.rows == 0 || a.cols == 0 || b.rows == 0 || b.cols == 0) return false;
+  const auto span = [](const T* data, index rows, index cols, index rs, index cs) {
+    const index r = (rows - 1) * rs, c = (cols - 1) * cs;
+    const T* low = data + std::min<index>(r, 0) + std::min<index>(c, 0);
+    return std::pair<const T*, const T*>(low, data + std::max<index>(r, 0) + std::max<index>(c, 0));
+  };
+  const auto [a_low, a_high] = span(a.data, a.rows, a.cols, a.row_stride, a.col_stride);
+  const auto [b_low, b_high] = span(b.data, b.rows, b.cols, b.row_stride, b.col_stride);
+  const std::less<const T*> before;
+  if (before(a_high, b_low) || before(b_high, a_low)) return false;
+  const auto beside = [](const T* p, index p_inner, const T* q, index q_inner, index outer) {
+    if (outer <= 0) return false;
+    const index apart = ((q - p) % outer + outer) % outer;  // of q's lines behind p's
+    return apart >= p_inner && apart + q_inner <= outer;
+  };
+  if (a.col_stride == 1 && b.col_stride == 1 && a.row_stride == b.row_stride)
+    return !beside(a.data, a.cols, b.data, b.cols, a.row_stride);
+  if (a.row_stride == 1 && b.row_stride == 1 && a.col_stride == b.col_stride)
+    return !beside(a.data, a.rows, b.data, b.rows, a.col_stride);
+  return true;
+}
+
+template <class T>
+void check_overlap(const char* where, const char* input, const mutable_matrix_view<T>& O,
+                   const matrix_view<T>& X, const char* output = "O") {
+  if (overlap(O, X))
+    raise<argument_error>(
+        formatted("%s: %s overlaps %s (the output is written while the inputs are still read)",
+                  where, output, input)
+            .text);
+}
+
+/// Heads that share the columns of a matrix evenly.
+inline void check_columns_of_heads(const char* where, const char* name, index columns,
+                                   const char* heads_name, index heads) {
+  if (columns % heads != 0)
+    raise_sizes(where, name, columns, heads_name, heads,
+                "every head has the same number of columns");
+}
+
+inline void check_heads(const char* where, index query, index kv) {
+  if (query < 1) raise_argument(where, "heads.query", double(query), "there is at least 1 head");
+  if (kv < 1) raise_argument(where, "heads.kv", double(kv), "there is at least 1 head");
+  if (query % kv != 0)
+    raise_sizes(where, "heads.query", query, "heads.kv", kv,
+                "each key and value head serves the same number of query heads");
+}
+
+/// Heads, and the columns of the inputs among them.
+template <class T>
+void check_heads(const attention_call<T>& c) {
+  if (c.query_heads == 1 && c.kv_heads == 1) return;
+  check_heads(c.where, c.query_heads, c.kv_heads);
+  check_columns_of_heads(c.where, "Q.cols()", c.Q.cols, "heads.query", c.query_heads);
+  check_columns_of_heads(c.where, "K.cols()", c.K.cols, "heads.kv", c.kv_heads);
+  check_columns_of_heads(c.where, "V.cols()", c.V.cols, "heads.kv", c.kv_heads);
+}
+
+/// One side of a frame. \return the rows of the problem behind those of the call.
+inline index check_place(const char* where, const char* first_name, index first,
+                         const char* count_name, std::optional<index> count, index rows) {
+  if (first < 0)
+    raise_argument(where, first_name, double(first), "a position is at least 0");
+  const index all = count.value_or(first + rows);
+  if (all < first + rows)
+    raise_argument(where, count_name, double(all),
+                   formatted("the rows of the call end at %td", first + rows).text);
+  check_positions(where, count_name, all);
+  return all - first - rows;
+}
+
+/// The frame that a caller gave, around rows and keys of a call.
+template <class T>
+void place_in_frame(attention_call<T>& c) {
+  const softlook::frame& f = c.place;
+  const index m = c.frame.shared_keys(c.K.rows);
+  c.frame.first_key = f.first_key;
+  c.frame.later_keys = check_place(c.where, "frame.first_key", f.first_key, "frame.keys", f.keys, m);
+  if (f.query_positions.empty()) {
+    c.frame.first_query += f.first_query;
+    c.frame.later_queries = check_place(c.where, "frame.first_query", c.frame.first_query,
+                                        "frame.queries", f.queries, c.Q.rows);
+    return;
+  }
+  const auto& list = f.query_positions;
+  check_sizes(c.where, "frame.query_positions.size()", index(list.size()), "Q.rows()", c.Q.rows,
+              "there is a position for each query");
+  index end = 0;
+  for (const std::int32_t at : list) {
+    if (at < 0) raise_argument(c.where, "frame.query_positions", at, "a position is at least 0");
+    end = std::max(end, index{at} + 1);
+  }
+  c.frame.query_positions = list.data();
+  c.frame.later_queries = end + check_place(c.where, "frame.query_positions", 0, "frame.queries",
+                                            f.queries, end);
+}
+
+template <class T>
+void check_shapes(const attention_call<T>& c) {
+  const char* where = c.where;
+  const bool one_size = !c.score.additive && !c.score.project_queries;
+  if (one_size)
+    check_sizes(where, "K.cols()", c.key_features(), "Q.cols()", c.query_features(),
+                c.query_heads == 1 ? "queries and keys share one feature size"
+                                   : "queries and keys share one feature size for each head");
+  check_sizes(where, "V.rows()", c.V.rows, "K.rows()", c.K.rows, "each key has one value");
+  check_positions(where, "Q.rows()", c.Q.rows);
+  check_positions(where, "K.rows()", c.K.rows);
+  if (!std::isfinite(c.opts.scale.value_or(1)))
+    raise_argument(where, "options.scale", *c.opts.scale, "a scale is finite");
+  if (c.opts.tile) check_tile(where, *c.opts.tile);
+}
+
+/// How long an output row is, and why.
+struct output_columns_rule {
+  const char* name;
+  index columns;
+  const char* reason;
+};
+
+/// The output of queries, keys and values: `in` has Q, K, V and `where`.
+template <class Inputs, class T>
+void check_output_of(const Inputs& in, const mutable_matrix_view<T>& O,
+                     const output_columns_rule& rule) {
+  const char* where = in.where;
+  check_sizes(where, "O.rows()", O.rows, "Q.rows()", in.Q.rows, "one output row for each query");
+  check_sizes(where, "O.cols()", O.cols, rule.name, rule.columns, rule.reason);
+  check_overlap(where, "Q", O, in.Q);
+  check_overlap(where, "K", O, in.K);
+  check_overlap(where, "V", O, in.V);
+}
+
+template <class T>
+void check_output(const attention_call<T>& c) {
+  check_output_of(c, c.O,
+                  {"V.cols()", c.values() * c.query_heads,
+                   c.query_heads == 1 ? "an output row is as long as a value"
+                                      : "an output row holds a value for each query head"});
+}
+
+/// What must hold of a call whose score is known. Kernels read K and V themselves unless something
+/// else is given.
+template <class T>
+void check_call(attention_call<T>& c) {
+  if (!c.key_rows.read) c.key_rows = source_of(c.K, strided_rows_of<T, T>(c.isa));
+  if (!c.value_rows.read) c.value_rows = source_of(c.V, strided_rows_of<T, T>(c.isa));
+  check_shapes(c);
+  place_in_frame(c);
+  const policy_calls<T>& p = c.policy;
+  for (index head = 0; head < c.query_heads; ++head) {
+    const problem whole = c.problem_of(head);
+    if (p.transform.check) p.transform.check(p.transform.transform, c.where, whole);
+    if (p.mask.check) p.mask.check(p.mask.mask, c.where, whole);
+  }
+}
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+
+#if SOFTLOOK_USES_COMPILED
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+SOFTLOOK_INSTANTIATE_CHECKS(extern, float)
+SOFTLOOK_INSTANTIATE_CHECKS(extern, double)
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+#endif

@@ -1,0 +1,147 @@
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "softlook/engine/call/checks.hpp"
+#include "softlook/engine/run/policies.hpp"
+#include "softlook/engine/run/run_attention.hpp"
+#include "softlook/exec/sequential.hpp"
+#include "softlook/mask/none.hpp"
+#include "softlook/score/dot.hpp"
+
+// Policies of a call, sorted by kind.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+template <class T, class Transform>
+void apply_transform_matrix(const void* self, mutable_matrix_view<T> S, const call_frame& f,
+                            problem p) {
+  const Transform& transform = *static_cast<const Transform*>(self);
+  for (index i = 0; i < S.rows; ++i)
+    for (index j = 0; j < S.cols; ++j)
+      S(i, j) = T(transform(S(i, j), static_cast<std::int32_t>(f.query(i)),
+                            static_cast<std::int32_t>(f.first_key + j), p));
+}
+
+template <class T, class Mask>
+void forbid_matrix(const void* self, mutable_matrix_view<T> S, const call_frame& f, problem p) {
+  const Mask& mask = *static_cast<const Mask*>(self);
+  for (index i = 0; i < S.rows; ++i)
+    for (index j = 0; j < S.cols; ++j)
+      if (!mask.allows(static_cast<std::int32_t>(f.query(i)),
+                       static_cast<std::int32_t>(f.first_key + j), p))
+        S(i, j) = -std::numeric_limits<T>::infinity();
+}
+
+/// The check of a policy that has one.
+template <class P>
+[[nodiscard]] constexpr auto check_of() -> void (*)(const void*, const char*, problem) {
+  if constexpr (requires(const P& p) { p.check("", problem{}); })
+    return [](const void* self, const char* where, problem p) {
+      static_cast<const P*>(self)->check(where, p);
+    };
+  else
+    return nullptr;
+}
+
+template <class T, class Mask>
+[[nodiscard]] mask_calls<T> calls_of_mask(const Mask& mask, instruction_set isa) {
+  mask_calls<T> calls;
+  calls.mask = &mask;
+  calls.check = check_of<Mask>();
+  calls.key_range = [](const void* self, range queries, problem p) -> range {
+    return static_cast<const Mask*>(self)->key_range(queries, p);
+  };
+  calls.coverage_of = [](const void* self, range queries, range keys, problem p) -> coverage {
+    return static_cast<const Mask*>(self)->coverage_of(queries, keys, p);
+  };
+  set_edits<T, Mask>(calls, isa);
+  calls.forbid_matrix = &forbid_matrix<T, Mask>;
+  return calls;
+}
+
+template <class T, class Transform>
+[[nodiscard]] transform_calls<T> calls_of_transform(const Transform& transform,
+                                                    instruction_set isa) {
+  transform_calls<T> calls;
+  if constexpr (!std::is_same_v<Transform, transform_chain<>>) {
+    calls.transform = &transform;
+    calls.check = check_of<Transform>();
+    set_edits<T, Transform>(calls, isa);
+    calls.apply_matrix = &apply_transform_matrix<T, Transform>;
+  }
+  return calls;
+}
+
+/// False for a score that promises to leave Q and K as they are.
+template <class Score>
+[[nodiscard]] constexpr bool may_project() {
+  if constexpr (requires { Score::projects; })
+    return Score::projects;
+  else
+    return true;
+}
+
+/// The policies of a call by kind, and what they say behind functions.
+template <class T, class... Ps>
+class sorted_policies {
+ public:
+  sorted_policies(const char* where, const Ps&... ps)
+      : sorted_policies(layer_call_of(where, ps...), std::bool_constant<(is_options<Ps> || ...)>{},
+                        ps...) {}
+  /// Of a part of a call: the executor and the options, if any, are those of the whole.
+  template <bool has_options>
+  sorted_policies(const layer_call& whole, std::bool_constant<has_options>, const Ps&... ps)
+      : score_(policy_or<score_kind>(scores::scaled_dot{}, ps...)),
+        transforms_(transforms_of(ps...)),
+        mask_(policy_or<mask_kind>(masks::none{}, ps...)) {
+    static_cast<layer_call&>(said_) = whole;
+    const heads given = heads_of(ps...);
+    said_.query_heads = given.query;
+    said_.kv_heads = given.kv_or_query();
+    said_.place = value_of<frame>(ps...);
+    said_.policy.mask = calls_of_mask<T>(mask_, said_.isa);
+    said_.policy.transform = calls_of_transform<T>(transforms_, said_.isa);
+    said_.forward = &run_forward<score_type::is_additive, T>;
+    if constexpr (has_options) said_.naive = &run_naive<T>;
+    if constexpr (may_project<score_type>()) said_.inputs = &make_inputs<T>;
+  }
+  sorted_policies(const sorted_policies&) = delete;
+  sorted_policies& operator=(const sorted_policies&) = delete;
+
+  [[nodiscard]] const call_policies<T>& operator*() const { return said_; }
+  [[nodiscard]] const auto& transforms() const { return transforms_; }
+
+  /// The call of these matrices, checked but for its output. Keys and values are stored as K_s and
+  /// V_s and read as T; what is not T is seen by the kernels only.
+  template <class K_s, class V_s>
+  [[nodiscard]] attention_call<T> bind(const matrix_view<T>& Q, const matrix_view<K_s>& K,
+                                       const matrix_view<V_s>& V) const {
+    static_assert(std::is_same_v<K_s, T> && std::is_same_v<V_s, T>,
+                  "softlook: keys and values are stored in the type of the arithmetic");
+    attention_call<T> c(said_);
+    c.Q = Q;
+    c.K = K;
+    c.V = V;
+    c.key_rows = source_of<T>(K, strided_rows_of<T, K_s>(c.isa));
+    c.value_rows = source_of<T>(V, strided_rows_of<T, V_s>(c.isa));
+    check_heads(c);
+    c.score = score_.template recipe<T>(c.where, c.query_features(), c.key_features());
+    check_call(c);
+    return c;
+  }
+
+ private:
+  using score_type =
+      decltype(policy_or<score_kind>(scores::scaled_dot{}, std::declval<const Ps&>()...));
+
+  score_type score_;
+  decltype(transforms_of(std::declval<const Ps&>()...)) transforms_;
+  decltype(policy_or<mask_kind>(masks::none{}, std::declval<const Ps&>()...)) mask_;
+  call_policies<T> said_;
+};
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

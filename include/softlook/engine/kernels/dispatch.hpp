@@ -1,0 +1,210 @@
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "softlook/core/activation.hpp"
+#include "softlook/core/error.hpp"
+#include "softlook/core/math.hpp"
+#include "softlook/engine/kernels/args.hpp"
+#include "softlook/engine/kernels/instantiate.hpp"
+#include "softlook/engine/kernels/recurrent_args.hpp"
+#include "softlook/engine/kernels/scaled_erfc.hpp"
+
+// gcc reads immintrin.h for as long as a fifth of what Eigen takes, and the kernels use fifteen of
+// its functions. They are one builtin each, and those of these versions are known.
+#if defined(__x86_64__) && !defined(__clang__) && __GNUC__ <= 16
+#define SOFTLOOK_STAMP_BUILTINS 1
+#else
+#define SOFTLOOK_STAMP_BUILTINS 0
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+#endif
+
+// The kernels, compiled once for each instruction set that the compiler may not already assume,
+// each time in a namespace and a target region of their own, and chosen at run time. So a plain -O2
+// build runs at full speed and still starts on an old machine.
+//
+// What is inside must not leave: an inline function of the standard library or of Eigen that is
+// instantiated in a region could become the one copy that the whole program uses.
+
+#define SOFTLOOK_ALWAYS_INLINE inline __attribute__((always_inline))
+#define SOFTLOOK_STAMP_LAMBDA __attribute__((always_inline))
+#if defined(__x86_64__)
+#define SOFTLOOK_STAMP_X86 1
+#else
+#define SOFTLOOK_STAMP_X86 0
+#endif
+// Keeps a function compiled with unsafe math from cancelling (x + rounder) − rounder.
+#if defined(__aarch64__)
+#define SOFTLOOK_STAMP_OPAQUE(x) __asm__("" : "+w"(x))
+#elif defined(__x86_64__)
+#define SOFTLOOK_STAMP_OPAQUE(x) __asm__("" : "+" SOFTLOOK_STAMP_REGISTER(x))
+#else
+#define SOFTLOOK_STAMP_OPAQUE(x) __asm__("" : "+m"(x))
+#endif
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+#if !SOFTLOOK_ASSUMES_AVX2
+#define SOFTLOOK_STAMP_SET stamped_baseline
+#define SOFTLOOK_STAMP_BYTES 16
+#include "softlook/engine/stamped/set.inl"
+#endif
+
+#if SOFTLOOK_STAMP_X86 && !SOFTLOOK_ASSUMES_AVX512
+#define SOFTLOOK_STAMP_SET stamped_avx2
+#define SOFTLOOK_STAMP_BYTES 32
+#define SOFTLOOK_STAMP_TARGET "avx2,fma"
+#include "softlook/engine/stamped/set.inl"
+#endif
+
+#if SOFTLOOK_STAMP_X86
+#define SOFTLOOK_STAMP_SET stamped_avx512
+#define SOFTLOOK_STAMP_BYTES 64
+#define SOFTLOOK_STAMP_TARGET "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"
+#include "softlook/engine/stamped/set.inl"
+#endif
+
+#undef SOFTLOOK_ALWAYS_INLINE
+#undef SOFTLOOK_STAMP_LAMBDA
+#undef SOFTLOOK_STAMP_X86
+#undef SOFTLOOK_STAMP_BUILTINS
+#undef SOFTLOOK_STAMP_OPAQUE
+
+/// Whether this build holds the kernels of a set and this machine can run them. Every feature that
+/// the target region names is asked for: some AVX-512 machines lack DQ, BW and VL.
+[[nodiscard]] inline bool can_run(instruction_set isa) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();  // a static constructor may run before libgcc's own
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  switch (isa) {
+    case instruction_set::avx512:
+      return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    case instruction_set::avx2:
+      return !SOFTLOOK_ASSUMES_AVX512 && avx2;
+    case instruction_set::baseline:
+      return !SOFTLOOK_ASSUMES_AVX2;
+  }
+#endif
+  return isa == instruction_set::baseline;
+}
+
+[[nodiscard]] inline instruction_set best_instruction_set() {
+  static const instruction_set best = can_run(instruction_set::avx512) ? instruction_set::avx512
+                                      : can_run(instruction_set::avx2) ? instruction_set::avx2
+                                                                       : instruction_set::baseline;
+  return best;
+}
+
+/// \throws argument_error when a forced set is not to be had.
+[[nodiscard]] inline instruction_set chosen_instruction_set(const char* where, const options& o) {
+  if (!o.isa) return best_instruction_set();
+  if (!can_run(*o.isa))
+    raise<argument_error>(
+        formatted("%s: options.isa is %s, which this machine or this build does not have", where,
+                  name_of(*o.isa))
+            .text);
+  return *o.isa;
+}
+
+// The set that every machine of this build can run.
+#if SOFTLOOK_ASSUMES_AVX512
+namespace stamped_lowest = stamped_avx512;
+#elif SOFTLOOK_ASSUMES_AVX2
+namespace stamped_lowest = stamped_avx2;
+#else
+namespace stamped_lowest = stamped_baseline;
+#endif
+
+/// An entity of the room of a set: SOFTLOOK_STAMPED(isa, kernels<T, Additive>).
+#if defined(__x86_64__) && !SOFTLOOK_ASSUMES_AVX512
+#define SOFTLOOK_STAMPED(isa, ...)                                 \
+  ((isa) == instruction_set::avx512 ? &stamped_avx512::__VA_ARGS__ \
+   : (isa) == instruction_set::avx2 ? &stamped_avx2::__VA_ARGS__   \
+                                    : &stamped_lowest::__VA_ARGS__)
+#else
+#define SOFTLOOK_STAMPED(isa, ...) (&stamped_lowest::__VA_ARGS__)  // there is one set
+#endif
+
+template <class T, bool Additive>
+[[nodiscard]] const kernel_table<T, Additive>& kernels_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, kernels<T, Additive>);
+}
+
+/// How kernels read rows of a matrix of Stored as T.
+template <class T, class Stored>
+[[nodiscard]] const row_functions<T>& strided_rows_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, strided_rows<T, Stored>);
+}
+
+/// For who plans and runs nothing: no kernel is compiled for it.
+template <class T>
+[[nodiscard]] const register_shape& registers_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, registers<T>);
+}
+
+/// void(const matrix_view<T>& K, const packed_keys_layout&, T* storage)
+template <class T>
+[[nodiscard]] auto key_packing_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, pack_all_keys<T>);
+}
+
+template <class T>
+[[nodiscard]] const product_kernels<T>& products_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, products<T>);
+}
+
+template <class T>
+[[nodiscard]] const layer_kernels<T>& layers_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, layers<T>);
+}
+
+template <class T>
+[[nodiscard]] const recurrent_kernels<T>& recurrents_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, recurrents<T>);
+}
+
+/// The edits of a mask, compiled for a set.
+template <class T, class Mask>
+void set_edits(mask_calls<T>& calls, [[maybe_unused]] instruction_set isa) {
+  calls.forbid_queries = SOFTLOOK_STAMPED(isa, forbid<T, Mask, true>);
+  calls.forbid_keys = SOFTLOOK_STAMPED(isa, forbid<T, Mask, false>);
+}
+
+/// The edits of a chain of transforms.
+template <class T, class Transform>
+void set_edits(transform_calls<T>& calls, [[maybe_unused]] instruction_set isa) {
+  calls.apply_queries = SOFTLOOK_STAMPED(isa, apply_transform<T, Transform, true>);
+  calls.apply_keys = SOFTLOOK_STAMPED(isa, apply_transform<T, Transform, false>);
+}
+
+#undef SOFTLOOK_STAMPED
+
+}  // namespace detail
+
+/// The sets whose kernels this machine can run and this build holds, lowest first.
+[[nodiscard]] inline std::vector<instruction_set> available_instruction_sets() {
+  std::vector<instruction_set> sets;
+  for (const auto isa : {instruction_set::baseline, instruction_set::avx2, instruction_set::avx512})
+    if (detail::can_run(isa)) sets.push_back(isa);
+  return sets;
+}
+
+SOFTLOOK_NAMESPACE_END
+
+#if SOFTLOOK_USES_COMPILED
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+SOFTLOOK_INSTANTIATE_TABLES(extern, float)
+SOFTLOOK_INSTANTIATE_TABLES(extern, double)
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+#endif

@@ -1,0 +1,120 @@
+#pragma once
+
+#include <cmath>
+
+#include "softlook/core/heads.hpp"
+#include "softlook/core/workspace.hpp"
+#include "softlook/engine/kernels/dispatch.hpp"
+#include "softlook/engine/run/policies.hpp"
+#include "softlook/engine/run/tasks.hpp"
+#include "softlook/score/recipe.hpp"
+
+// A call: what its policies say, and the matrices that it is about.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+/// The executor and the options of a call of any kind.
+struct layer_call {
+  const char* where = "attention";
+  executor_ref exec{};
+  options opts;
+  instruction_set isa = instruction_set::baseline;
+};
+
+/// What the policies of a call of any kind say of these.
+template <class... Ps>
+[[nodiscard]] layer_call layer_call_of(const char* where, const Ps&... ps) {
+  const options given = options_of(ps...);
+  return {where, exec_of(ps...), given, chosen_instruction_set(where, given)};
+}
+
+/// Q and K as the kernels see them: their scores are dot products or additive.
+template <class T>
+struct score_inputs {
+  matrix_view<T> Q;
+  matrix_view<T> K;
+  row_source<T> key_rows;
+};
+
+template <class T>
+struct attention_call;
+
+/// What the policies of a call say, whatever their types; a layer hands it to the attentions inside
+/// it. The functions are those of the kind of score.
+template <class T>
+struct call_policies : layer_call {
+  index query_heads = 1;
+  index kv_heads = 1;
+  softlook::frame place;
+  policy_calls<T> policy;
+  void (*forward)(const attention_call<T>&) = nullptr;
+  /// None where no policy can ask for the naive kernel: such a call does not compile it.
+  void (*naive)(const attention_call<T>&) = nullptr;
+  /// make_inputs(), or none where the score's type says that it leaves Q and K as they are: such a
+  /// call does not compile the product.
+  score_inputs<T> (*inputs)(const attention_call<T>&, T* scratch) = nullptr;
+};
+
+/// A call with its matrices. Heads lie side by side in the columns of Q, K, V and O.
+template <class T>
+struct attention_call : call_policies<T> {
+  matrix_view<T> Q;
+  matrix_view<T> K;
+  matrix_view<T> V;
+  row_source<T> key_rows;  // K and V as the kernels read them, whatever they are stored as
+  row_source<T> value_rows;
+  mutable_matrix_view<T> O;
+  mutable_matrix_view<T> log_sum_exp;  // n×heads, or no data
+  score_recipe<T> score;
+  call_frame frame;
+  const T* packed = nullptr;  // keys of an additive score packed for `isa`, or none
+  packed_keys_layout packed_at;
+  mutable_matrix_view<T> weights;  // n×m: of one head, by the naive and the few-query kernel
+
+  attention_call() = default;
+  explicit attention_call(const call_policies<T>& policies) : call_policies<T>(policies) {}
+
+  [[nodiscard]] index query_features() const { return shared(Q.cols, this->query_heads); }
+  [[nodiscard]] index key_features() const { return shared(K.cols, this->kv_heads); }
+  [[nodiscard]] index values() const { return shared(V.cols, this->kv_heads); }
+  [[nodiscard]] index group() const { return shared(this->query_heads, this->kv_heads); }
+  /// One head is the rule, and a division is not free in a tiny call.
+  [[nodiscard]] static constexpr index shared(index count, index heads) {
+    return heads == 1 ? count : count / heads;
+  }
+  /// What policies are told.
+  [[nodiscard]] problem problem_of(index head) const {
+    return frame.whole(Q.rows, K.rows, head, this->query_heads);
+  }
+  [[nodiscard]] double scale() const {
+    const std::optional<double>& given = this->opts.scale;
+    if (given || !score.scale_by_root) return given.value_or(1.0);
+    // Not a choice between 1 and 1/√d: clang divides first, and 1/0 would raise FE_DIVBYZERO.
+    return 1 / std::sqrt(double(std::max<index>(query_features(), 1)));
+  }
+};
+
+/// Scratch of one call: the caller's workspace, or a block that is freed at the end; tiny calls
+/// stay off the heap.
+class call_scratch {
+ public:
+  explicit call_scratch(softlook::workspace* given) : workspace_(given ? given : &own_) {}
+  template <class T>
+  [[nodiscard]] T* take(index count) {
+    const auto bytes = static_cast<std::size_t>(count) * sizeof(T);
+    std::byte* const block =
+        workspace_ == &own_ && bytes <= sizeof small_ ? small_ : workspace_->reserve(bytes);
+    return reinterpret_cast<T*>(block);
+  }
+  /// For a call inside this one.
+  [[nodiscard]] softlook::workspace* inner() { return &workspace_->inner(); }
+
+ private:
+  workspace own_;
+  workspace* workspace_;
+  alignas(64) std::byte small_[16384];
+};
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

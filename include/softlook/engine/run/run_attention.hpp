@@ -1,0 +1,308 @@
+#pragma once
+
+#include <vector>
+
+#include "softlook/engine/kernels/dispatch.hpp"
+#include "softlook/engine/run/materialised.hpp"
+#include "softlook/engine/run/plan.hpp"
+#include "softlook/engine/run/score_inputs.hpp"
+#include "softlook/engine/run/tasks.hpp"
+
+// From a checked call to tasks: plan, share out scratch, run. Compiled once for a scalar
+// type; policies and executor come as functions.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+inline constexpr double log2_e = 1.44269504088896340736;
+
+template <class T>
+[[nodiscard]] call_sizes sizes_of(const attention_call<T>& c) {
+  return {.queries = c.Q.rows,
+          .keys = c.K.rows,
+          .features = features_of_inputs(c),
+          .values = c.values(),
+          .query_heads = c.query_heads,
+          .kv_heads = c.kv_heads,
+          .additive = c.score.additive,
+          .scalar_bytes = index(sizeof(T)),
+          .keys_packed = c.packed != nullptr};
+}
+
+/// A call whose inputs are made: what its tasks are told.
+template <class T>
+struct running_call {
+  const attention_call<T>& call;
+  score_inputs<T> inputs;
+  const T* v;  // additive: scaled, and what depends on it
+  double scale = call.scale();
+
+  /// log2 e goes into the scale, or behind the transforms, which see scores in natural units.
+  [[nodiscard]] T score_scale() const { return T(call.policy.transform ? scale : scale * log2_e); }
+
+  /// The arguments of one query head.
+  template <bool Additive>
+  [[nodiscard]] forward_args<T, Additive> args_of_head(const tiled_layout& layout,
+                                                       index head) const {
+    const attention_call<T>& c = call;
+    const index kv_head = head == 0 ? 0 : head / c.group();
+    const index d_q = c.shared(inputs.Q.cols, c.query_heads);
+    const index d_k = c.shared(inputs.K.cols, c.kv_heads);
+    forward_args<T, Additive> a;
+    a.Q = inputs.Q.columns(head * d_q, d_q);
+    a.keys = inputs.key_rows.columns(kv_head * d_k, d_k);
+    a.values = c.value_rows.columns(kv_head * c.values(), c.values());
+    a.O = c.O.columns(head * c.values(), c.values());
+    if (c.log_sum_exp.data) {
+      a.log_sum_exp = &c.log_sum_exp(0, head);
+      a.log_sum_exp_stride = c.log_sum_exp.row_stride;
+    }
+    a.whole = c.problem_of(head);
+    a.frame = &c.frame;
+    a.policy = &c.policy;
+    a.v = {v, 1, c.score.v.cols, 1, 1};
+    a.query_scale = score_scale();
+    a.score_unit = T(c.policy.transform ? log2_e : 1.0);
+    a.layout = layout;
+    return a;
+  }
+};
+
+/// A plan, and what it takes: scalars of scratch for each worker, and for all together.
+struct planned_run {
+  plan chosen;
+  index chunks = 1;          // few queries: of the keys
+  index groups_at_once = 1;  // few queries: whose partial states are held
+  index tasks = 0;
+  index workers = 0;
+  index each = 0;
+  index partials = 0;
+};
+
+template <class T>
+[[nodiscard]] planned_run plan_run(const attention_call<T>& c, const register_shape& registers) {
+  const index concurrency = c.exec.concurrency;
+  planned_run run;
+  run.chosen = plan_for(sizes_of(c), registers, c.opts, concurrency);
+  const plan& p = run.chosen;
+  if (p.kernel == kernel::tiled) {
+    run.tasks = ceil_div(c.Q.rows, p.tiled.query_tiles * registers.width()) * c.query_heads;
+    run.each = p.tiled.total;
+  } else if (p.kernel == kernel::few_queries) {
+    run.chunks = std::max<index>(ceil_div(c.K.rows, p.chunk), 1);
+    const index groups = ceil_div(c.Q.rows * c.group(), p.few.rows) * c.kv_heads;
+    const index room = scratch_limit / index(sizeof(T)), partial = run.chunks * p.few.partial;
+    run.groups_at_once =
+        groups * partial <= room ? std::max<index>(groups, 1) : std::max<index>(room / partial, 1);
+    run.tasks = run.groups_at_once * run.chunks;
+    run.each = p.few.total;
+    run.partials = run.groups_at_once * run.chunks * p.few.partial;
+  }
+  run.workers = std::min(concurrency, run.tasks);
+  return run;
+}
+
+template <bool Additive, class T>
+void run_tiled(const running_call<T>& run, const kernel_table<T, Additive>& kernels, const plan& p,
+               T* scratch) {
+  const attention_call<T>& c = run.call;
+  const index step = p.tiled.query_tiles * kernels.shape.width();
+  const index blocks = ceil_div(c.Q.rows, step);
+  run_tasks(c.exec, blocks * c.query_heads, [&](index task, index worker) {
+    // The last queries first: under a causal mask they are the longest.
+    const index head = quotient(task, blocks), block = blocks - 1 - (task - head * blocks);
+    const range queries{block * step, std::min((block + 1) * step, c.Q.rows)};
+    kernels.tiled_forward(run.template args_of_head<Additive>(p.tiled, head), queries,
+                          scratch + worker * p.tiled.total);
+  });
+}
+
+/// Groups of rows that share keys and values, times chunks of keys; as many groups at a time as
+/// keep the partial states within the limit of one worker's scratch.
+template <bool Additive, class T>
+void run_few_queries(const running_call<T>& run, const kernel_table<T, Additive>& kernels,
+                     const planned_run& planned, T* scratch) {
+  const attention_call<T>& c = run.call;
+  const plan& p = planned.chosen;
+  const index rows = c.Q.rows * c.group(), chunks = planned.chunks;
+  const index groups_at_once = planned.groups_at_once;
+  T* const partials = scratch + planned.workers * planned.each;
+  const index groups_per_head = ceil_div(rows, p.few.rows), groups = groups_per_head * c.kv_heads;
+  const auto args_of_group = [&](index group) {
+    few_args<T, Additive> f;
+    const index kv_head = quotient(group, groups_per_head);
+    f.head = run.template args_of_head<Additive>(p.tiled, kv_head * c.group());
+    f.head_stride_Q = f.head.Q.cols * f.head.Q.col_stride;
+    f.head_stride_O = c.values() * c.O.col_stride;
+    f.head_stride_log_sum_exp = c.log_sum_exp.col_stride;
+    const index first = (group - kv_head * groups_per_head) * p.few.rows;
+    f.rows = {first, std::min(first + p.few.rows, rows)};
+    f.layout = p.few;
+    f.packed = c.packed;
+    f.packed_at = c.packed_at;
+    f.weights = c.weights.data;
+    f.weights_stride = c.weights.row_stride;
+    return f;
+  };
+  for (index from = 0; from < groups; from += groups_at_once) {
+    const index count = std::min(groups_at_once, groups - from);
+    const few_args<T, Additive> first = args_of_group(from);  // often the only one
+    run_tasks(c.exec, count * chunks, [&](index task, index worker) {
+      const index group = quotient(task, chunks), chunk = task - group * chunks;
+      const range keys{chunk * p.chunk, std::min((chunk + 1) * p.chunk, c.K.rows)};
+      kernels.few_queries(group == 0 ? first : args_of_group(from + group), keys,
+                          partials + task * p.few.partial, scratch + worker * p.few.total);
+    });
+    for (index g = 0; g < count; ++g)
+      kernels.merge_chunks(g == 0 ? first : args_of_group(from + g),
+                           partials + g * chunks * p.few.partial, chunks);
+  }
+}
+
+/// f(a running call) between its steps and the end of their memory.
+template <class T, class F>
+auto with_inputs(const attention_call<T>& c, const F& f) {
+  call_scratch scratch(c.opts.workspace);
+  T* const start = scratch.template take<T>(sizes_of_inputs(c).total());
+  return f(running_call<T>{c, inputs_of(c, start), c.score.v.data});
+}
+
+/// scale · scores of one head, everything materialised.
+template <class T>
+[[nodiscard]] row_major<T> naive_scores(const running_call<T>& run, index head) {
+  const attention_call<T>& c = run.call;
+  const index d_q = run.inputs.Q.cols / c.query_heads, d_k = run.inputs.K.cols / c.kv_heads;
+  return materialised_scores(run.inputs.Q.columns(head * d_q, d_q),
+                             run.inputs.K.columns(head / c.group() * d_k, d_k), c.score,
+                             T(run.scale));
+}
+
+template <class T>
+[[nodiscard]] mutable_matrix_view<T> view_of_scores(row_major<T>& S) {
+  return {S.data(), S.rows(), S.cols(), S.cols(), 1};
+}
+
+/// Scores of some rows of the first head, transformed and masked.
+template <class T>
+[[nodiscard]] row_major<T> masked_scores(const running_call<T>& run, range rows) {
+  const attention_call<T>& c = run.call;
+  row_major<T> S = materialised_scores(run.inputs.Q.rows_from(rows.begin, rows.count()),
+                                       run.inputs.K, c.score, T(run.scale));
+  const call_frame frame = c.frame.from_row(rows.begin);
+  transform_matrix(c.policy, frame, c.problem_of(0), view_of_scores(S));
+  mask_matrix(c.policy, frame, c.problem_of(0), view_of_scores(S));
+  return S;
+}
+
+/// The part of a call without limits that holds some of its queries and keys.
+template <class T>
+[[nodiscard]] attention_call<T> part_of(const attention_call<T>& c, range rows, range keys) {
+  attention_call<T> part = c;
+  part.Q = c.Q.rows_from(rows.begin, rows.count());
+  part.K = c.K.rows_from(keys.begin, keys.count());
+  part.V = c.V.rows_from(keys.begin, keys.count());
+  part.key_rows = part.value_rows = {};  // the materialised path reads K and V themselves
+  part.frame = c.frame.from_row(rows.begin);
+  part.frame.later_queries += c.frame.query_positions ? 0 : c.Q.rows - rows.end;
+  part.frame.first_key += keys.begin;
+  part.frame.later_keys += c.K.rows - keys.end;
+  return part;
+}
+
+/// Weights of one head; output and log-sum-exp are written where the call has room for them.
+template <class T>
+row_major<T> naive_head(const running_call<T>& run, index head) {
+  const attention_call<T>& c = run.call;
+  const problem whole = c.problem_of(head);
+  const index e = c.values();
+  row_major<T> S = naive_scores(run, head);
+  transform_matrix(c.policy, c.frame, whole, view_of_scores(S));
+  mask_matrix(c.policy, c.frame, whole, view_of_scores(S));
+  row_major<T> P = S;
+  Eigen::Matrix<T, Eigen::Dynamic, 1> log_sum_exp(S.rows());
+  softmax_rows(P, log_sum_exp);
+  if (c.O.rows > 0)
+    weighted_sum(P, S, c.V.columns(head / c.group() * e, e), c.O.columns(head * e, e));
+  if (c.log_sum_exp.data)
+    for (index i = 0; i < S.rows(); ++i) c.log_sum_exp(i, head) = log_sum_exp[i];
+  return P;
+}
+
+/// f(running call, head) of every query head, a matrix each.
+template <class T, class F>
+[[nodiscard]] std::vector<row_major<T>> matrices_of_heads(const attention_call<T>& c, const F& f) {
+  std::vector<row_major<T>> all(std::size_t(c.query_heads));
+  with_inputs(c, [&](const running_call<T>& run) {
+    run_tasks(c.exec, c.query_heads,
+              [&](index head, index) { all[std::size_t(head)] = f(run, head); });
+  });
+  return all;
+}
+
+/// The weights of every query head.
+template <class T>
+[[nodiscard]] std::vector<row_major<T>> run_weights(const attention_call<T>& c) {
+  return matrices_of_heads(c, [](const auto& run, index head) { return naive_head(run, head); });
+}
+
+/// scale · scores of every query head.
+template <class T>
+[[nodiscard]] std::vector<row_major<T>> run_raw_scores(const attention_call<T>& c) {
+  return matrices_of_heads(c, [](const auto& run, index head) { return naive_scores(run, head); });
+}
+
+template <class T>
+void run_naive(const attention_call<T>& c) {
+  if (c.Q.rows == 0) return;
+  with_inputs(c, [&](const running_call<T>& run) {
+    run_tasks(c.exec, c.query_heads, [&](index head, index) {
+      const row_major<T> P = naive_head(run, head);
+      for (index i = 0; i < c.weights.rows; ++i)
+        for (index j = 0; j < P.cols(); ++j) c.weights(i, j) = P(i, j);
+    });
+  });
+}
+
+/// Runs a checked call that does not ask for the naive kernel.
+template <bool Additive, class T>
+void run_forward(const attention_call<T>& c) {
+  if (c.Q.rows == 0) return;
+  const kernel_table<T, Additive>& kernels = kernels_of<T, Additive>(c.isa);
+  const input_sizes sizes = sizes_of_inputs(c);
+  const planned_run planned = plan_run(c, kernels.shape);
+
+  call_scratch arena(c.opts.workspace);
+  T* const start = arena.take<T>(sizes.total() + planned.workers * planned.each + planned.partials);
+  T* const v = start + sizes.total() - sizes.v;
+  const running_call<T> run{c, inputs_of(c, start), v};
+  for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * run.score_scale();
+  if constexpr (Additive) kernels.prepare_score_vector(v, c.score.v.cols);
+  T* const scratch = v + sizes.v;
+  if (planned.chosen.kernel == kernel::tiled)
+    run_tiled<Additive>(run, kernels, planned.chosen, scratch);
+  else
+    run_few_queries<Additive>(run, kernels, planned, scratch);
+}
+
+/// Runs a checked call.
+template <class T>
+void run(const attention_call<T>& c) {
+  if (c.naive && c.opts.kernel == kernel::naive) return c.naive(c);
+  c.forward(c);
+}
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+
+#if SOFTLOOK_USES_COMPILED
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+SOFTLOOK_INSTANTIATE_FORWARD(extern, float)
+SOFTLOOK_INSTANTIATE_FORWARD(extern, double)
+SOFTLOOK_INSTANTIATE_ADDITIVE(extern, float)
+SOFTLOOK_INSTANTIATE_ADDITIVE(extern, double)
+SOFTLOOK_INSTANTIATE_NAIVE(extern, float)
+SOFTLOOK_INSTANTIATE_NAIVE(extern, double)
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+#endif

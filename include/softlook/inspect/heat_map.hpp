@@ -1,0 +1,400 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <limits>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "softlook/core/concepts.hpp"
+#include "softlook/core/error.hpp"
+#include "softlook/inspect/detail/drawing.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// \defgroup inspect Looking at weights
+/// Heat maps for the terminal and as SVG, a page to explore in a browser, entropy, the strongest
+/// keys. Of any matrix with a row for each query and a column for each key, scores as well.
+/// \cases tests/unit/inspect/heat_map_test.cpp
+/// \program examples/alignment.cpp
+/// \{
+
+namespace inspect {
+
+using labels = std::vector<std::string>;
+
+/// How a terminal shows a shade. `ascii` and `blocks` (Unicode ░▒▓█) use no colour.
+enum class paint { ascii, blocks, ansi256, rgb };
+
+/// All maps of a picture share one colour scale. An end that is not set is that of the finite
+/// numbers and 0.
+struct style {
+  inspect::paint paint = inspect::paint::blocks;
+  int decimals = 2;                 ///< of the numbers in the cells; negative: no numbers
+  std::optional<double> lowest{};   ///< what the darkest colour means
+  std::optional<double> highest{};  ///< what the brightest colour means
+  index per_row = 4;                ///< maps beside each other before a new line begins
+};
+
+/// What the user's terminal says it can show: NO_COLOR, COLORTERM and TERM of the environment.
+[[nodiscard]] inline paint terminal_paint() {
+  const auto variable = [](const char* name) {
+    const char* value = std::getenv(name);
+    return std::string_view(value ? value : "");
+  };
+  if (!variable("NO_COLOR").empty()) return paint::blocks;
+  const std::string_view depth = variable("COLORTERM"), terminal = variable("TERM");
+  if (depth == "truecolor" || depth == "24bit") return paint::rgb;
+  return terminal.empty() || terminal == "dumb" ? paint::blocks : paint::ansi256;
+}
+
+/// Weights (or scores) with the names of their rows and columns. Holds a copy of everything.
+class heat_map {
+ public:
+  /// Without names, queries and keys are numbered from 0.
+  /// \throws shape_error  unless there is a name for each row and for each column.
+  template <dense_expression W>
+  explicit heat_map(const W& weights, labels queries = {}, labels keys = {},
+                    std::string_view title = {})
+      : title_(softlook::detail::drawing::printable(title)) {
+    weights_ = weights.template cast<double>();
+    queries_ = named("queries.size()", "weights.rows()", weights_.rows(), std::move(queries));
+    keys_ = named("keys.size()", "weights.cols()", weights_.cols(), std::move(keys));
+  }
+
+  [[nodiscard]] const Eigen::MatrixXd& weights() const { return weights_; }
+  [[nodiscard]] const labels& queries() const { return queries_; }
+  [[nodiscard]] const labels& keys() const { return keys_; }
+  [[nodiscard]] const std::string& title() const { return title_; }
+
+ private:
+  static labels named(const char* what, const char* of_what, index count, labels names) {
+    if (names.empty())
+      for (index k = 0; k < count; ++k) names.push_back(std::to_string(k));
+    softlook::detail::check_sizes("inspect::heat_map", what, static_cast<long long>(names.size()),
+                                  of_what, count, "every one has a name, or none has");
+    for (std::string& name : names) name = softlook::detail::drawing::printable(name);
+    return names;
+  }
+
+  Eigen::MatrixXd weights_;
+  labels queries_;
+  labels keys_;
+  std::string title_;
+};
+
+/// The entropy of each row, with 0 · ln 0 = 0,
+///   H_i = −Σ_j w_ij · ln w_ij:
+/// e^H is the number of keys that a query effectively looks at. An empty row has entropy 0.
+template <dense_expression W>
+[[nodiscard]] Eigen::VectorXd row_entropy(const W& weights) {
+  Eigen::MatrixXd terms = weights.template cast<double>();
+  for (double& x : terms.reshaped()) x = x == 0 ? 0 : 0 - x * std::log(x);
+  return terms.rowwise().sum();
+}
+
+struct key_weight {
+  index key;
+  double weight;
+  friend bool operator==(const key_weight&, const key_weight&) = default;
+};
+
+/// For each query its `count` strongest keys, strongest first; of equal weights the earlier key.
+/// Keys of weight 0 (masked) and NaN are left out: a row may be shorter, and that of no key is
+/// empty. \throws argument_error  if count is negative.
+template <dense_expression W>
+[[nodiscard]] std::vector<std::vector<key_weight>> strongest_keys(const W& weights, index count) {
+  if (count < 0)
+    softlook::detail::raise_argument("inspect::strongest_keys", "count", static_cast<double>(count),
+                                     "a number of keys is at least 0");
+  const Eigen::MatrixXd w = weights.template cast<double>();
+  std::vector<std::vector<key_weight>> rows(static_cast<std::size_t>(w.rows()));
+  for (index i = 0; i < w.rows(); ++i) {
+    auto& row = rows[static_cast<std::size_t>(i)];
+    for (index j = 0; j < w.cols(); ++j)
+      if (w(i, j) != 0 && !std::isnan(w(i, j))) row.push_back({j, w(i, j)});
+    std::sort(row.begin(), row.end(), [](const key_weight& a, const key_weight& b) {
+      return a.weight != b.weight ? a.weight > b.weight : a.key < b.key;
+    });
+    if (static_cast<index>(row.size()) > count) row.resize(static_cast<std::size_t>(count));
+  }
+  return rows;
+}
+
+/// A line for each query:  "love -> aime 0.90, je 0.06", or "love -> nothing" for an empty row.
+/// \throws argument_error  if count is negative.
+[[nodiscard]] inline std::string strongest_keys_text(const heat_map& map, index count) {
+  std::string out;
+  const auto rows = strongest_keys(map.weights(), count);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    std::string line;
+    for (const auto& [key, weight] : rows[i])
+      line += (line.empty() ? "" : ", ") + map.keys()[std::size_t(key)] + ' ' +
+              softlook::detail::drawing::number(weight, 2);
+    out += map.queries()[i] + " -> " + (line.empty() ? "nothing" : line) + '\n';
+  }
+  return out;
+}
+
+namespace detail {
+
+using namespace softlook::detail::drawing;
+
+/// The colour scale, when the style is right.
+[[nodiscard]] inline scale scale_of(std::span<const heat_map> maps, const style& how) {
+  if (how.per_row < 1)
+    softlook::detail::raise_argument("inspect", "style.per_row", double(how.per_row),
+                                     "a row holds at least 1 map");
+  scale s;
+  const auto widen = [&s](double x) {
+    if (std::isfinite(x)) s = {std::min(s.lowest, x), std::max(s.highest, x)};
+  };
+  for (const heat_map& map : maps)
+    for (const double x : map.weights().reshaped()) widen(x);
+  if (s.highest == s.lowest) s.highest = 1;
+  s = {how.lowest.value_or(s.lowest), how.highest.value_or(s.highest)};
+  if (!std::isfinite(s.lowest) || !std::isfinite(s.highest) || s.lowest >= s.highest)
+    softlook::detail::raise_argument(
+        "inspect", "style.highest", s.highest,
+        joined("it is finite and above style.lowest, ", number(s.lowest, 6)));
+  return s;
+}
+
+[[nodiscard]] inline bool in_colour(paint p) { return p == paint::ansi256 || p == paint::rgb; }
+
+/// Two characters, so that a cell is about square.
+[[nodiscard]] inline std::string glyph(double x, const scale& s, paint p) {
+  if (std::isnan(x)) return "??";
+  if (std::isinf(x)) return x > 0 ? "^^" : "__";
+  if (in_colour(p)) return "  ";
+  constexpr std::array<const char*, 10> ascii = {" ", ".", ":", "-", "=", "+", "*", "#", "%", "@"};
+  constexpr std::array<const char*, 5> blocks = {" ", "░", "▒", "▓", "█"};
+  const auto of = [t = s(x)](const auto& ramp) {
+    const char* shade = ramp[static_cast<std::size_t>(std::lround(t * double(ramp.size() - 1)))];
+    return std::string(shade) + shade;
+  };
+  return p == paint::ascii ? of(ascii) : of(blocks);
+}
+
+/// One map in text. With numbers a column is as wide as its widest text, and names stand above it;
+/// without numbers a cell is two characters, and names are written downwards.
+[[nodiscard]] inline block text_of(const heat_map& map, const scale& s, const style& how) {
+  const Eigen::MatrixXd& w = map.weights();
+  const bool colours = in_colour(how.paint), numbers = how.decimals >= 0;
+  const index margin = widest(map.queries()) + (numbers && !colours ? 0 : 1);
+  const index digits = widest_number(w, how.decimals);
+  index cell = 2;
+  if (numbers) cell = std::max(digits + (colours ? 2 : 5), widest(map.keys()) + 2);
+  const auto drawn = [&](double x) {
+    const std::string shade = glyph(x, s, how.paint);
+    const std::string text = numbers ? number(x, how.decimals) : shade;
+    if (colours)
+      return on_ground(centred(text, cell), colour_of(x, s), how.paint == paint::ansi256);
+    return numbers ? to_the_right(shade + ' ' + to_the_right(text, digits), cell) : shade;
+  };
+
+  block out{{}, margin + cell * w.cols()};
+  const auto add = [&out](const std::string& line) {
+    out.lines.push_back(line + spaces(out.width - columns_of(line)));
+  };
+  out.width = std::max(out.width, columns_of(map.title()));
+  if (!map.title().empty()) add(map.title());
+  if (numbers) {
+    std::string names = spaces(margin);
+    for (const std::string& key : map.keys())
+      names += colours ? centred(key, cell) : to_the_right(key, cell);
+    add(names);
+  } else {
+    for (const std::string& line : downwards(map.keys())) add(spaces(margin) + line);
+  }
+  for (index i = 0; i < w.rows(); ++i) {
+    std::string line = to_the_right(map.queries()[std::size_t(i)], widest(map.queries()));
+    line += spaces(margin - columns_of(line));
+    for (index j = 0; j < w.cols(); ++j) line += drawn(w(i, j));
+    out.lines.push_back(line + spaces(out.width - margin - cell * w.cols()));
+  }
+  return out;
+}
+
+[[nodiscard]] inline std::string legend_text(const scale& s, const style& how) {
+  std::string bar;
+  for (int k = 0; k < 10; ++k) {
+    const double x = s.lowest + (s.highest - s.lowest) * k / 9;
+    const std::string shade = glyph(x, s, how.paint);
+    bar += in_colour(how.paint) ? on_ground(shade, colour_of(x, s), how.paint == paint::ansi256)
+                                : shade;
+  }
+  return number(s.lowest, s.decimals()) + " [" + bar + "] " + number(s.highest, s.decimals()) +
+         '\n';
+}
+
+/// Where the parts of a picture are, in pixels. All maps of a picture have the same frame.
+struct frame {
+  static constexpr double letter = 7.6;  // of 13 px text, on the wide side: fonts differ
+  double cell = 0, left = 0, top = 0, width = 0, height = 0;
+  bool slanted = false, numbers = false;
+};
+
+[[nodiscard]] inline frame frame_of(std::span<const heat_map> maps, const style& how) {
+  index rows = 1, cols = 1, queries = 0, keys = 0, title = 0, digits = 0;
+  for (const heat_map& map : maps) {
+    rows = std::max(rows, map.weights().rows());
+    cols = std::max(cols, map.weights().cols());
+    queries = std::max(queries, widest(map.queries()));
+    keys = std::max(keys, widest(map.keys()));
+    title = std::max(title, columns_of(map.title()));
+    digits = std::max(digits, widest_number(map.weights(), how.decimals));
+  }
+  const auto pixels = [](index columns) { return frame::letter * double(columns); };
+  frame f;
+  f.cell = std::clamp(640.0 / double(std::max(rows, cols)), 3.0, 46.0);
+  f.numbers = how.decimals >= 0 && f.cell >= 26;
+  if (f.numbers) f.cell = std::max(f.cell, pixels(digits) + 6);
+  f.slanted = pixels(keys) + 6 > f.cell;
+  const double rise = f.slanted ? 0.71 * pixels(keys) : 0;  // names at 45 degrees
+  f.left = std::ceil(pixels(queries)) + 12;
+  f.top = std::ceil((title > 0 ? 28 : 4) + rise + (f.slanted ? 14 : 20));
+  f.width = std::max(f.left + f.cell * double(cols) + std::max(rise - f.cell / 2, 0.0),
+                     1.1 * pixels(title));
+  f.height = f.top + f.cell * double(rows);
+  return f;
+}
+
+[[nodiscard]] inline std::string names_of(const heat_map& map, const frame& f) {
+  std::string out;
+  // Where cells are small only every so many get a name, so that names do not run into each other.
+  const index row_step = index(std::ceil(13 / f.cell));
+  const index col_step = index(std::ceil((f.slanted ? 18 : 13) / f.cell));
+  const auto middle = [&f](index k) { return (double(k) + 0.5) * f.cell; };
+  for (index i = 0; i < map.weights().rows(); i += row_step)
+    out += text_at(f.left - 7, f.top + middle(i) + 4.5, map.queries()[std::size_t(i)],
+                   " text-anchor=\"end\"");
+  for (index j = 0; j < map.weights().cols(); j += col_step) {
+    const double x = f.left + middle(j), y = f.top - 7;
+    const std::string turned = joined(" transform=\"rotate(-45 ", px(x + 3), ' ', px(y), ")\"");
+    out += f.slanted ? text_at(x + 3, y, map.keys()[std::size_t(j)], turned)
+                     : text_at(x, y, map.keys()[std::size_t(j)], " text-anchor=\"middle\"");
+  }
+  return out;
+}
+
+[[nodiscard]] inline std::string svg_of(const heat_map& map, const frame& f, const scale& s,
+                                        int decimals) {
+  std::string out;
+  if (!map.title().empty()) out += text_at(0, 16, map.title(), " font-weight=\"bold\"");
+  out += names_of(map, f);
+  const double gap = f.cell > 12 ? 1 : 0;
+  for (index i = 0; i < map.weights().rows(); ++i) {
+    for (index j = 0; j < map.weights().cols(); ++j) {
+      const double x = f.left + f.cell * double(j), y = f.top + f.cell * double(i);
+      const double weight = map.weights()(i, j);
+      const colour ground = colour_of(weight, s);
+      out += box(x, y, f.cell - gap, f.cell - gap, ground);
+      if (!f.numbers) continue;
+      const std::string ink = is_bright(ground) ? "#000" : "#fff";
+      out += text_at(x + (f.cell - gap) / 2, y + f.cell / 2 + 4, number(weight, decimals),
+                     " text-anchor=\"middle\" font-size=\"12\" fill=\"" + ink + "\"");
+    }
+  }
+  return out;
+}
+
+/// The colour scale, and what the colours of non-finite numbers mean if there are any; y moves down
+/// to where the legend ends.
+[[nodiscard]] inline std::string legend_svg(double x, double& y, std::span<const heat_map> maps,
+                                            const scale& s) {
+  constexpr int steps = 60;
+  std::string out;
+  for (int k = 0; k < steps; ++k) out += box(x, y + 2 * k, 14, 2, viridis(1 - (k + 0.5) / steps));
+  for (const double t : {0.0, 0.5, 1.0})
+    out += text_at(x + 20, y + 2 * steps * (1 - t) + 4.5,
+                   number(s.lowest + t * (s.highest - s.lowest), s.decimals()));
+  y += 2 * steps + 12;
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  for (const double x0 : {std::numeric_limits<double>::quiet_NaN(), infinity, -infinity}) {
+    const auto same = [x0](double w) { return std::isnan(x0) ? std::isnan(w) : w == x0; };
+    const auto has = [&](const heat_map& map) { return map.weights().unaryExpr(same).any(); };
+    if (std::none_of(maps.begin(), maps.end(), has)) continue;
+    out += box(x - 0.5, y - 0.5, 15, 15, {120, 120, 120}) + box(x, y, 14, 14, colour_of(x0, s)) +
+           text_at(x + 20, y + 11.5, number(x0, 2));
+    y += 20;
+  }
+  return out;
+}
+
+}  // namespace detail
+
+/// Heat maps as text, `per_row` beside each other, with a scale below when cells hold no numbers.
+/// \throws argument_error  if the style is wrong: an empty colour scale, no map in a row.
+[[nodiscard]] inline std::string to_text(std::span<const heat_map> maps, const style& how = {}) {
+  const detail::scale s = detail::scale_of(maps, how);
+  std::string out;
+  for (std::size_t first = 0; first < maps.size(); first += std::size_t(how.per_row)) {
+    std::vector<detail::block> row;
+    for (std::size_t k = first; k < std::min(maps.size(), first + std::size_t(how.per_row)); ++k)
+      row.push_back(detail::text_of(maps[k], s, how));
+    out += detail::joined(first > 0 ? "\n" : "", detail::beside(row));
+  }
+  return how.decimals < 0 ? out + detail::legend_text(s, how) : out;
+}
+[[nodiscard]] inline std::string to_text(const heat_map& map, const style& how = {}) {
+  return to_text(std::span(&map, 1), how);
+}
+
+/// Heat maps as one self-contained SVG: names on both axes, numbers where the cells have room for
+/// them, a colour scale. Names and titles are escaped.
+/// \throws argument_error  as to_text.
+[[nodiscard]] inline std::string to_svg(std::span<const heat_map> maps, const style& how = {}) {
+  const detail::scale s = detail::scale_of(maps, how);
+  const detail::frame f = detail::frame_of(maps, how);
+  constexpr double border = 16, between = 28, legend = 76;
+  std::string body;
+  double right = 0, bottom = 0;
+  for (std::size_t k = 0; k < maps.size(); ++k) {
+    const double x = border + double(index(k) % how.per_row) * (f.width + between);
+    const double y = border + double(index(k) / how.per_row) * (f.height + between);
+    body += detail::joined("<g transform=\"translate(", detail::px(x), ' ', detail::px(y), ")\">\n",
+                           detail::svg_of(maps[k], f, s, how.decimals), "</g>\n");
+    right = std::max(right, x + f.width);
+    bottom = std::max(bottom, y + f.height);
+  }
+  double legend_end = border + f.top;
+  body += detail::legend_svg(right + between, legend_end, maps, s);
+  const std::string width = detail::px(right + between + legend);
+  const std::string height = detail::px(std::max(bottom, legend_end) + border);
+  return "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + width + "\" height=\"" + height +
+         "\" viewBox=\"0 0 " + width + " " + height +
+         "\" font-family=\"sans-serif\" font-size=\"13\" shape-rendering=\"crispEdges\">\n"
+         "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n" +
+         body + "</svg>\n";
+}
+[[nodiscard]] inline std::string to_svg(const heat_map& map, const style& how = {}) {
+  return to_svg(std::span(&map, 1), how);
+}
+
+/// \throws std::runtime_error  if the file cannot be written.
+inline void write_svg(const std::string& path, std::span<const heat_map> maps,
+                      const style& how = {}) {
+  const std::string picture = to_svg(maps, how);
+  std::ofstream file(path, std::ios::binary);
+  file << picture << std::flush;
+  if (!file)
+    softlook::detail::raise<std::runtime_error>("inspect::write_svg: cannot write " + path);
+}
+inline void write_svg(const std::string& path, const heat_map& map, const style& how = {}) {
+  write_svg(path, std::span(&map, 1), how);
+}
+
+}  // namespace inspect
+
+/// \}
+
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,192 @@
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "softlook/engine/call/layer_policies.hpp"
+
+// The inside of a multi-head layer.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+/// Projected keys and values that outlive a call: `rows` of them are there; those of the call, and
+/// the layer's own, go behind them.
+template <class T>
+struct kept_keys {
+  mutable_matrix_view<T> K;
+  mutable_matrix_view<T> V;
+  index rows = 0;
+};
+
+template <class T>
+struct block_inputs {
+  const char* where;
+  matrix_view<T> Q;
+  matrix_view<T> K;
+  matrix_view<T> V;
+  const kept_keys<T>* kept = nullptr;
+  index first_query = 0;  // position of query 0 in the problem of the policies
+};
+
+/// Projections, attention, output projection; made of a multi_head_parameters<T>.
+template <class T>
+class attention_block {
+ public:
+  attention_block() = default;
+  template <class Parameters>
+  attention_block(const char* where, const Parameters& p, const heads& h)
+      : query_heads_(h.query), kv_heads_(h.kv_or_query()) {
+    check(where, p);
+    const auto packed = [&](const auto& W, const char* name, const auto& b, const char* of) {
+      const auto bias = checked_row(where, name, view_of(b), of, W.cols());
+      return packed_linear<T>(view_of(W), bias, activation::none);
+    };
+    queries_ = packed(p.Wq, "bq.size()", p.bq, "Wq.cols()");
+    keys_ = packed(p.Wk, "bk.size()", p.bk, "Wk.cols()");
+    values_ = packed(p.Wv, "bv.size()", p.bv, "Wv.cols()");
+    output_ = packed(p.Wo, "bo.size()", p.bo, "Wo.cols()");
+    const auto extra = [&](const char* name, const auto& b, const char* of, index columns) {
+      const auto row = checked_row(where, name, view_of(b), of, columns);
+      return std::vector<T>(row.data, row.data + row.cols);
+    };
+    bias_k_ = extra("bias_k.size()", p.bias_k, "Wk.cols()", p.Wk.cols());
+    bias_v_ = extra("bias_v.size()", p.bias_v, "Wv.cols()", p.Wv.cols());
+    if ((p.bias_k.size() > 0) != (p.bias_v.size() > 0))
+      raise_sizes(where, "bias_k.size()", p.bias_k.size(), "bias_v.size()", p.bias_v.size(),
+                  "an extra key has a value");
+    zero_key_ = p.add_zero_attn;
+  }
+
+  [[nodiscard]] index features() const { return queries_.inputs(); }
+  [[nodiscard]] index outputs() const { return output_.outputs(); }
+  [[nodiscard]] index key_inputs() const { return keys_.inputs(); }
+  [[nodiscard]] index key_outputs() const { return keys_.outputs(); }
+  [[nodiscard]] index value_outputs() const { return values_.outputs(); }
+  [[nodiscard]] index extra_keys() const { return index(!bias_k_.empty()) + index(zero_key_); }
+
+  /// Scalars of scratch.
+  [[nodiscard]] index scratch_size(index queries, index keys) const {
+    using cursor = matrix_cursor<T>;
+    const index all = keys + extra_keys();
+    return cursor::size(queries, queries_.outputs()) + cursor::size(all, keys_.outputs()) +
+           cursor::size(all, values_.outputs()) + cursor::size(queries, output_.inputs());
+  }
+
+  /// \throws shape_error unless the inputs fit the weights and each other.
+  void check(const block_inputs<T>& in) const {
+    const auto fits = [&](const char* name, index columns, const char* of, index rows) {
+      check_sizes(in.where, name, columns, of, rows,
+                  "a row has an entry for each row of the weight");
+    };
+    fits("Q.cols()", in.Q.cols, "Wq.rows()", queries_.inputs());
+    fits("K.cols()", in.K.cols, "Wk.rows()", keys_.inputs());
+    fits("V.cols()", in.V.cols, "Wv.rows()", values_.inputs());
+    check_sizes(in.where, "V.rows()", in.V.rows, "K.rows()", in.K.rows, "each key has one value");
+  }
+
+  /// Projects keys and values that are to be kept.
+  void project(const layer_call& call, const matrix_view<T>& X, const kept_keys<T>& to) const {
+    run_products<T, 2>(products_of<T>(call.isa), call.exec,
+                       {keys_.args(call.isa, X, to.K.rows_from(to.rows, X.rows)),
+                        values_.args(call.isa, X, to.V.rows_from(to.rows, X.rows))});
+  }
+
+  /// O = layer + residual.
+  void run(const block_inputs<T>& in, const mutable_matrix_view<T>& O,
+           const matrix_view<T>& residual, const scratch_space<T>& scratch,
+           const call_policies<T>& policies) const {
+    const attention_call<T> call = projected_call(in, scratch, policies);
+    detail::run(call);
+    output_.run(call.isa, call.exec, as_input(call.O), O, residual);
+  }
+
+  /// The weights of every query head, n×(m + extra keys).
+  [[nodiscard]] std::vector<row_major<T>> weights(const block_inputs<T>& in,
+                                                  const scratch_space<T>& scratch,
+                                                  const call_policies<T>& policies) const {
+    attention_call<T> call = projected_call(in, scratch, policies);
+    call.O = {};
+    return run_weights(call);
+  }
+
+ private:
+  /// The attention of the layer, once everything is checked and projected.
+  [[nodiscard]] attention_call<T> projected_call(const block_inputs<T>& in,
+                                                 const scratch_space<T>& scratch,
+                                                 const call_policies<T>& policies) const {
+    matrix_cursor<T> cursor(scratch);
+    const auto Q = cursor.take(in.Q.rows, queries_.outputs());
+    kept_keys<T> keys;
+    if (in.kept) {
+      keys = *in.kept;
+    } else {
+      keys.K = cursor.take(in.K.rows + extra_keys(), keys_.outputs());
+      keys.V = cursor.take(in.K.rows + extra_keys(), values_.outputs());
+    }
+    const index given = keys.rows + in.K.rows, all = given + extra_keys();
+    attention_call<T> call(policies);
+    call.where = in.where;
+    call.query_heads = query_heads_;
+    call.kv_heads = kv_heads_;
+    call.opts.workspace = scratch.inner();
+    call.Q = as_input(Q);
+    call.K = as_input(keys.K.rows_from(0, all));
+    call.V = as_input(keys.V.rows_from(0, all));
+    call.O = cursor.take(in.Q.rows, output_.inputs());
+    call.score = scores::scaled_dot{}.recipe<T>(in.where, 0, 0);
+    call.frame.first_query = in.first_query;
+    call.frame.private_keys = extra_keys();
+    check_call(call);
+    run_products<T, 3>(products_of<T>(call.isa), call.exec,
+                       {queries_.args(call.isa, in.Q, Q),
+                        keys_.args(call.isa, in.K, keys.K.rows_from(keys.rows, in.K.rows)),
+                        values_.args(call.isa, in.V, keys.V.rows_from(keys.rows, in.K.rows))});
+    add_extra_keys(given, keys.K, keys.V);
+    return call;
+  }
+
+  void add_extra_keys(index at, const mutable_matrix_view<T>& K,
+                      const mutable_matrix_view<T>& V) const {
+    const auto fill = [](const mutable_matrix_view<T>& X, index row, const std::vector<T>& from) {
+      for (index c = 0; c < X.cols; ++c) X(row, c) = from.empty() ? T(0) : from[std::size_t(c)];
+    };
+    if (!bias_k_.empty()) {
+      fill(K, at, bias_k_);
+      fill(V, at, bias_v_);
+      ++at;
+    }
+    if (zero_key_) {
+      fill(K, at, {});
+      fill(V, at, {});
+    }
+  }
+
+  template <class Parameters>
+  void check(const char* where, const Parameters& p) const {
+    check_heads(where, query_heads_, kv_heads_);
+    check_columns_of_heads(where, "Wq.cols()", p.Wq.cols(), "heads.query", query_heads_);
+    check_columns_of_heads(where, "Wk.cols()", p.Wk.cols(), "heads.kv", kv_heads_);
+    check_columns_of_heads(where, "Wv.cols()", p.Wv.cols(), "heads.kv", kv_heads_);
+    check_sizes(where, "Wk.cols()", p.Wk.cols() / kv_heads_, "Wq.cols()",
+                p.Wq.cols() / query_heads_,
+                "queries and keys share one feature size for each head");
+    check_sizes(where, "Wo.rows()", p.Wo.rows(), "Wv.cols()",
+                p.Wv.cols() / kv_heads_ * query_heads_, "Wo takes a value of each query head");
+  }
+
+  index query_heads_ = 1;
+  index kv_heads_ = 1;
+  packed_linear<T> queries_;
+  packed_linear<T> keys_;
+  packed_linear<T> values_;
+  packed_linear<T> output_;
+  std::vector<T> bias_k_;
+  std::vector<T> bias_v_;
+  bool zero_key_ = false;
+};
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

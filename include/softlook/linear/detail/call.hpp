@@ -1,0 +1,307 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "softlook/core/heads.hpp"
+#include "softlook/engine/call/sorted_call.hpp"
+
+// From a checked call of linear attention to tasks.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+/// A feature map that is not computed inside the loop: rows of one head to rows of features.
+/// `scratch` has room for a number for each row.
+template <class T>
+struct feature_calls {
+  feature_kind kind = feature_kind::as_given;
+  const void* self = nullptr;
+  index (*features)(const void* self, const char* where, index inputs) = nullptr;
+  void (*apply)(const void* self, const char* where, instruction_set isa, const matrix_view<T>& X,
+                bool keys, const mutable_matrix_view<T>& out, T* scratch) = nullptr;
+};
+
+/// A call of linear attention; heads lie side by side in columns.
+template <class T>
+struct linear_call {
+  const char* where = "linear_attention";
+  bool causal = false;
+  matrix_view<T> Q, K, V;
+  mutable_matrix_view<T> O;
+  heads of{};
+  feature_calls<T> map{};
+  matrix_view<T> gate{};  // n×heads or n×(heads·features) logarithms, or 1×heads decays
+  bool log_gate = false;
+  matrix_view<T> strength{};  // n×heads or n×1
+  divisor_kind divisor = divisor_kind::one;
+  double epsilon = 0;
+  options opts{};
+  executor_ref exec{};
+  T* state = nullptr;    // of all key heads, or none
+  T* scratch = nullptr;  // beside it, for a token of each key head
+  state_shape given{};   // its shape
+
+  [[nodiscard]] index kv() const { return of.kv.value_or(of.query); }
+  [[nodiscard]] index group() const { return of.query / kv(); }
+  [[nodiscard]] index inputs() const { return K.cols / kv(); }
+  [[nodiscard]] index values() const { return V.cols / kv(); }
+  [[nodiscard]] index features() const {
+    return map.features ? map.features(map.self, where, inputs()) : inputs();
+  }
+  [[nodiscard]] bool gate_by_feature(index features) const {
+    return gate.data && gate.cols != kv() && gate.cols == kv() * features;
+  }
+};
+
+template <class T>
+void check_linear_heads(const linear_call<T>& c) {
+  const char* where = c.where;
+  const auto divides = [&](const char* name, index columns, const char* heads_name, index count) {
+    if (columns % count != 0)
+      raise_sizes(where, name, columns, heads_name, count,
+                  "every head has the same number of columns");
+  };
+  if (c.of.query < 1)
+    raise_argument(where, "heads.query", double(c.of.query), "there is at least 1 head");
+  if (c.kv() < 1) raise_argument(where, "heads.kv", double(c.kv()), "there is at least 1 head");
+  if (c.of.query % c.kv() != 0)
+    raise_sizes(where, "heads.query", c.of.query, "heads.kv", c.kv(),
+                "each key and value head serves the same number of query heads");
+  divides("Q.cols()", c.Q.cols, "heads.query", c.of.query);
+  divides("K.cols()", c.K.cols, "heads.kv", c.kv());
+  divides("V.cols()", c.V.cols, "heads.kv", c.kv());
+}
+
+template <class T>
+void check_linear_policies(const linear_call<T>& c, index features) {
+  const char* where = c.where;
+  if (c.gate.data) {
+    if (c.log_gate)
+      check_sizes(where, "gates::log_decay rows()", c.gate.rows, "K.rows()", c.K.rows,
+                  "a decay for each token");
+    if (!c.log_gate || !c.gate_by_feature(features))
+      check_sizes(where, c.log_gate ? "gates::log_decay cols()" : "gates::decay size()",
+                  c.gate.cols, "the number of key heads", c.kv(),
+                  c.log_gate ? "a decay for each head, or for each feature of each head"
+                             : "a decay for each head");
+    if (c.divisor == divisor_kind::retention && c.gate_by_feature(features))
+      raise<argument_error>(std::string(where) +
+                            ": normalizations::retention needs one decay for a head, not one for "
+                            "each feature (its rows are divided by the root of the sum of decays)");
+  }
+  if (c.strength.data) {
+    check_sizes(where, "updates::delta rows()", c.strength.rows, "K.rows()", c.K.rows,
+                "a strength for each token");
+    if (c.strength.cols != 1)
+      check_sizes(where, "updates::delta cols()", c.strength.cols, "the number of key heads",
+                  c.kv(), "a strength for each head, or one for all");
+  }
+  if (!std::isfinite(c.opts.scale.value_or(1)))
+    raise_argument(where, "options.scale", *c.opts.scale, "a scale is finite");
+  if (!(c.epsilon >= 0 && std::isfinite(c.epsilon)))
+    raise_argument(where, "normalizations::sum epsilon", c.epsilon,
+                   "it is finite and not negative");
+}
+
+/// Everything that must hold before anything is written.
+template <class T>
+void check_linear(const linear_call<T>& c, index features) {
+  const char* where = c.where;
+  check_sizes(where, "K.cols()", c.inputs(), "Q.cols()", c.Q.cols / c.of.query,
+              c.of.query == 1 ? "queries and keys share one feature size"
+                              : "queries and keys share one feature size for each head");
+  check_sizes(where, "V.rows()", c.V.rows, "K.rows()", c.K.rows, "each key has one value");
+  if (c.causal)
+    check_sizes(where, "Q.rows()", c.Q.rows, "K.rows()", c.K.rows,
+                "each token has a query and a key");
+  check_linear_policies(c, features);
+  if (c.state) {
+    check_sizes(where, "state.features()", c.given.features, "the number of features", features,
+                "a state belongs to one feature map");
+    check_sizes(where, "state.values()", c.given.values, "V.cols()", c.values(),
+                "a state belongs to one size of values");
+  }
+  check_sizes(where, "O.rows()", c.O.rows, "Q.rows()", c.Q.rows, "one output row for each query");
+  check_sizes(where, "O.cols()", c.O.cols, "V.cols()", c.values() * c.of.query,
+              c.of.query == 1 ? "an output row is as long as a value"
+                              : "an output row holds a value for each query head");
+  check_overlap(where, "Q", c.O, c.Q);
+  check_overlap(where, "K", c.O, c.K);
+  check_overlap(where, "V", c.O, c.V);
+  check_overlap(where, "the gate", c.O, c.gate);
+  check_overlap(where, "the strengths", c.O, c.strength);
+}
+
+/// Tokens whose features are computed outside the loop at a time: whole chunks.
+inline constexpr index feature_block = 4 * recurrent_chunk;
+/// Queries of a task that only reads the state.
+inline constexpr index read_block = 16 * recurrent_chunk;
+/// Below, taking the state apart into panels costs more than chunks save.
+inline constexpr index fewest_chunked = 8;
+
+template <class T>
+class linear_run {
+ public:
+  linear_run(const linear_call<T>& c, instruction_set isa)
+      : c_(c), isa_(isa), kernels_(recurrents_of<T>(isa)) {
+    shape_ = {c.features(), c.values()};
+    by_token_ = c.causal && (c.gate_by_feature(shape_.features) || c.K.rows < fewest_chunked);
+    layout_ = recurrent_layout::of(shape_, c.gate.data != nullptr, c.strength.data != nullptr);
+    mapped_ = c.map.apply ? feature_block * shape_.rows() : 0;
+  }
+
+  [[nodiscard]] const state_shape& shape() const { return shape_; }
+
+  void run() {
+    if (by_token_ && c_.state && !c_.map.apply && c_.kv() == 1) {  // a step allocates nothing
+      pass(0, c_.state, c_.scratch, true);
+      return;
+    }
+    const index kv = c_.kv(), reads = c_.of.query * ceil_div(c_.Q.rows, read_block);
+    const index workers = std::min(c_.exec.concurrency, c_.causal ? kv : std::max(kv, reads));
+    const index states = c_.state ? 0 : kv * shape_.total();
+    call_scratch arena(c_.opts.workspace);
+    T* const start = arena.template take<T>(states + workers * scratch());
+    if (!c_.state) std::fill_n(start, states, T(0));
+    T* const state = c_.state ? c_.state : start;
+    const auto of_worker = [&](index worker) { return start + states + worker * scratch(); };
+    run_tasks(c_.exec, kv, [&](index head, index worker) {
+      pass(head, state + head * shape_.total(), of_worker(worker), c_.causal);
+    });
+    if (c_.causal) return;
+    run_tasks(c_.exec, reads, [&](index task, index worker) {
+      const index head = task % c_.of.query, first = task / c_.of.query * read_block;
+      read(head, {first, std::min(first + read_block, c_.Q.rows)},
+           state + head / c_.group() * shape_.total(), of_worker(worker));
+    });
+  }
+
+ private:
+  [[nodiscard]] index scratch() const {
+    const index loop = by_token_ ? token_scratch(shape_) : layout_.total;
+    return loop + mapped_ * (c_.group() + 1) + (c_.map.apply ? feature_block : 0);
+  }
+
+  [[nodiscard]] recurrent_args<T> args(T* state) const {
+    recurrent_args<T> a;
+    a.map = c_.map.kind;
+    a.scale = T(c_.opts.scale.value_or(1));
+    a.divisor = c_.divisor;
+    a.epsilon = T(c_.epsilon);
+    a.shape = shape_;
+    a.state = state;
+    a.layout = layout_;
+    return a;
+  }
+
+  /// All tokens of one head of keys.
+  void pass(index head, T* state, T* scratch, bool outputs) const {
+    const index group = c_.group(), inputs = c_.inputs(), values = c_.values();
+    recurrent_args<T> a = args(state);
+    a.group = group;
+    a.writes_output = outputs;
+    a.K = c_.K.columns(head * inputs, inputs);
+    a.V = c_.V.columns(head * values, values);
+    if (outputs) {
+      a.Q = c_.Q.columns(head * group * inputs, group * inputs);
+      a.O = {
+          c_.O.data + (c_.O.rows > 0 && values > 0 ? head * group * values * c_.O.col_stride : 0),
+          c_.O.rows, group * values, c_.O.row_stride, c_.O.col_stride};
+    }
+    set_policies(head, a);
+    if (c_.K.rows == 0) return;
+    if (by_token_) {
+      blocks(a, scratch, kernels_.tokens);
+      return;
+    }
+    kernels_.load(a, scratch);
+    blocks(a, scratch, kernels_.chunks);
+    kernels_.store(a, scratch);
+  }
+
+  void set_policies(index head, recurrent_args<T>& a) const {
+    if (c_.gate.data) {
+      const index width = c_.gate.cols / c_.kv();
+      a.gate = {c_.gate.data + head * width * c_.gate.col_stride, c_.K.rows, width,
+                c_.log_gate ? c_.gate.row_stride : 0, c_.gate.col_stride};
+      a.log_gate = c_.log_gate;
+    }
+    if (c_.strength.data) a.strength = c_.strength.columns(c_.strength.cols == 1 ? 0 : head, 1);
+  }
+
+  /// Some queries of one head, against a state that is complete.
+  void read(index head, range rows, const T* state, T* scratch) const {
+    const index inputs = c_.inputs(), values = c_.values();
+    recurrent_args<T> a = args(const_cast<T*>(state));  // only read: there are no keys
+    a.updates_state = false;
+    a.Q = c_.Q.columns(head * inputs, inputs).rows_from(rows.begin, rows.count());
+    a.O = {c_.O.data, rows.count(), values, c_.O.row_stride, c_.O.col_stride};
+    if (values > 0) a.O.data += rows.begin * c_.O.row_stride + head * values * c_.O.col_stride;
+    kernels_.load(a, scratch);
+    blocks(a, scratch, kernels_.chunks);
+  }
+
+  /// The loop itself; where features come from outside, a block of tokens at a time.
+  void blocks(recurrent_args<T>& a, T* scratch, void (*loop)(const recurrent_args<T>&, T*)) const {
+    const index n = a.updates_state ? a.K.rows : a.Q.rows;
+    if (!c_.map.apply) {
+      loop(a, scratch);
+      return;
+    }
+    T* const keys = scratch + (by_token_ ? token_scratch(shape_) : layout_.total);
+    const recurrent_args<T> whole = a;
+    for (index first = 0; first < n; first += feature_block) {
+      const index count = std::min(feature_block, n - first);
+      const auto part = [&](const auto& X) { return X.rows > 0 ? X.rows_from(first, count) : X; };
+      a.V = part(whole.V);
+      a.O = part(whole.O);
+      a.gate = part(whole.gate);
+      a.strength = part(whole.strength);
+      if (a.updates_state) a.K = mapped(part(whole.K), 1, true, keys);
+      if (a.writes_output) a.Q = mapped(part(whole.Q), whole.group, false, keys + mapped_);
+      loop(a, scratch);
+    }
+  }
+
+  [[nodiscard]] matrix_view<T> mapped(const matrix_view<T>& X, index group, bool keys,
+                                      T* out) const {
+    const index inputs = X.cols / group, stride = group * shape_.rows();
+    T* const numbers = out + (keys ? mapped_ * (1 + c_.group()) : mapped_ * c_.group());
+    for (index h = 0; h < group; ++h)
+      c_.map.apply(c_.map.self, c_.where, isa_, X.columns(h * inputs, inputs), keys,
+                   {out + h * shape_.rows(), X.rows, shape_.features, stride, 1}, numbers);
+    return {out, X.rows, stride, stride, 1};
+  }
+
+  const linear_call<T>& c_;
+  instruction_set isa_;
+  const recurrent_kernels<T>& kernels_;
+  state_shape shape_;
+  recurrent_layout layout_;
+  index mapped_ = 0;
+  bool by_token_ = false;
+};
+
+template <class T>
+void run_linear(const linear_call<T>& c) {
+  check_linear_heads(c);
+  const instruction_set isa = chosen_instruction_set(c.where, c.opts);
+  linear_run<T> run(c, isa);
+  check_linear(c, run.shape().features);
+  if (c.O.rows == 0 && !c.state) return;
+  run.run();
+}
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+
+#if SOFTLOOK_USES_COMPILED
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+SOFTLOOK_INSTANTIATE_LINEAR(extern, float)
+SOFTLOOK_INSTANTIATE_LINEAR(extern, double)
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+#endif

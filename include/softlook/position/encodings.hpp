@@ -1,0 +1,394 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+
+#include "softlook/position/detail/rotation.hpp"
+#include "softlook/position/token_positions.hpp"
+#include "softlook/transform/t5_bias.hpp"
+
+// What tells attention where a token stands: added to the features (sinusoidal, learned), turned
+// into queries and keys (RoPE), or added to scores (transform/t5_bias.hpp; ALiBi in
+// transform/transforms.hpp).
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// \defgroup positional Positional encodings
+/// Where a token stands, added to it or turned into it.
+/// \cases tests/conformance/data/other/positional,
+///        tests/conformance/data/onnx_attention/rotary_embedding
+/// \{
+
+/// Where sines and cosines go: side by side (Vaswani), or all sines before all cosines
+/// (tensor2tensor).
+enum class sinusoidal_layout { interleaved, concatenated };
+
+struct sinusoidal_options {
+  index first = 0;  ///< position of the first row
+  sinusoidal_layout layout = sinusoidal_layout::interleaved;
+  double min_timescale = 1;
+  double max_timescale = 10000;
+};
+
+namespace detail {
+
+/// One frequency for each pair of a sine and a cosine.
+[[nodiscard]] inline Eigen::VectorXd sinusoid_frequencies(const char* where, index features,
+                                                          const sinusoidal_options& o) {
+  check_positive(where, "options.min_timescale", o.min_timescale);
+  check_positive(where, "options.max_timescale", o.max_timescale);
+  const bool interleaved = o.layout == sinusoidal_layout::interleaved;
+  Eigen::VectorXd frequencies(interleaved ? (features + 1) / 2 : features / 2);
+  const double steps =
+      interleaved ? double(features) / 2 : double(std::max<index>(frequencies.size() - 1, 1));
+  for (index k = 0; k < frequencies.size(); ++k)
+    frequencies[k] =
+        std::pow(o.max_timescale / o.min_timescale, -double(k) / steps) / o.min_timescale;
+  return frequencies;
+}
+
+template <class T>
+void write_sinusoids(const char* where, const mutable_matrix_view<T>& O,
+                     const sinusoidal_options& o) {
+  const Eigen::VectorXd frequencies = sinusoid_frequencies(where, O.cols, o);
+  const bool interleaved = o.layout == sinusoidal_layout::interleaved;
+  const index pairs = frequencies.size();
+  for (index i = 0; i < O.rows; ++i) {
+    for (index k = 0; k < pairs; ++k) {
+      const double angle = double(o.first + i) * frequencies[k];
+      const index sine = interleaved ? 2 * k : k, cosine = interleaved ? 2 * k + 1 : pairs + k;
+      O(i, sine) = static_cast<T>(std::sin(angle));
+      if (cosine < O.cols) O(i, cosine) = static_cast<T>(std::cos(angle));
+    }
+    if (!interleaved && O.cols % 2 != 0) O(i, O.cols - 1) = T(0);
+  }
+}
+
+}  // namespace detail
+
+/// Sinusoidal position encodings into the caller's matrix, a row for each position: O: n×d.
+/// \throws argument_error  unless both timescales are positive and finite; nothing is written then.
+/// \see sinusoidal
+template <dense_expression O>
+void sinusoidal_into(O&& o, const sinusoidal_options& options = {}) {
+  static_assert(real_scalar<detail::scalar_of<O>>,
+                "softlook: position encodings are computed in float or double");
+  detail::write_sinusoids("sinusoidal_into", detail::writable_view(o), options);
+}
+
+/// Sinusoidal position encodings of positions p = first, first + 1, …:
+///   interleaved   PE(p, 2k) = sin(p·f_k),  PE(p, 2k + 1) = cos(p·f_k),   f_k = 10000^(−2k/d)
+///   concatenated  PE(p, k)  = sin(p·f_k),  PE(p, c + k)  = cos(p·f_k),   f_k = 10000^(−k/(c − 1)),
+/// c = ⌊d/2⌋. An odd d ends with a sine when interleaved and with a column of zeros when
+/// concatenated. Other timescales t < T: f_k = (1/t)·(T/t)^(−…) for the same exponents.
+///
+/// \see Vaswani et al., "Attention Is All You Need", 2017, section 3.5; the concatenated form is
+///      that of the authors' tensor2tensor.
+/// Angles are computed in double, so large positions keep their accuracy: the error of an entry is
+/// about ε_T + |p·f_k|·10·ε_double.
+/// \throws argument_error  unless positions and features are at least 0 and both timescales are
+///                         positive and finite.
+/// Cost: n·d sines and cosines.
+template <real_scalar T>
+[[nodiscard]] Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> sinusoidal(
+    index positions, index features, const sinusoidal_options& options = {}) {
+  detail::check_count("sinusoidal", "positions", positions);
+  detail::check_count("sinusoidal", "features", features);
+  Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> O(positions, features);
+  detail::write_sinusoids("sinusoidal", detail::writable_view(O), options);
+  return O;
+}
+
+/// Learned position embeddings: row i of X gets table row position(i) added.
+///
+/// \see Gehring et al., "Convolutional Sequence to Sequence Learning", 2017, section 3.1;
+///      Devlin et al., "BERT", 2019, Fig. 2.
+/// table: P×d, copied. X: n×d. Positions are first, first + 1, …, or given for each row.
+/// \throws shape_error     unless X has d columns and, if given, there is a position for each row.
+/// \throws argument_error  for a position outside [0, P). Nothing is written then.
+template <real_scalar T>
+class learned_positions {
+ public:
+  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+  template <dense_expression M>
+  explicit learned_positions(const M& table) : table_(table.matrix()) {
+    static_assert(std::is_same_v<detail::scalar_of<M>, T>,
+                  "softlook: the table and the positions share one scalar type");
+  }
+
+  [[nodiscard]] index positions() const { return table_.rows(); }
+  [[nodiscard]] index features() const { return table_.cols(); }
+
+  /// X + encoding, in X's storage order.
+  template <dense_expression X>
+  [[nodiscard]] plain_matrix_like<X> operator()(const X& x, const token_positions& at = 0) const {
+    plain_matrix_like<X> y = x.matrix();
+    add("learned_positions", y, at);
+    return y;
+  }
+  /// X += encoding.
+  template <dense_expression X>
+  void add_into(X&& x, const token_positions& at = 0) const {
+    add("learned_positions::add_into", x, at);
+  }
+
+ private:
+  template <class X>
+  void add(const char* where, X& x, const token_positions& at) const {
+    static_assert(std::is_same_v<detail::scalar_of<X>, T>,
+                  "softlook: X and its position encoding share one scalar type");
+    detail::check_sizes(where, "X.cols()", x.cols(), "table.cols()", features(),
+                        "a token and its position share one feature size");
+    at.check_rows(where, x.rows());
+    at.check_within(where, x.rows(), table_.rows());
+    detail::add_positions(detail::writable_view(x), table_, at);
+  }
+
+  matrix table_;
+};
+
+template <class M>
+learned_positions(const M&) -> learned_positions<detail::scalar_of<M>>;
+
+/// Which two features of a head turn together: k and k + w/2 (GPT-NeoX, Llama in Hugging Face's
+/// layout), or 2k and 2k + 1 (Su et al., GPT-J). A permutation of the features apart.
+enum class rotary_pairs { half_split, interleaved };
+
+/// Positions divided by a factor.
+/// \see Chen et al., "Extending Context Window of Large Language Models via Positional
+///      Interpolation", 2023, Eq. (4).
+struct linear_scaling {
+  double factor = 1;
+};
+
+/// A base that grows with the length L of the text beyond L₀ trained positions:
+///   θ ← θ·(factor·L/L₀ − factor + 1)^(w/(w−2))
+/// \see Peng et al., "YaRN", 2023, section 3.3 (dynamic NTK); the exponent of Hugging Face's
+///      rope_type "dynamic".
+struct dynamic_ntk_scaling {
+  double factor = 1;
+  index trained_positions = 2048;
+  index length = 0;
+};
+
+/// Slow frequencies (wavelength > L₀/low) are divided by the factor, fast ones (< L₀/high) are
+/// kept, those between are blended linearly in L₀/wavelength.
+/// \see Grattafiori et al., "The Llama 3 Herd of Models", 2024, and the published code of
+///      Llama 3.1.
+struct llama3_scaling {
+  double factor = 8;
+  double low_frequency_factor = 1;
+  double high_frequency_factor = 4;
+  index trained_positions = 8192;
+};
+
+/// RoPE's angles for a step of one position, for a rotary width w:
+///   f_k = θ^(−2k/w),  k < w/2
+/// \see Su et al., "RoFormer", 2021, Eq. (15).
+/// \throws argument_error  unless w is even and at least 0 and θ is positive and finite.
+[[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta = 10000) {
+  const char* where = "rotary_frequencies";
+  if (width < 0 || width % 2 != 0)
+    detail::raise_argument(where, "width", double(width), "features turn in pairs");
+  detail::check_positive(where, "theta", theta);
+  Eigen::VectorXd frequencies(width / 2);
+  for (index k = 0; k < frequencies.size(); ++k)
+    frequencies[k] = std::pow(theta, -double(2 * k) / double(width));
+  return frequencies;
+}
+
+/// \throws argument_error  unless every factor is positive and finite.
+[[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta,
+                                                        const linear_scaling& scaling) {
+  detail::check_positive("rotary_frequencies", "linear_scaling.factor", scaling.factor);
+  return rotary_frequencies(width, theta) / scaling.factor;
+}
+
+[[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta,
+                                                        const dynamic_ntk_scaling& scaling) {
+  const char* where = "rotary_frequencies";
+  detail::check_positive(where, "dynamic_ntk_scaling.factor", scaling.factor);
+  detail::check_positive(where, "dynamic_ntk_scaling.trained_positions",
+                         double(scaling.trained_positions));
+  // With one pair the only frequency is 1, whatever the base.
+  if (scaling.length <= scaling.trained_positions || width <= 2)
+    return rotary_frequencies(width, theta);
+  const double longer = double(scaling.length) / double(scaling.trained_positions);
+  const double growth = scaling.factor * longer - (scaling.factor - 1);
+  return rotary_frequencies(width, theta * std::pow(growth, double(width) / double(width - 2)));
+}
+
+[[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta,
+                                                        const llama3_scaling& scaling) {
+  const char* where = "rotary_frequencies";
+  const double low = scaling.low_frequency_factor, high = scaling.high_frequency_factor;
+  detail::check_positive(where, "llama3_scaling.factor", scaling.factor);
+  detail::check_positive(where, "llama3_scaling.low_frequency_factor", low);
+  detail::check_positive(where, "llama3_scaling.trained_positions",
+                         double(scaling.trained_positions));
+  if (!(high > low) || !std::isfinite(high))
+    detail::raise_argument(where, "llama3_scaling.high_frequency_factor", high,
+                           "it is finite and larger than low_frequency_factor");
+  Eigen::VectorXd frequencies = rotary_frequencies(width, theta);
+  for (double& f : frequencies) {
+    const double turns = double(scaling.trained_positions) * f / (2 * std::numbers::pi);
+    const double kept = std::clamp((turns - low) / (high - low), 0.0, 1.0);
+    f = (1 - kept) * f / scaling.factor + kept * f;
+  }
+  return frequencies;
+}
+
+struct rotary_options {
+  rotary_pairs pairs = rotary_pairs::half_split;
+  std::optional<index> head_features{};  ///< of which the first w turn; unset: w
+  double magnitude = 1;                  ///< multiplies cos and sin (YaRN's attention factor)
+};
+
+/// Rotary position embeddings: in each head of a token at position p the pair k of features turns
+/// by p·f_k,
+///   (a, b) → (a cos p·f_k − b sin p·f_k,  b cos p·f_k + a sin p·f_k),
+/// so that q·k depends on the distance of two tokens only.
+///
+/// \see Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021, Eq. (15)
+///      and (34).
+/// X: n×(h·head_features), any number of heads h side by side, so one object serves queries and the
+/// fewer key heads of grouped attention. The first w = 2·frequencies.size() features of a head turn
+/// (partial RoPE when w < head_features), the others are copied. Positions are first, first + 1, …,
+/// or given for each row; they may be negative unless looked up.
+///
+/// Either from frequencies: angles are computed in double, precompute(P) keeps those of positions
+/// below P. Or from given cos and sin, P×w/2 (ONNX RotaryEmbedding's caches): a position is a row.
+/// \throws shape_error     unless head_features divides X.cols(), into()'s O has X's shape and, if
+///                         given, there is a position for each row.
+/// \throws argument_error  for a position beyond given cos and sin, or if O overlaps X. Nothing is
+///                         written then.
+/// Cost: O(n·h·w), and n·w/2 sines and cosines that are not precomputed. Allocates no scratch.
+template <real_scalar T>
+class rotary_embedding {
+ public:
+  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+  /// \throws argument_error  unless head_features ≥ max(1, w) and the magnitude is positive and
+  /// finite.
+  explicit rotary_embedding(const Eigen::VectorXd& frequencies, const rotary_options& options = {})
+      : frequencies_(frequencies), options_(options) {
+    check_options(frequencies.size());
+  }
+  /// \throws shape_error  unless cos and sin have one shape; argument_error as above.
+  template <dense_expression C, dense_expression S>
+  rotary_embedding(const C& cos, const S& sin, const rotary_options& options = {})
+      : options_(options), given_(true) {
+    const char* where = "rotary_embedding";
+    detail::check_sizes(where, "sin.rows()", sin.rows(), "cos.rows()", cos.rows(),
+                        "both have a row for each position");
+    detail::check_sizes(where, "sin.cols()", sin.cols(), "cos.cols()", cos.cols(),
+                        "both have a column for each pair of features");
+    check_options(cos.cols());
+    cos_ = cos.matrix() * T(options.magnitude);
+    sin_ = sin.matrix() * T(options.magnitude);
+  }
+
+  /// Features of a head that turn, w.
+  [[nodiscard]] index width() const { return 2 * (given_ ? cos_.cols() : frequencies_.size()); }
+  [[nodiscard]] index head_features() const { return options_.head_features.value_or(width()); }
+
+  /// Keeps cos and sin of positions 0 … count − 1, for use by many calls. No bit of a result
+  /// changes.
+  void precompute(index count) {
+    detail::check_count("rotary_embedding::precompute", "count", count);
+    if (given_) return;
+    matrix cos(count, frequencies_.size()), sin(count, frequencies_.size());
+    for (index p = 0; p < count; ++p)
+      for (index k = 0; k < frequencies_.size(); ++k) angle(p, k, cos(p, k), sin(p, k));
+    cos_.swap(cos);
+    sin_.swap(sin);
+  }
+
+  /// X with every head turned, in X's storage order.
+  template <dense_expression X>
+  [[nodiscard]] plain_matrix_like<X> operator()(const X& x, const token_positions& at = 0) const {
+    check_input("rotary_embedding", x, at);
+    plain_matrix_like<X> o(x.rows(), x.cols());
+    const detail::readable<X> input(x);
+    turn(input.view(), detail::writable_view(o), at);
+    return o;
+  }
+  /// The same into O, which may not overlap X.
+  template <dense_expression X, dense_expression O>
+  void into(const X& x, O&& o, const token_positions& at = 0) const {
+    const char* where = "rotary_embedding::into";
+    static_assert(std::is_same_v<detail::scalar_of<O>, T>,
+                  "softlook: O and its rotary embedding share one scalar type");
+    check_input(where, x, at);
+    detail::check_sizes(where, "O.rows()", o.rows(), "X.rows()", x.rows(), "O has X's shape");
+    detail::check_sizes(where, "O.cols()", o.cols(), "X.cols()", x.cols(), "O has X's shape");
+    const detail::readable<X> input(x);
+    const mutable_matrix_view<T> output = detail::writable_view(o);
+    detail::check_overlap(where, "X", output, input.view());
+    turn(input.view(), output, at);
+  }
+  /// The same in X's own memory.
+  template <dense_expression X>
+  void in_place(X&& x, const token_positions& at = 0) const {
+    check_input("rotary_embedding::in_place", x, at);
+    const mutable_matrix_view<T> view = detail::writable_view(x);
+    turn(detail::as_input(view), view, at);
+  }
+
+ private:
+  void check_options(index pairs) const {
+    const char* where = "rotary_embedding";
+    const index features = options_.head_features.value_or(2 * pairs);
+    if (features < 1 || features < 2 * pairs)
+      detail::raise_argument(
+          where, "options.head_features", double(features),
+          "a head has at least 1 feature and those that turn, " + std::to_string(2 * pairs));
+    detail::check_positive(where, "options.magnitude", options_.magnitude);
+  }
+  template <class X>
+  void check_input(const char* where, const X& x, const token_positions& at) const {
+    static_assert(std::is_same_v<detail::scalar_of<X>, T>,
+                  "softlook: X and its rotary embedding share one scalar type");
+    if (x.cols() % head_features() != 0)
+      detail::raise_sizes(where, "X.cols()", x.cols(), "options.head_features", head_features(),
+                          "the heads of X lie side by side");
+    at.check_rows(where, x.rows());
+    if (given_) at.check_within(where, x.rows(), cos_.rows());
+  }
+
+  void angle(index position, index pair, T& cos, T& sin) const {
+    const double angle = double(position) * frequencies_[pair];
+    cos = static_cast<T>(options_.magnitude * std::cos(angle));
+    sin = static_cast<T>(options_.magnitude * std::sin(angle));
+  }
+  void turn(const matrix_view<T>& X, const mutable_matrix_view<T>& O,
+            const token_positions& at) const {
+    const index pairs = width() / 2;
+    const bool halves = options_.pairs == rotary_pairs::half_split;
+    const detail::rotation how{pairs, halves ? 1 : 2, halves ? pairs : 1, head_features()};
+    detail::turn_heads(X, O, how, [&](index row, index pair, T& cos, T& sin) {
+      const index position = at[row];
+      if (position >= 0 && position < cos_.rows()) {
+        cos = cos_(position, pair);
+        sin = sin_(position, pair);
+      } else {
+        angle(position, pair, cos, sin);
+      }
+    });
+  }
+
+  Eigen::VectorXd frequencies_;
+  rotary_options options_;
+  matrix cos_, sin_;  // of positions 0, 1, …, as far as they are kept
+  bool given_ = false;
+};
+
+/// \}
+
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,318 @@
+#pragma once
+
+#include "softlook/core/math.hpp"
+#include "softlook/engine/call/layer_call.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// \addtogroup seq2seq
+/// \{
+
+/// Where a GRU's reset gate acts: on the product of the state (torch, cuDNN), or on the state
+/// before the product (Cho et al., 2014; Bahdanau et al., 2015, appendix A).
+enum class gru_reset { after_product, before_product };
+
+/// Weights of a GRU, inputs × outputs, the gates beside each other: reset, update, candidate. Of a
+/// torch.nn.GRUCell they are weight_ih.transpose(), weight_hh.transpose(), bias_ih, bias_hh.
+template <class T>
+struct gru_parameters {
+  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+  using row = Eigen::Matrix<T, 1, Eigen::Dynamic>;
+  matrix Wx{};     ///< inputs × 3·units
+  matrix Wh{};     ///< units × 3·units
+  row bx{}, bh{};  ///< empty: none
+  gru_reset reset = gru_reset::after_product;
+};
+
+/// Weights of an LSTM; the gates are input, forget, candidate, output, as in torch.nn.LSTMCell.
+template <class T>
+struct lstm_parameters {
+  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+  using row = Eigen::Matrix<T, 1, Eigen::Dynamic>;
+  matrix Wx{};     ///< inputs × 4·units
+  matrix Wh{};     ///< units × 4·units
+  row bx{}, bh{};  ///< empty: none
+};
+
+/// n×units each.
+template <class Matrix>
+struct lstm_state {
+  Matrix hidden;
+  Matrix cell;
+};
+
+namespace detail {
+
+/// The two products of a recurrent cell, and what calls of any cell have in common.
+template <class T>
+class cell_products {
+ public:
+  template <class Parameters>
+  cell_products(const char* where, const Parameters& p, index gates) : where_(where) {
+    units_ = p.Wh.rows();
+    check_sizes(where, "Wx.cols()", p.Wx.cols(), "gates · Wh.rows()", gates * units_,
+                "each gate has a column for each unit");
+    check_sizes(where, "Wh.cols()", p.Wh.cols(), "gates · Wh.rows()", gates * units_,
+                "each gate has a column for each unit");
+    const auto bias = [&](const char* name, const auto& b) {
+      return checked_row(where, name, view_of(b), "Wx.cols()", p.Wx.cols());
+    };
+    of_inputs_ = {view_of(p.Wx), bias("bx.size()", p.bx), activation::none};
+    of_state_ = {view_of(p.Wh), bias("bh.size()", p.bh), activation::none};
+  }
+
+  [[nodiscard]] index inputs() const { return of_inputs_.inputs(); }
+  [[nodiscard]] index units() const { return units_; }
+  [[nodiscard]] const packed_linear<T>& of_inputs() const { return of_inputs_; }
+  [[nodiscard]] const packed_linear<T>& of_state() const { return of_state_; }
+
+  void check(const matrix_view<T>& X, const mutable_matrix_view<T>& state, const char* name,
+             index rows) const {
+    check_sizes(where_, "X.cols()", X.cols, "inputs()", inputs(),
+                "a row of X has an entry for each row of Wx");
+    check_sizes(where_, name, state.cols, "units()", units_,
+                "a row of a state has an entry for each unit");
+    check_sizes(where_, "the rows of the state", state.rows, "the sequences", rows,
+                "each sequence has a state");
+    check_overlap(where_, "X", state, X, "the state");
+  }
+  [[nodiscard]] const char* where() const { return where_; }
+
+ private:
+  const char* where_;
+  index units_ = 0;
+  packed_linear<T> of_inputs_;
+  packed_linear<T> of_state_;
+};
+
+}  // namespace detail
+
+/// A gated recurrent unit:
+///   r = σ(x·Wx_r + bx_r + h·Wh_r + bh_r),  z = σ(x·Wx_z + bx_z + h·Wh_z + bh_z)
+///   n = tanh(x·Wx_n + bx_n + r ∘ (h·Wh_n + bh_n)),  h' = (1 − z) ∘ n + z ∘ h
+/// or, with gru_reset::before_product,
+///   n = tanh(x·Wx_n + bx_n + (r ∘ h)·Wh_n + bh_n)
+///
+/// \see Cho et al., "Learning Phrase Representations using RNN Encoder–Decoder", 2014, Eq. (5)–(8),
+///      where z means what 1 − z means in appendix A of Bahdanau et al., 2015.
+/// Computes what torch.nn.GRUCell does.
+///
+/// X: n×inputs, state: n×units. Cost: O(n·units·(inputs + units)).
+template <class T>
+class gru_cell {
+ public:
+  using scalar = T;
+
+  /// \throws shape_error  unless the weights fit each other.
+  explicit gru_cell(const gru_parameters<T>& p) : products_("gru_cell", p, 3) {
+    if (p.reset == gru_reset::after_product) return;
+    const index units = p.Wh.rows();
+    const auto part = [&](index first, index count) {
+      matrix_view<T> b{};
+      if (p.bh.size() > 0) b = detail::view_of(p.bh).columns(first, count);
+      return detail::packed_linear<T>(detail::view_of(p.Wh).columns(first, count), b,
+                                      activation::none);
+    };
+    gates_ = part(0, 2 * units);
+    candidate_ = part(2 * units, units);
+    before_ = true;
+  }
+
+  [[nodiscard]] index inputs() const { return products_.inputs(); }
+  [[nodiscard]] index units() const { return products_.units(); }
+
+  /// The next state, in the storage order of the last. \param policies  an executor, options.
+  /// \throws shape_error  unless x and h fit the cell and each other.
+  template <dense_expression X, dense_expression H, class... Ps>
+  [[nodiscard]] auto operator()(const X& x, const H& h, const Ps&... policies) const {
+    plain_matrix_like<H> next = h;
+    advance(x, next, policies...);
+    return next;
+  }
+  /// The next state in place. With options{.workspace} it allocates nothing.
+  template <dense_expression X, dense_expression H, class... Ps>
+  void advance(const X& x, H&& h, const Ps&... policies) const {
+    if constexpr (detail::check_scalars<X, H>() && detail::check_layer_policies<T, Ps...>()) {
+      const detail::readable<X> in(x);
+      const mutable_matrix_view<T> state = detail::writable_view(h);
+      products_.check(in.view(), state, "state.cols()", x.rows());
+      run(in.view(), state, nullptr, policies...);
+    }
+  }
+  /// The states after each row of one sequence, n×units; h, 1×units, is the first and then the
+  /// last.
+  template <dense_expression X, dense_expression H, class... Ps>
+  [[nodiscard]] auto sequence(const X& x, H&& h, const Ps&... policies) const {
+    plain_matrix_like<X> states(x.rows(), units());
+    if constexpr (detail::check_scalars<X, H>() && detail::check_layer_policies<T, Ps...>()) {
+      const detail::readable<X> in(x);
+      const mutable_matrix_view<T> state = detail::writable_view(h);
+      products_.check(in.view(), state, "state.cols()", 1);
+      const mutable_matrix_view<T> out = detail::writable_view(states);
+      run(in.view(), state, &out, policies...);
+    }
+    return states;
+  }
+
+ private:
+  /// All rows at once, or, where there is room for the states, one after another.
+  template <class... Ps>
+  void run(const matrix_view<T>& X, const mutable_matrix_view<T>& h,
+           const mutable_matrix_view<T>* states, const Ps&... policies) const {
+    const detail::layer_call call = detail::layer_call_of(products_.where(), policies...);
+    detail::run_layer<T>(
+        call, [&](const auto&) { return scratch_size(X.rows, h.rows); },
+        [&](const auto& scratch) { run(X, h, states, scratch, call); });
+  }
+  [[nodiscard]] index scratch_size(index inputs, index states) const {
+    using cursor = detail::matrix_cursor<T>;
+    return cursor::size(inputs, 3 * units()) + cursor::size(states, 3 * units()) +
+           cursor::size(states, units());
+  }
+  void run(const matrix_view<T>& X, const mutable_matrix_view<T>& h,
+           const mutable_matrix_view<T>* states, const detail::scratch_space<T>& scratch,
+           const detail::layer_call& call) const {
+    detail::matrix_cursor<T> cursor(scratch);
+    const auto from_x = cursor.take(X.rows, 3 * units());
+    const auto from_h = cursor.take(h.rows, 3 * units());
+    const auto reset = cursor.take(h.rows, units());
+    products_.of_inputs().run(call.isa, call.exec, X, from_x);
+    if (!states) return step(call, from_x, h, from_h, reset);
+    for (index i = 0; i < X.rows; ++i) {
+      step(call, from_x.rows_from(i, 1), h, from_h, reset);
+      for (index c = 0; c < units(); ++c) (*states)(i, c) = h(0, c);
+    }
+  }
+
+  void step(const detail::layer_call& call, const mutable_matrix_view<T>& from_x,
+            const mutable_matrix_view<T>& h, const mutable_matrix_view<T>& from_h,
+            const mutable_matrix_view<T>& reset) const {
+    const index u = units();
+    const auto gate = [&](index i, index c) { return math::sigmoid(from_x(i, c) + from_h(i, c)); };
+    if (before_) {
+      gates_.run(call.isa, call.exec, detail::as_input(h), from_h.columns(0, 2 * u));
+      for (index i = 0; i < h.rows; ++i)
+        for (index c = 0; c < u; ++c) reset(i, c) = gate(i, c) * h(i, c);
+      candidate_.run(call.isa, call.exec, detail::as_input(reset), from_h.columns(2 * u, u));
+    } else {
+      products_.of_state().run(call.isa, call.exec, detail::as_input(h), from_h);
+      for (index i = 0; i < h.rows; ++i)
+        for (index c = 0; c < u; ++c) from_h(i, 2 * u + c) *= gate(i, c);
+    }
+    for (index i = 0; i < h.rows; ++i)
+      for (index c = 0; c < u; ++c) {
+        const T z = gate(i, u + c), n = math::tanh(from_x(i, 2 * u + c) + from_h(i, 2 * u + c));
+        h(i, c) = (T(1) - z) * n + z * h(i, c);
+      }
+  }
+
+  detail::cell_products<T> products_;
+  detail::packed_linear<T> gates_;      // of the state, where the reset comes first
+  detail::packed_linear<T> candidate_;  // the same
+  bool before_ = false;
+};
+
+/// A long short-term memory cell:
+///   i, f, o = σ(x·Wx + bx + h·Wh + bh) of their gates,  g = tanh(x·Wx_g + bx_g + h·Wh_g + bh_g)
+///   c' = f ∘ c + i ∘ g,  h' = o ∘ tanh(c')
+///
+/// \see Hochreiter and Schmidhuber, 1997; Gers et al., 2000 (the forget gate).
+/// Computes what torch.nn.LSTMCell does.
+///
+/// X: n×inputs, hidden and cell: n×units.
+template <class T>
+class lstm_cell {
+ public:
+  using scalar = T;
+
+  /// \throws shape_error  unless the weights fit each other.
+  explicit lstm_cell(const lstm_parameters<T>& p) : products_("lstm_cell", p, 4) {}
+
+  [[nodiscard]] index inputs() const { return products_.inputs(); }
+  [[nodiscard]] index units() const { return products_.units(); }
+
+  /// The next state. \param policies  an executor, options.
+  /// \throws shape_error  unless x and the state fit the cell and each other.
+  template <dense_expression X, class M, class... Ps>
+  [[nodiscard]] lstm_state<M> operator()(const X& x, const lstm_state<M>& state,
+                                         const Ps&... policies) const {
+    lstm_state<M> next = state;
+    advance(x, next, policies...);
+    return next;
+  }
+  /// The next state in place. With options{.workspace} it allocates nothing.
+  template <dense_expression X, class M, class... Ps>
+  void advance(const X& x, lstm_state<M>& state, const Ps&... policies) const {
+    if constexpr (detail::check_scalars<X, M>() && detail::check_layer_policies<T, Ps...>()) {
+      const detail::readable<X> in(x);
+      run(in.view(), state, x.rows(), nullptr, policies...);
+    }
+  }
+  /// The hidden states after each row of one sequence, n×units; `state`, of one row, is the first
+  /// and then the last.
+  template <dense_expression X, class M, class... Ps>
+  [[nodiscard]] auto sequence(const X& x, lstm_state<M>& state, const Ps&... policies) const {
+    plain_matrix_like<X> states(x.rows(), units());
+    if constexpr (detail::check_scalars<X, M>() && detail::check_layer_policies<T, Ps...>()) {
+      const detail::readable<X> in(x);
+      const mutable_matrix_view<T> out = detail::writable_view(states);
+      run(in.view(), state, 1, &out, policies...);
+    }
+    return states;
+  }
+
+ private:
+  template <class M, class... Ps>
+  void run(const matrix_view<T>& X, lstm_state<M>& state, index sequences,
+           const mutable_matrix_view<T>* states, const Ps&... policies) const {
+    const mutable_matrix_view<T> h = detail::writable_view(state.hidden);
+    const mutable_matrix_view<T> c = detail::writable_view(state.cell);
+    products_.check(X, h, "state.hidden.cols()", sequences);
+    products_.check(X, c, "state.cell.cols()", sequences);
+    const detail::layer_call call = detail::layer_call_of(products_.where(), policies...);
+    detail::run_layer<T>(
+        call, [&](const auto&) { return scratch_size(X.rows, h.rows); },
+        [&](const auto& scratch) { run(X, {h, c}, states, scratch, call); });
+  }
+  [[nodiscard]] index scratch_size(index inputs, index states) const {
+    using cursor = detail::matrix_cursor<T>;
+    return cursor::size(inputs, 4 * units()) + cursor::size(states, 4 * units());
+  }
+  struct state_views {
+    mutable_matrix_view<T> hidden;
+    mutable_matrix_view<T> cell;
+  };
+  void run(const matrix_view<T>& X, const state_views& state, const mutable_matrix_view<T>* states,
+           const detail::scratch_space<T>& scratch, const detail::layer_call& call) const {
+    const mutable_matrix_view<T>&h = state.hidden, &c = state.cell;
+    detail::matrix_cursor<T> cursor(scratch);
+    const auto from_x = cursor.take(X.rows, 4 * units());
+    const auto from_h = cursor.take(h.rows, 4 * units());
+    products_.of_inputs().run(call.isa, call.exec, X, from_x);
+    if (!states) return step(call, from_x, h, c, from_h);
+    for (index i = 0; i < X.rows; ++i) {
+      step(call, from_x.rows_from(i, 1), h, c, from_h);
+      for (index k = 0; k < units(); ++k) (*states)(i, k) = h(0, k);
+    }
+  }
+
+  void step(const detail::layer_call& call, const mutable_matrix_view<T>& from_x,
+            const mutable_matrix_view<T>& h, const mutable_matrix_view<T>& c,
+            const mutable_matrix_view<T>& from_h) const {
+    const index u = units();
+    products_.of_state().run(call.isa, call.exec, detail::as_input(h), from_h);
+    const auto sum = [&](index i, index k) { return from_x(i, k) + from_h(i, k); };
+    for (index i = 0; i < h.rows; ++i)
+      for (index k = 0; k < u; ++k) {
+        const T keep = math::sigmoid(sum(i, u + k)), take = math::sigmoid(sum(i, k));
+        c(i, k) = keep * c(i, k) + take * math::tanh(sum(i, 2 * u + k));
+        h(i, k) = math::sigmoid(sum(i, 3 * u + k)) * math::tanh(c(i, k));
+      }
+  }
+
+  detail::cell_products<T> products_;
+};
+
+/// \}
+
+SOFTLOOK_NAMESPACE_END

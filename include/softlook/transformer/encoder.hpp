@@ -1,0 +1,168 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "softlook/layer/detail/feed_forward.hpp"
+#include "softlook/layer/detail/layer_stack.hpp"
+#include "softlook/layer/matrix_layer.hpp"
+#include "softlook/transformer/policies.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// \addtogroup transformer
+/// \{
+
+/// The weights of an encoder layer; matrices are inputs × outputs.
+template <class T>
+struct transformer_encoder_layer_parameters {
+  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+  using row = Eigen::Matrix<T, 1, Eigen::Dynamic>;
+  multi_head_parameters<T> self_attention{};
+  matrix W1{}, W2{};     ///< feed-forward: features × hidden, hidden × features
+  row b1{}, b2{};        ///< empty: none
+  row gain1{}, bias1{};  ///< the norm of the attention; bias empty: none
+  row gain2{}, bias2{};  ///< the norm of the feed-forward; bias empty: none
+};
+
+using transformer_encoder_layer_options = transformer_layer_options;
+
+/// One layer of a Transformer encoder:
+///   post-norm  x' = norm1(x + attend(x)),  y = norm2(x' + feed(x'))
+///   pre-norm   x' = x + attend(norm1(x)),  y = x' + feed(norm2(x'))
+///   both       feed(x) = f(x·W1 + b1)·W2 + b2
+///
+/// \see Vaswani et al., 2017, section 3.1 (post-norm); Xiong et al., "On Layer Normalization in the
+///      Transformer Architecture", 2020 (pre-norm).
+/// Computes what torch.nn.TransformerEncoderLayer does, without dropout.
+///
+/// X: n×features -> n×features. A call takes what the attention does: transforms, a mask, an
+/// executor, options. All products run on packed weights; bias, activation and residual are applied
+/// to a tile while it is in cache.
+template <class T>
+class transformer_encoder_layer : public matrix_layer<transformer_encoder_layer<T>, T> {
+ public:
+  /// \throws shape_error, argument_error  unless everything fits.
+  transformer_encoder_layer(const transformer_encoder_layer_parameters<T>& p,
+                            const transformer_encoder_layer_options& o)
+      : attention_(name_, p.self_attention, o.heads) {
+    const index features = attention_.features();
+    detail::check_features_of(name_, p.self_attention, features);
+    detail::check_epsilon(name_, o.epsilon);
+    feed_forward_ = {name_, p, features, o.activation};
+    using norm = detail::norm_parameters<typename transformer_encoder_layer_parameters<T>::row>;
+    first_ = {name_, norm{"gain1.size()", p.gain1, "bias1.size()", p.bias1}, features, o};
+    second_ = {name_, norm{"gain2.size()", p.gain2, "bias2.size()", p.bias2}, features, o};
+  }
+
+  [[nodiscard]] index features() const { return attention_.features(); }
+
+  /// What each query of this layer's self-attention looks at: n×n for every head.
+  template <dense_expression X, class... Ps>
+  [[nodiscard]] auto attention_weights(const X& x, const Ps&... policies) const {
+    std::vector<plain_matrix_like<X>> weights;
+    if constexpr (detail::layer_entry::accepts<transformer_encoder_layer, Ps...>(
+                      detail::matrices<X>{})) {
+      const detail::readable<X> in(x);
+      detail::layer_entry::show(
+          *this, in.view(),
+          [&](const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) {
+            const auto cut = cut_scratch(scratch, x.rows(), call.exec);
+            const auto seen = first_.input(call, in.view(), cut.x, cut.norm_rows);
+            for (auto& P : attention_.weights({name_, seen, seen, seen}, cut.of_parts, call))
+              weights.emplace_back(std::move(P));
+          },
+          policies...);
+    }
+    return weights;
+  }
+
+ private:
+  friend detail::layer_entry;
+  template <class>
+  friend class transformer_encoder;
+  using policy_rule = detail::multi_head_policies;
+  static constexpr const char* name_ = "transformer_encoder_layer";
+  static constexpr const char* columns_name_ = "features()";
+
+  void check(const matrix_view<T>& X) const { detail::check_features(name_, *this, X); }
+  [[nodiscard]] index scratch_size(const matrix_view<T>& X,
+                                   const detail::executor_ref& exec) const {
+    return detail::layer_scratch<T>::size(X.rows, first_.norm(), exec) +
+           std::max(attention_.scratch_size(X.rows, X.rows), feed_forward_.scratch_size(X.rows));
+  }
+  [[nodiscard]] detail::layer_scratch<T> cut_scratch(const detail::scratch_space<T>& scratch,
+                                                     index rows,
+                                                     const detail::executor_ref& exec) const {
+    return {scratch, rows, first_.norm(), exec};
+  }
+
+  void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+           const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) const {
+    const detail::layer_scratch<T> cut = cut_scratch(scratch, X.rows, call.exec);
+    using view = matrix_view<T>;
+    using output = mutable_matrix_view<T>;
+    first_.run(call, X, cut.x, cut, [&](const view& from, const output& to, const view& residual) {
+      attention_.run({name_, from, from, from}, to, residual, cut.of_parts, call);
+    });
+    second_.run(call, detail::as_input(cut.x), Y, cut,
+                [&](const view& from, const output& to, const view& residual) {
+                  feed_forward_.run(call, from, to, residual, cut.of_parts);
+                });
+  }
+
+  detail::attention_block<T> attention_;
+  detail::feed_forward_block<T> feed_forward_;
+  detail::residual_part<T> first_;   // around the attention
+  detail::residual_part<T> second_;  // around the feed-forward
+};
+
+/// A stack of encoder layers, with a norm at the end where one is given (pre-norm stacks need it).
+///
+/// \see Vaswani et al., 2017, section 3.1.
+/// Computes what torch.nn.TransformerEncoder does.
+///
+/// X: n×features -> n×features. Policies as for a layer; all layers get the same ones.
+template <class T>
+class transformer_encoder : public matrix_layer<transformer_encoder<T>, T> {
+ public:
+  /// \throws argument_error without layers; shape_error unless all have the same features.
+  explicit transformer_encoder(std::vector<transformer_encoder_layer<T>> layers,
+                               std::optional<layer_norm<T>> final_norm = {})
+      : stack_(name_, std::move(layers), std::move(final_norm)) {}
+
+  [[nodiscard]] index features() const { return stack_.features(); }
+  [[nodiscard]] const std::vector<transformer_encoder_layer<T>>& layers() const {
+    return stack_.layers();
+  }
+  [[nodiscard]] const std::optional<layer_norm<T>>& final_norm() const {
+    return stack_.final_norm();
+  }
+
+ private:
+  friend detail::layer_entry;
+  template <class>
+  friend class transformer;
+  using layer = transformer_encoder_layer<T>;
+  using policy_rule = detail::multi_head_policies;
+  static constexpr const char* name_ = "transformer_encoder";
+  static constexpr const char* columns_name_ = "features()";
+
+  void check(const matrix_view<T>& X) const { detail::check_features(name_, *this, X); }
+  [[nodiscard]] index scratch_size(const matrix_view<T>& X,
+                                   const detail::executor_ref& exec) const {
+    return stack_.scratch_size(X.rows, [&](const layer& l) { return l.scratch_size(X, exec); });
+  }
+  void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+           const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) const {
+    stack_.run(call, X, Y, scratch,
+               [&](const layer& l, std::size_t, const auto& from, const auto& to,
+                   const auto& of_layer) { l.run(from, to, of_layer, call); });
+  }
+
+  detail::layer_stack<layer> stack_;
+};
+
+/// \}
+
+SOFTLOOK_NAMESPACE_END
