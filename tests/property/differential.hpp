@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "softlook/engine/run/policies.hpp"
+#include "softlook/engine/call/policies.hpp"
 #include "softlook/layer/multi_head.hpp"
 #include "tests/oracle/multi_head.hpp"
 #include "tests/support/bounds.hpp"

@@ -2,7 +2,7 @@
 
 #include <type_traits>
 
-#include "softlook/engine/run/policies.hpp"
+#include "softlook/engine/call/policies.hpp"
 
 // Eigen expressions as views.
 

@@ -4,7 +4,7 @@
 #include <type_traits>
 
 #include "softlook/engine/call/checks.hpp"
-#include "softlook/engine/run/policies.hpp"
+#include "softlook/engine/call/policies.hpp"
 #include "softlook/engine/run/run_attention.hpp"
 #include "softlook/exec/sequential.hpp"
 #include "softlook/mask/none.hpp"

@@ -5,7 +5,6 @@
 #include "softlook/core/heads.hpp"
 #include "softlook/core/workspace.hpp"
 #include "softlook/engine/kernels/dispatch.hpp"
-#include "softlook/engine/run/policies.hpp"
 #include "softlook/engine/run/tasks.hpp"
 #include "softlook/score/recipe.hpp"
 
@@ -21,13 +20,6 @@ struct layer_call {
   options opts;
   instruction_set isa = instruction_set::baseline;
 };
-
-/// What the policies of a call of any kind say of these.
-template <class... Ps>
-[[nodiscard]] layer_call layer_call_of(const char* where, const Ps&... ps) {
-  const options given = options_of(ps...);
-  return {where, exec_of(ps...), given, chosen_instruction_set(where, given)};
-}
 
 /// Q and K as the kernels see them: their scores are dot products or additive.
 template <class T>

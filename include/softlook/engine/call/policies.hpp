@@ -4,6 +4,9 @@
 #include <type_traits>
 
 #include "softlook/core/concepts.hpp"
+#include "softlook/engine/run/attention_call.hpp"
+
+// Policies by kind, whatever call they are of.
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
@@ -139,6 +142,13 @@ decltype(auto) with_mask(const Mask& more, const F& f, const Ps&... ps) {
     return f(joined(ps)...);
   else
     return f(more, ps...);
+}
+
+/// What the policies of a call of any kind say of these.
+template <class... Ps>
+[[nodiscard]] layer_call layer_call_of(const char* where, const Ps&... ps) {
+  const options given = options_of(ps...);
+  return {where, exec_of(ps...), given, chosen_instruction_set(where, given)};
 }
 
 }  // namespace detail
