@@ -229,7 +229,7 @@ class linear_state {
   detail::aligned_vector<T> memory_;
 };
 
-/// Linear attention: every query meets every key,
+/// Linear attention: every query attends to every key,
 ///   O = φ(Q)·(φ(K)ᵀV) / (φ(Q)·Σφ(k) + ε).
 ///
 /// \see Katharopoulos et al., 2020, Eq. (4)-(6).
@@ -254,7 +254,7 @@ void linear_attention_into(const Q& q, const K& k, const V& v, O&& o, const Ps&.
                       policies...);
 }
 
-/// Linear attention of tokens that follow one another: query i meets the keys j ≤ i. With a state,
+/// Linear attention of tokens that follow one another: query i attends to the keys j ≤ i. With a state,
 /// also the keys that the state has met before; the tokens join it.
 ///   S_i = G_i S_{i−1} + φ(k_i) u_iᵀ,  z_i = G_i z_{i−1} + φ(k_i),  o_i = S_iᵀφ(q_i) / divisor
 ///

@@ -22,7 +22,7 @@ struct map_size {
 ///   mean_max_average   half the mean plus half the largest value    (light CBAM)
 enum class pooled { mean, mean_and_max, mean_max_average };
 
-/// What makes a number between 0 and 1 of any number.
+/// The squashing function of a gate, from any number to [0, 1].
 ///   sigmoid        1/(1 + e^−x)
 ///   hard_sigmoid   min(max(x + 3, 0), 6)/6
 enum class gate_function { sigmoid, hard_sigmoid };

@@ -24,7 +24,7 @@ SOFTLOOK_NAMESPACE_BEGIN
 
 /// What all gates of a map can do, with a gate for each channel or each pixel:
 ///   Y = X ∘ gates(X)
-/// Y may be X itself. A gate of pixels is told the map's size, behind X. A call takes an executor
+/// Y may be X itself. A gate of pixels takes the map's size after X. A call takes an executor
 /// and options; X has channels() rows, or a column for each of size's pixels.
 template <class Gate, class T, class... Size>
 class map_gate : public matrix_layer<Gate, T, Size...> {

@@ -79,7 +79,7 @@ namespace detail {
 #undef SOFTLOOK_STAMP_OPAQUE
 
 /// Whether this build holds the kernels of a set and this machine can run them. Every feature that
-/// the target region names is asked for: some AVX-512 machines lack DQ, BW and VL.
+/// the target region names is tested: some AVX-512 machines lack DQ, BW and VL.
 [[nodiscard]] inline bool can_run(instruction_set isa) {
 #if defined(__x86_64__)
   __builtin_cpu_init();  // a static constructor may run before libgcc's own

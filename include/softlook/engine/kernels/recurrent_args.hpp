@@ -2,7 +2,7 @@
 
 #include "softlook/engine/kernels/args.hpp"
 
-// What the recurrent loop is told: see engine/stamped/recurrent/recurrent.inl.
+// The arguments of the recurrent loop: see engine/stamped/recurrent/recurrent.inl.
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {

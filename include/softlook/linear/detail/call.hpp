@@ -43,7 +43,7 @@ struct linear_call {
   T* scratch = nullptr;  // beside it, for a token of each key head
   state_shape given{};   // its shape
 
-  [[nodiscard]] index kv() const { return of.kv.value_or(of.query); }
+  [[nodiscard]] index kv() const { return of.kv_or_query(); }
   [[nodiscard]] index group() const { return of.query / kv(); }
   [[nodiscard]] index inputs() const { return K.cols / kv(); }
   [[nodiscard]] index values() const { return V.cols / kv(); }
@@ -57,21 +57,10 @@ struct linear_call {
 
 template <class T>
 void check_linear_heads(const linear_call<T>& c) {
-  const char* where = c.where;
-  const auto divides = [&](const char* name, index columns, const char* heads_name, index count) {
-    if (columns % count != 0)
-      raise_sizes(where, name, columns, heads_name, count,
-                  "every head has the same number of columns");
-  };
-  if (c.of.query < 1)
-    raise_argument(where, "heads.query", double(c.of.query), "there is at least 1 head");
-  if (c.kv() < 1) raise_argument(where, "heads.kv", double(c.kv()), "there is at least 1 head");
-  if (c.of.query % c.kv() != 0)
-    raise_sizes(where, "heads.query", c.of.query, "heads.kv", c.kv(),
-                "each key and value head serves the same number of query heads");
-  divides("Q.cols()", c.Q.cols, "heads.query", c.of.query);
-  divides("K.cols()", c.K.cols, "heads.kv", c.kv());
-  divides("V.cols()", c.V.cols, "heads.kv", c.kv());
+  check_heads(c.where, c.of.query, c.kv());
+  check_columns_of_heads(c.where, "Q.cols()", c.Q.cols, "heads.query", c.of.query);
+  check_columns_of_heads(c.where, "K.cols()", c.K.cols, "heads.kv", c.kv());
+  check_columns_of_heads(c.where, "V.cols()", c.V.cols, "heads.kv", c.kv());
 }
 
 template <class T>

@@ -224,7 +224,7 @@ void check_channels(const char* where, const matrix_view<T>& X, index channels) 
               "a feature map has a row for each channel");
 }
 
-/// A map of a layer that is told its size.
+/// A map of a layer, with its size.
 template <class T>
 struct sized_map {
   matrix_view<T> X;

@@ -25,7 +25,7 @@ SOFTLOOK_ALWAYS_INLINE vec<T> sum_each(vec<T> (&x)[lanes<T>]) {
 }
 
 /// scores[k] = q · key k, for as many keys as a vector has lanes. `features` counts whole vectors.
-/// While one group of keys is read the next is asked for: as many rows at a time are more streams
+/// While one group of keys is read the next is prefetched: as many rows at a time are more streams
 /// than the processor follows by itself.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE void dot_keys(const T* q, const T* keys, index key_stride, index features,
@@ -47,7 +47,7 @@ SOFTLOOK_ALWAYS_INLINE void dot_keys(const T* q, const T* keys, index key_stride
 }
 
 /// The same for `count` keys of `Vectors` vectors, a multiple of the lanes, read one after the
-/// other as they lie; sums are those of dot_keys(). What is asked for ahead must never wait: so a
+/// other as they lie; sums are those of dot_keys(). Addresses of prefetches must not wait for products: so a
 /// function of its own counts up the addresses of a long run of keys. Where they are computed anew
 /// for each group, from memory or (gcc) from vector registers, they queue behind the products of
 /// what was read before: a fifth of the bandwidth of a third-level cache.

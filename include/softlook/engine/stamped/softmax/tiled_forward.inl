@@ -78,17 +78,17 @@ inline void add_careful_products(const forward_args<T, Additive>& a, query_tile<
                         correction);
 }
 
-/// Oᵀ = Oᵀ·correction + Vᵀ Pᵀ; the first tile of a query begins its output. Asks for rows of the
-/// tile that comes after k.
+/// Oᵀ = Oᵀ·correction + Vᵀ Pᵀ; the first tile of a query begins its output. Prefetches rows of the
+/// tile after k.
 template <class T, bool Additive>
-inline void add_products(const forward_args<T, Additive>& a, const scored_tile<T>& visit,
+inline void add_products(const forward_args<T, Additive>& a, const scored_tile<T>& tile,
                          key_tile<T, Additive>& k, bool grew, const T* correction) {
-  const query_tile<T>& q = *visit.queries;
+  const query_tile<T>& q = *tile.queries;
   const finish how = !q.started ? finish::store : grew ? finish::rescale : finish::add;
   for (index c = 0; c < a.layout.values; c += tile_rows) {
     prefetch_rows(a.values, k.next_values, k.values_at_once);
-    tile_product(q, value_operand(visit.values, c), visit.S, q.output + c * q.vectors * lanes<T>,
-                 visit.live.runs, visit.live.count, how, correction);
+    tile_product(q, value_operand(tile.values, c), tile.S, q.output + c * q.vectors * lanes<T>,
+                 tile.live.runs, tile.live.count, how, correction);
   }
 }
 
