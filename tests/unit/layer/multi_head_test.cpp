@@ -503,9 +503,11 @@ TYPED_TEST(MultiHeadLayer, RejectsParametersThatDoNotFit) {
           {"bias_k.size() is 6", "bias_v.size() is 0"});
   rejects([&](parameters& p) { p.bias_k.setZero(5); }, {"bias_k.size() is 5", "Wk.cols() is 6"});
   rejects([&](parameters& p) { p.bias_v.setZero(5); }, {"bias_v.size() is 5", "Wv.cols() is 6"});
-  for (const heads h : {heads{.query = 0}, heads{.query = 4, .kv = 3}, heads{.query = 4, .kv = 0}})
-    expect_error<shape_error>([&] { (void)multi_head<T>(good, h); },
-                              {"heads.query is", "heads.kv"});
+  const auto with = [&](const heads& h) { return [&good, h] { (void)multi_head<T>(good, h); }; };
+  expect_error<shape_error>(with({.query = 4, .kv = 3}),
+                            {"multi_head: heads.query is 4 but heads.kv is 3"});
+  expect_error<argument_error>(with({.query = 0}), {"multi_head: heads.query is 0"});
+  expect_error<argument_error>(with({.query = 4, .kv = 0}), {"multi_head: heads.kv is 0"});
 }
 
 }  // namespace
