@@ -107,8 +107,8 @@ prepared attention_with(const row_description& r, index threads, const Policies&
     if (count == 1)
       softlook::attention_into(*Q, keys.K, keys.V, *O, policies..., executor..., kept);
     else
-      softlook::attention_into(*Q, keys.K, keys.V, *O, softlook::heads{.query = count},
-                                          policies..., executor..., kept);
+      softlook::attention_into(*Q, keys.K, keys.V, *O, softlook::heads{.query = count}, policies...,
+                               executor..., kept);
   };
   return {with_executor(threads, call), O};
 }

@@ -104,8 +104,7 @@ void softlook_call(path which, const shape& s, const matrix<T>& Q, const matrix<
   if (s.heads > 1) {
     softlook::options pinned;
     if (which == path::flash) pinned.kernel = softlook::kernel::tiled;
-    softlook::attention_into(Q, K, V, O, softlook::heads{.query = s.heads}, pinned,
-                                        policies...);
+    softlook::attention_into(Q, K, V, O, softlook::heads{.query = s.heads}, pinned, policies...);
   } else if (which == path::flash) {
     softlook::flash_attention_into(Q, K, V, O, policies...);
   } else {

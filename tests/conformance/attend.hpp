@@ -100,8 +100,7 @@ template <class T, class... Policies>
 head_answer<T> attend_heads(const mode& m, const head_problem<T>& p, const Policies&... policies) {
   const softlook::options o = m.options(p.scale);
   const softlook::heads h{.query = p.query_heads, .kv = p.kv_heads};
-  const auto state =
-      softlook::attention_with_log_sum_exp(p.Q, p.K, p.V, h, policies..., o);
+  const auto state = softlook::attention_with_log_sum_exp(p.Q, p.K, p.V, h, policies..., o);
   head_answer<T> answer{state.output, state.log_sum_exp, {}};
   if (p.wants_weights)
     for (const auto& W : softlook::attention_weights(p.Q, p.K, h, policies..., o))

@@ -49,9 +49,8 @@ TEST(OpenMP, ChangesNoBit) {
   const exec::openmp team(3);
   EXPECT_TRUE(bitwise_equal(attention(p.Q, p.K, p.V, team), attention(p.Q, p.K, p.V)));
   const heads four{.query = 4};
-  EXPECT_TRUE(
-      bitwise_equal(attention(p.Q, p.K, p.V, four, team, masks::causal_bottom_right{}),
-                    attention(p.Q, p.K, p.V, four, masks::causal_bottom_right{})));
+  EXPECT_TRUE(bitwise_equal(attention(p.Q, p.K, p.V, four, team, masks::causal_bottom_right{}),
+                            attention(p.Q, p.K, p.V, four, masks::causal_bottom_right{})));
 }
 
 TEST(OpenMP, RethrowsWhatAUsersFunctionThrows) {

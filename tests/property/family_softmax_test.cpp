@@ -113,7 +113,7 @@ struct grouped_query : variant {
   static constexpr bool averages = false;  // two heads share columns of the values
   static matrix output(const inputs& in, const how& h) {
     return softlook::attention(in.Q, in.K.leftCols(4), in.V.leftCols(4),
-                                          softlook::heads{.query = 4, .kv = 2}, h.mask, h.opts);
+                               softlook::heads{.query = 4, .kv = 2}, h.mask, h.opts);
   }
 };
 struct multi_head_on_itself : variant {

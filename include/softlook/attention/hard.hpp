@@ -78,8 +78,7 @@ template <class Row, class Selection>
     else
       natural_softmax<double>{s, 1}.merge_into(softmax.maximum, softmax.sum);
   }
-  if (best.key >= 0)
-    best.log_probability = best_score - (softmax.maximum + std::log(softmax.sum));
+  if (best.key >= 0) best.log_probability = best_score - (softmax.maximum + std::log(softmax.sum));
   return best;
 }
 

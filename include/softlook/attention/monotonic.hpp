@@ -222,7 +222,8 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
       detail::raise_argument(where, "score_bias", how.score_bias, "a bias of scores is finite");
     monotonic_result<matrix> result{matrix(q.rows(), v.cols()), matrix(q.rows(), k.rows())};
     if (how.form == monotonic_form::hard) {
-      detail::choose_values(detail::hard_alignments(call, how.score_bias, previous), call.V, result);
+      detail::choose_values(detail::hard_alignments(call, how.score_bias, previous), call.V,
+                            result);
       return result;
     }
     const detail::row_major<T> S = detail::run_scores(call, stage::masked).front();

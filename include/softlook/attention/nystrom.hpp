@@ -225,7 +225,8 @@ constexpr bool check_nystrom_types() {
 /// heads{…} says so. Segments differ by at most one row where L does not divide n or m, and
 /// there are no more landmarks than queries or keys. Weights may be negative and rows need not sum
 /// to one. Without keys rows are zeros.
-/// \param policies  heads, an executor and options. Padding is left out by the caller: K.topRows(m).
+/// \param policies  heads, an executor and options. Padding is left out by the caller:
+/// K.topRows(m).
 /// \throws shape_error  as attention(); argument_error for a number out of range.
 /// Cost: O((n + m)·L·(d + e) + L³·iterations) time, O(L·(L + d + e)) scratch for each head. Never
 /// stores n×m.

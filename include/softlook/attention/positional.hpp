@@ -99,11 +99,11 @@ void check_position_factors(const char* where, const position_factors<T>& p, ind
                             const heads& h) {
   const matrix_view<T> P1 = p.queries(), P2 = p.keys();
   check_columns_of_heads(where, "position_factors P1.cols()", P1.cols, "heads.query", h.query);
-  check_columns_of_heads(where, "position_factors P2.cols()", P2.cols, "heads.kv",
-                         h.kv_or_query());
-  check_sizes(where, "position_factors P2.cols()", P2.cols / h.kv_or_query(), "P1.cols()",
-              P1.cols / h.query,
-              h.query == 1 ? "both factors have one rank" : "both factors have one rank in each head");
+  check_columns_of_heads(where, "position_factors P2.cols()", P2.cols, "heads.kv", h.kv_or_query());
+  check_sizes(
+      where, "position_factors P2.cols()", P2.cols / h.kv_or_query(), "P1.cols()",
+      P1.cols / h.query,
+      h.query == 1 ? "both factors have one rank" : "both factors have one rank in each head");
   check_learned(where, "position_factors P1.rows()", P1.rows, n);
   check_learned(where, "position_factors P2.rows()", P2.rows, n);
 }
@@ -111,9 +111,8 @@ void check_position_factors(const char* where, const position_factors<T>& p, ind
 /// f(the call of n positions with these values), checked but for its output; what was learned
 /// overlaps no output.
 template <class T, class P, class F, class... Ps>
-decltype(auto) with_positions(const char* where, const P& learned, index n,
-                              const matrix_view<T>& V, const mutable_matrix_view<T>& O, const F& f,
-                              const Ps&... policies) {
+decltype(auto) with_positions(const char* where, const P& learned, index n, const matrix_view<T>& V,
+                              const mutable_matrix_view<T>& O, const F& f, const Ps&... policies) {
   static_assert(!(score_policy<Ps> || ...),
                 "softlook: positional attention takes no score: its scores are learned");
   static_assert(!(is_frame<Ps> || ...),
@@ -191,8 +190,8 @@ constexpr bool check_position_types() {
 /// \see Tay et al., "Synthesizer: Rethinking Self-Attention in Transformer Models", 2020, random
 ///      and factorized random Synthesizer: the same call, V = G(X).
 /// V: n×e -> O: n×e, in V's storage order; with heads{…} V: n×(kv·e) -> O: n×(query·e), and each
-/// query head has logits of its own. Where more than n positions were learned, the first n are used.
-/// A position that may attend to no other gets a row of zeros.
+/// query head has logits of its own. Where more than n positions were learned, the first n are
+/// used. A position that may attend to no other gets a row of zeros.
 /// \param learned   position_logits or position_factors, of V's scalar type.
 /// \param policies  transforms (they get the logits), a mask, heads, an executor, options as in
 ///                  attention(); options::scale multiplies the logits, its default is 1.

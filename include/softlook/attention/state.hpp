@@ -15,8 +15,7 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// Attention over a part of the keys: the normalised output and the natural log-sum-exp of the
 /// scores of each row, and of each head where there are several. Together they are all that later
 /// keys need to know.
-template <class Matrix,
-          class LogSumExp = Eigen::Matrix<typename Matrix::Scalar, Eigen::Dynamic, 1>>
+template <class Matrix, class LogSumExp = Eigen::Matrix<typename Matrix::Scalar, Eigen::Dynamic, 1>>
 struct attention_state {
   using scalar = typename Matrix::Scalar;
   using vector = Eigen::Matrix<scalar, Eigen::Dynamic, 1>;
@@ -56,8 +55,8 @@ template <class Matrix, class LogSumExp>
   detail::check_sizes("merge", "b.log_sum_exp.size()", b.log_sum_exp.rows(), "b.output.rows()",
                       b.output.rows(), "one log-sum-exp for each row");
   const index heads = a.log_sum_exp.cols();
-  detail::check_sizes("merge", "b.log_sum_exp.cols()", b.log_sum_exp.cols(),
-                      "a.log_sum_exp.cols()", heads, "both states have the same heads");
+  detail::check_sizes("merge", "b.log_sum_exp.cols()", b.log_sum_exp.cols(), "a.log_sum_exp.cols()",
+                      heads, "both states have the same heads");
   if (heads < 1 || a.output.cols() % heads != 0)
     detail::raise_sizes("merge", "a.output.cols()", a.output.cols(), "a.log_sum_exp.cols()", heads,
                         "every head has the same number of columns");

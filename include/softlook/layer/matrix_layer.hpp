@@ -57,7 +57,8 @@ class memory_layer : public detail::layer_defaults<Layer, T> {
   /// Into the caller's matrix, block or map, which is never resized; it may be X itself. With
   /// options{.workspace} a call allocates nothing.
   /// \throws shape_error  as the value form, and unless Y has its size;
-  ///         argument_error  if Y overlaps X otherwise, or the memory. Nothing has been written then.
+  ///         argument_error  if Y overlaps X otherwise, or the memory. Nothing has been written
+  ///         then.
   template <dense_expression X, dense_expression M, dense_expression Y, class... Ps>
   void into(const X& x, const M& memory, Y&& y, const Ps&... policies) const {
     using entry = detail::layer_entry;

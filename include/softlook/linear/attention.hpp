@@ -254,8 +254,8 @@ void linear_attention_into(const Q& q, const K& k, const V& v, O&& o, const Ps&.
                       policies...);
 }
 
-/// Linear attention of tokens that follow one another: query i attends to the keys j ≤ i. With a state,
-/// also the keys that the state has met before; the tokens join it.
+/// Linear attention of tokens that follow one another: query i attends to the keys j ≤ i. With a
+/// state, also the keys that the state has met before; the tokens join it.
 ///   S_i = G_i S_{i−1} + φ(k_i) u_iᵀ,  z_i = G_i z_{i−1} + φ(k_i),  o_i = S_iᵀφ(q_i) / divisor
 ///
 /// \see Katharopoulos et al., 2020, Eq. (8)-(9), section 3.4 (as a recurrent network); chunks as in

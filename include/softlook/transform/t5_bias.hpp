@@ -163,8 +163,8 @@ namespace transforms {
 ///
 /// The first query stands at position f; unset it is m − n, so that the last query is beside the
 /// last key, as in decoding with a cache. A view of the bias, one head for each query head. T5 does
-/// not scale its scores: give scores::dot as well, or options{.scale = 1} to a multi_head layer. Its
-/// layers share the bias of the first one: keep one t5_relative_bias for all of them.
+/// not scale its scores: give scores::dot as well, or options{.scale = 1} to a multi_head layer.
+/// Its layers share the bias of the first one: keep one t5_relative_bias for all of them.
 /// \see Raffel et al., 2020, section 2.1.
 template <real_scalar T>
 struct t5_bias {

@@ -175,8 +175,8 @@ class transformer_decoder : public memory_layer<transformer_decoder<T>, T> {
     return std::apply(
         [](const auto&... own) {
           return detail::with_mask(
-              masks::causal_top_left{}, [](const auto&... with) { return std::make_tuple(with...); },
-              own...);
+              masks::causal_top_left{},
+              [](const auto&... with) { return std::make_tuple(with...); }, own...);
         },
         detail::policies_for<detail::target_attention>(ps...));
   }

@@ -59,8 +59,8 @@ TEST_P(Frame, OfAListOfPositionsGivesThoseRows) {
   const std::vector<std::int32_t> rows{149, 3, 77, 0, 78, 148, 5};
   row_major<float> Q(7, 24);
   for (index i = 0; i < 7; ++i) Q.row(i) = in.Q.row(rows[std::size_t(i)]);
-  const auto some = attention(Q, in.K, in.V, near, f,
-                              frame{.queries = 150, .query_positions = rows}, opts);
+  const auto some =
+      attention(Q, in.K, in.V, near, f, frame{.queries = 150, .query_positions = rows}, opts);
   for (index i = 0; i < 7; ++i) {
     const auto row = whole.row(rows[std::size_t(i)]);
     if (GetParam() == kernel::naive)
@@ -134,8 +134,8 @@ TEST(FrameOfACall, NamesWhatDoesNotFit) {
                                {"frame.query_positions is -5"});
   expect_error<argument_error>(call({.queries = 9, .query_positions = late}),
                                {"frame.queries is 9"});
-  expect_error<argument_error>(
-      call({.first_key = std::numeric_limits<std::int32_t>::max()}), {"frame.keys"});
+  expect_error<argument_error>(call({.first_key = std::numeric_limits<std::int32_t>::max()}),
+                               {"frame.keys"});
 }
 
 }  // namespace

@@ -38,12 +38,11 @@ class MultiHead : public ::testing::Test {
     const double tolerance = 2 * attention_bound<T>(m, 2 * d, scores, max_magnitude(p.V));
     for (const way& which : every_way()) {
       SCOPED_TRACE(which.name);
-      const auto state =
-          attention_with_log_sum_exp(p.Q, p.K, p.V, h, policies..., which.opts);
+      const auto state = attention_with_log_sum_exp(p.Q, p.K, p.V, h, policies..., which.opts);
       EXPECT_LE(max_error(state.output, truth.output), tolerance);
       EXPECT_LE(max_error(state.log_sum_exp, truth.log_sum_exp), tolerance);
-      EXPECT_TRUE(bitwise_equal(attention(p.Q, p.K, p.V, h, policies..., which.opts),
-                                state.output));
+      EXPECT_TRUE(
+          bitwise_equal(attention(p.Q, p.K, p.V, h, policies..., which.opts), state.output));
     }
     const auto weights = attention_weights(p.Q, p.K, h, policies...);
     ASSERT_EQ(static_cast<index>(weights.size()), query_heads);
@@ -115,8 +114,7 @@ TYPED_TEST(MultiHead, HeadsAreReadInPlaceFromAnyStorage) {
     const auto plain = attention(p.Q, p.K, p.V, h, which.opts);
     EXPECT_TRUE(bitwise_equal(attention(Q, K, V, h, which.opts), plain)) << which.name;
     EXPECT_TRUE(bitwise_equal(
-        attention(strided_Q.map(), strided_K.map(), strided_V.map(), h, which.opts),
-        plain))
+        attention(strided_Q.map(), strided_K.map(), strided_V.map(), h, which.opts), plain))
         << which.name;
     EXPECT_TRUE(bitwise_equal(attention(Q, p.K, framed.block(), h, which.opts), plain))
         << which.name;
@@ -163,8 +161,7 @@ TYPED_TEST(MultiHead, WritesIntoTheCallersMatrix) {
 
 TYPED_TEST(MultiHead, LogSumExpHasAColumnForEachHead) {
   const auto p = this->inputs(4, 2);
-  const auto state =
-      attention_with_log_sum_exp(p.Q, p.K, p.V, heads{.query = 4, .kv = 2});
+  const auto state = attention_with_log_sum_exp(p.Q, p.K, p.V, heads{.query = 4, .kv = 2});
   EXPECT_EQ(state.log_sum_exp.rows(), this->n);
   EXPECT_EQ(state.log_sum_exp.cols(), 4);
 }
@@ -185,8 +182,8 @@ TYPED_TEST(MultiHead, OtherScoresAreSharedByTheHeads) {
 TYPED_TEST(MultiHead, EmptyRowsAreEmptyInEveryHead) {
   const auto p = this->inputs(4, 2);
   for (const way& which : every_way()) {
-    const auto state = attention_with_log_sum_exp(
-        p.Q, p.K, p.V, heads{.query = 4, .kv = 2}, masks::causal{.offset = -3}, which.opts);
+    const auto state = attention_with_log_sum_exp(p.Q, p.K, p.V, heads{.query = 4, .kv = 2},
+                                                  masks::causal{.offset = -3}, which.opts);
     for (index i = 0; i < 3; ++i) {
       EXPECT_TRUE(row_is_zero(state.output, i)) << which.name;
       for (index head = 0; head < 4; ++head)
@@ -202,8 +199,8 @@ TYPED_TEST(MultiHead, EdgeSizes) {
   const row_major<T> some = row_major<T>::Ones(5, 20);
   for (const way& which : every_way()) {
     EXPECT_EQ(attention(Q, K, V, h, which.opts).cols(), 12) << which.name;
-    EXPECT_TRUE(bitwise_equal(attention(some, none, no_values, h, which.opts),
-                              row_major<T>::Zero(5, 12)))
+    EXPECT_TRUE(
+        bitwise_equal(attention(some, none, no_values, h, which.opts), row_major<T>::Zero(5, 12)))
         << which.name;
   }
 }
@@ -215,8 +212,7 @@ TYPED_TEST(MultiHead, RejectsHeadsThatDoNotDivide) {
   const auto expect = [&]<class Error>(Error*, heads h, std::initializer_list<const char*> pieces) {
     expect_error<Error>([&] { (void)attention(p.Q, p.K, p.V, h); }, pieces);
     expect_error<Error>([&] { attention_into(p.Q, p.K, p.V, O, h); }, pieces);
-    expect_error<Error>([&] { (void)attention_with_log_sum_exp(p.Q, p.K, p.V, h); },
-                        pieces);
+    expect_error<Error>([&] { (void)attention_with_log_sum_exp(p.Q, p.K, p.V, h); }, pieces);
     expect_error<Error>([&] { (void)attention_weights(p.Q, p.K, h); }, pieces);
   };
   constexpr shape_error* shape = nullptr;
@@ -242,8 +238,8 @@ TYPED_TEST(MultiHead, RejectsOtherShapesAndOverlap) {
                             {"V.rows() is 5", "K.rows() is 43"});
   const row_major<TypeParam> Q = p.Q.leftCols(12);
   expect_error<shape_error>([&] { (void)attention(Q, p.K, p.V, h); }, {"5", "3"});
-  expect_error<argument_error>(
-      [&] { attention_into(p.Q, p.K, p.V, p.Q.leftCols(12), h); }, {"O overlaps Q"});
+  expect_error<argument_error>([&] { attention_into(p.Q, p.K, p.V, p.Q.leftCols(12), h); },
+                               {"O overlaps Q"});
   const Eigen::VectorXd slopes = transforms::alibi_slopes(3);
   expect_error<shape_error>(
       [&] { (void)attention(p.Q, p.K, p.V, h, transforms::alibi_per_head{slopes}); },

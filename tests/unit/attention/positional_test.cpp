@@ -203,8 +203,7 @@ TYPED_TEST(PositionalAttention, WritesTheSameBitsIntoABlockFromAnyStorageOnAnyTh
   const auto check = [&](const auto& learned, const auto& other, const heads& h) {
     const row_major<T> once = positional_attention(learned, V, h);
     col_major<T> around = col_major<T>::Zero(n + 3, 16);
-    positional_attention_into(other, col_major<T>(V), around.block(2, 1, n, 12), h,
-                                         pool);
+    positional_attention_into(other, col_major<T>(V), around.block(2, 1, n, 12), h, pool);
     EXPECT_TRUE(bitwise_equal(around.block(2, 1, n, 12), once));
     EXPECT_EQ(around.topRows(2).cwiseAbs().sum() + around.bottomRows(1).cwiseAbs().sum(), T(0));
     around.setZero();

@@ -133,7 +133,7 @@ TYPED_TEST(T5Bias, TakesTheColumnOfTheHead) {
   const auto p =
       random_problem<T>({.queries = 6, .keys = 6, .features = 12, .values = 3}, seed(73));
   const auto weights = attention_weights(p.Q, p.K, heads{.query = 3}, scores::dot{},
-                                                    transforms::t5_bias(this->bias));
+                                         transforms::t5_bias(this->bias));
   for (index h = 0; h < 3; ++h) {
     const auto B = this->bias.matrix(6, 6, h);
     const auto expected = attention_weights(head_columns(p.Q, h, 3), head_columns(p.K, h, 3),
@@ -163,9 +163,7 @@ TYPED_TEST(T5Bias, RejectsAWrongTableTooFewHeadsAndPositions) {
   expect_error<argument_error>([&] { (void)this->bias.matrix(-2, 2, 0); }, {"queries is -2"});
   const row_major<T> X = row_major<T>::Ones(3, 8);
   expect_error<shape_error>(
-      [&] {
-        (void)attention(X, X, X, heads{.query = 4}, transforms::t5_bias(this->bias));
-      },
+      [&] { (void)attention(X, X, X, heads{.query = 4}, transforms::t5_bias(this->bias)); },
       {"attention", "transforms::t5_bias heads is 3", "4"});
   expect_error<argument_error>(
       [&] { (void)attention(X, X, X, transforms::t5_bias(this->bias, -1)); },

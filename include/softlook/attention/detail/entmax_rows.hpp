@@ -41,7 +41,8 @@ struct entmax_layout {
     };
     if (!c.score.additive)
       panels =
-          take(std::max(packed_size<T>(run.inputs.K.cols, m), packed_panel_width<T> + index{0}), sizeof(T));
+          take(std::max(packed_size<T>(run.inputs.K.cols, m), packed_panel_width<T> + index{0}),
+               sizeof(T));
     positions = take(columns, sizeof(std::int32_t));
     workers = at;
     at = 0;

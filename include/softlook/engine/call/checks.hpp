@@ -77,8 +77,7 @@ void check_heads(const attention_call<T>& c) {
 /// One side of a frame. \return the rows of the problem behind those of the call.
 inline index check_place(const char* where, const char* first_name, index first,
                          const char* count_name, std::optional<index> count, index rows) {
-  if (first < 0)
-    raise_argument(where, first_name, double(first), "a position is at least 0");
+  if (first < 0) raise_argument(where, first_name, double(first), "a position is at least 0");
   const index all = count.value_or(first + rows);
   if (all < first + rows)
     raise_argument(where, count_name, double(all),
@@ -93,7 +92,8 @@ void place_in_frame(attention_call<T>& c) {
   const softlook::frame& f = c.place;
   const index m = c.frame.shared_keys(c.K.rows);
   c.frame.first_key = f.first_key;
-  c.frame.later_keys = check_place(c.where, "frame.first_key", f.first_key, "frame.keys", f.keys, m);
+  c.frame.later_keys =
+      check_place(c.where, "frame.first_key", f.first_key, "frame.keys", f.keys, m);
   if (f.query_positions.empty()) {
     c.frame.first_query += f.first_query;
     c.frame.later_queries = check_place(c.where, "frame.first_query", c.frame.first_query,
@@ -109,8 +109,8 @@ void place_in_frame(attention_call<T>& c) {
     end = std::max(end, index{at} + 1);
   }
   c.frame.query_positions = list.data();
-  c.frame.later_queries = end + check_place(c.where, "frame.query_positions", 0, "frame.queries",
-                                            f.queries, end);
+  c.frame.later_queries =
+      end + check_place(c.where, "frame.query_positions", 0, "frame.queries", f.queries, end);
 }
 
 template <class T>

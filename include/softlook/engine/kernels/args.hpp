@@ -47,8 +47,8 @@ struct forward_args {
   mutable_matrix_view<T> O;
   T* log_sum_exp = nullptr;
   index log_sum_exp_stride = 0;
-  problem whole;                             // what policies are told
-  const call_frame* frame = nullptr;         // where the rows stand in it
+  problem whole;                      // what policies are told
+  const call_frame* frame = nullptr;  // where the rows stand in it
   const policy_calls<T>* policy = nullptr;
   matrix_view<T> v;   // additive: 1×a
   T query_scale = 1;  // dot: multiplied into the queries. additive: multiplied into v

@@ -15,8 +15,8 @@ void scale_scores(T* S, index count, T score_unit) {
   for (index x = 0; x < count; ++x) S[x] = S[x] * score_unit;
 }
 
-/// Transforms and, where `masked`, masks a panel of a tile: its rows are keys from `first_key` of the
-/// call's m on, its lanes the given queries of the call.
+/// Transforms and, where `masked`, masks a panel of a tile: its rows are keys from `first_key` of
+/// the call's m on, its lanes the given queries of the call.
 template <class T>
 __attribute__((noinline)) void edit_panel(const policy_calls<T>& p, const call_frame& f,
                                           problem whole, edit_block b, range queries,
@@ -61,8 +61,7 @@ __attribute__((noinline)) void edit_row(const policy_calls<T>& p, const call_fra
   const range row{i, i + 1};
   const index count = keys.count(), padded = (count + lanes - 1) / lanes * lanes;
   const range live = intersection(keys_of_rows(p, f, whole, row, m), keys);
-  const coverage seen =
-      live.empty() ? coverage::none : coverage_of_rows(p, f, whole, row, keys, m);
+  const coverage seen = live.empty() ? coverage::none : coverage_of_rows(p, f, whole, row, keys, m);
   if (seen == coverage::none) {
     for (index x = 0; x < padded; ++x) S[x] = forbidden;
     return;

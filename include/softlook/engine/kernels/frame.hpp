@@ -10,9 +10,9 @@ SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
 /// Row i of the call is query `first_query + i` of the problem, or `query_positions[i]` where there
-/// is a list; row j of its keys is key `first_key + j`. The last `private_keys` keys are none of the
-/// problem: a layer added them, every query sees them, and no policy is asked about them. Limits,
-/// where there are any, leave row i the keys [key_begin[i], key_end[i]) of the call.
+/// is a list; row j of its keys is key `first_key + j`. The last `private_keys` keys are none of
+/// the problem: a layer added them, every query sees them, and no policy is asked about them.
+/// Limits, where there are any, leave row i the keys [key_begin[i], key_end[i]) of the call.
 struct call_frame {
   index first_query = 0;
   index first_key = 0;
@@ -78,8 +78,8 @@ struct call_frame {
 
 /// The keys of a call, of m, that its mask may allow to some of its rows.
 template <class T>
-[[nodiscard]] inline range keys_of_rows(const policy_calls<T>& p, const call_frame& f, problem whole,
-                                        range rows, index m) {
+[[nodiscard]] inline range keys_of_rows(const policy_calls<T>& p, const call_frame& f,
+                                        problem whole, range rows, index m) {
   const index shared = f.shared_keys(m);
   const range allowed = p.mask.key_range(p.mask.mask, positions_of(f, rows), whole);
   range keys = intersection({allowed.begin - f.first_key, allowed.end - f.first_key}, {0, shared});

@@ -8,26 +8,26 @@
 // short list serves every call; of the policies the common masks are compiled.
 
 /// The tables of kernels of what layers and linear attention need besides attention.
-#define SOFTLOOK_INSTANTIATE_TABLES(prefix, T)                               \
-  prefix template const register_shape& registers_of<T>(instruction_set);    \
-  prefix template const product_kernels<T>& products_of<T>(instruction_set); \
+#define SOFTLOOK_INSTANTIATE_TABLES(prefix, T)                                    \
+  prefix template const register_shape& registers_of<T>(instruction_set);         \
+  prefix template const product_kernels<T>& products_of<T>(instruction_set);      \
   prefix template const row_functions<T>& strided_rows_of<T, T>(instruction_set); \
-  prefix template const layer_kernels<T>& layers_of<T>(instruction_set);     \
+  prefix template const layer_kernels<T>& layers_of<T>(instruction_set);          \
   prefix template const recurrent_kernels<T>& recurrents_of<T>(instruction_set);
 
 /// Attention from a checked call on; additive scores, like the naive kernel, in lists of their own.
-#define SOFTLOOK_INSTANTIATE_FORWARD(prefix, T)                                              \
-  prefix template score_inputs<T> make_inputs<T>(const attention_call<T>&, T*);              \
-  prefix template planned_run plan_run<T>(const attention_call<T>&, const register_shape&);  \
-  prefix template input_sizes sizes_of_inputs<T>(const attention_call<T>&);                  \
+#define SOFTLOOK_INSTANTIATE_FORWARD(prefix, T)                                             \
+  prefix template score_inputs<T> make_inputs<T>(const attention_call<T>&, T*);             \
+  prefix template planned_run plan_run<T>(const attention_call<T>&, const register_shape&); \
+  prefix template input_sizes sizes_of_inputs<T>(const attention_call<T>&);                 \
   prefix template void run_forward<false, T>(const attention_call<T>&);
 
 #define SOFTLOOK_INSTANTIATE_ADDITIVE(prefix, T) \
   prefix template void run_forward<true, T>(const attention_call<T>&);
 
-#define SOFTLOOK_INSTANTIATE_NAIVE(prefix, T)                                           \
-  prefix template void run_naive<T>(const attention_call<T>&);                          \
-  prefix template std::vector<row_major<T>> run_weights<T>(const attention_call<T>&);   \
+#define SOFTLOOK_INSTANTIATE_NAIVE(prefix, T)                                         \
+  prefix template void run_naive<T>(const attention_call<T>&);                        \
+  prefix template std::vector<row_major<T>> run_weights<T>(const attention_call<T>&); \
   prefix template std::vector<row_major<T>> run_raw_scores<T>(const attention_call<T>&);
 
 /// The checks of a call, its masks and transforms.
@@ -47,7 +47,7 @@
   SOFTLOOK_INSTANTIATE_MASK(prefix, T, masks::padding)             \
   SOFTLOOK_INSTANTIATE_MASK(prefix, T, masks::dense)
 
-#define SOFTLOOK_INSTANTIATE_TRANSFORM(prefix, T, ...)                               \
+#define SOFTLOOK_INSTANTIATE_TRANSFORM(prefix, T, ...)                                    \
   prefix template transform_calls<T> calls_of_transform<T, transform_chain<__VA_ARGS__>>( \
       const transform_chain<__VA_ARGS__>&, instruction_set);
 
@@ -57,8 +57,8 @@
   SOFTLOOK_INSTANTIATE_TRANSFORM(prefix, T, transforms::bias<T>)
 
 /// Attention with sparse weights.
-#define SOFTLOOK_INSTANTIATE_ENTMAX(prefix, T)                             \
-  prefix template void run_entmax<T>(const attention_call<T>&, double);   \
+#define SOFTLOOK_INSTANTIATE_ENTMAX(prefix, T)                          \
+  prefix template void run_entmax<T>(const attention_call<T>&, double); \
   prefix template row_major<T> run_entmax_weights<T>(const attention_call<T>&, double);
 
 /// Linear attention.

@@ -30,15 +30,16 @@ void prefetch_strided(const row_source<T>& source, range& rows, index count) {
   if (X.col_stride != 1 || X.cols == 0) return;
   for (; count > 0 && rows.begin < rows.end; --count) {
     const Stored* row = X.data + rows.begin++ * X.row_stride;
-    for (index c = 0; c < X.cols; c += 64 / index(sizeof(Stored))) __builtin_prefetch(row + c, 0, 2);
+    for (index c = 0; c < X.cols; c += 64 / index(sizeof(Stored)))
+      __builtin_prefetch(row + c, 0, 2);
   }
 }
 
 /// Matrices of Stored, read as T.
 template <class T, class Stored>
-inline constexpr row_functions<T> strided_rows{&pack_strided<T, Stored>, &strided_in_place<T, Stored>,
-                                               &copy_strided<T, Stored>,
-                                               &prefetch_strided<T, Stored>};
+inline constexpr row_functions<T> strided_rows{
+    &pack_strided<T, Stored>, &strided_in_place<T, Stored>, &copy_strided<T, Stored>,
+    &prefetch_strided<T, Stored>};
 
 /// `wanted` rows, `padded` columns: in place where they lie so, else a copy in the buffer, zeros
 /// behind the columns and the rows.

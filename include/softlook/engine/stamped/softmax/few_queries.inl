@@ -122,8 +122,8 @@ __attribute__((noinline)) inline void add_value_rows(const T* p, const T* values
 }
 
 /// Rows of values that are taken at a time where they lie in place: as many as stay in the
-/// first-level cache for all that read them; one row of the output that reads each line once takes a
-/// block in one run. Sums that are kept apart end with the step, so there it is always that of
+/// first-level cache for all that read them; one row of the output that reads each line once takes
+/// a block in one run. Sums that are kept apart end with the step, so there it is always that of
 /// copies.
 template <class T, bool Additive>
 inline index few_value_step(const few_args<T, Additive>& f) {

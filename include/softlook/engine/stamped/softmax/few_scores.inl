@@ -47,10 +47,10 @@ SOFTLOOK_ALWAYS_INLINE void dot_keys(const T* q, const T* keys, index key_stride
 }
 
 /// The same for `count` keys of `Vectors` vectors, a multiple of the lanes, read one after the
-/// other as they lie; sums are those of dot_keys(). Addresses of prefetches must not wait for products: so a
-/// function of its own counts up the addresses of a long run of keys. Where they are computed anew
-/// for each group, from memory or (gcc) from vector registers, they queue behind the products of
-/// what was read before: a fifth of the bandwidth of a third-level cache.
+/// other as they lie; sums are those of dot_keys(). Addresses of prefetches must not wait for
+/// products: so a function of its own counts up the addresses of a long run of keys. Where they are
+/// computed anew for each group, from memory or (gcc) from vector registers, they queue behind the
+/// products of what was read before: a fifth of the bandwidth of a third-level cache.
 template <class T, int Vectors>
 __attribute__((noinline)) inline void dot_run(const T* q, const T* keys, index key_stride,
                                               index count, T* scores) {
@@ -114,11 +114,10 @@ inline void few_dot_scores(const few_args<T, Additive>& f, range keys, T* scratc
   index done = lying.data ? few_dot_run(f, lying, whole, scratch) : 0;
   for (; done < keys.count(); done += n) {
     const index j = keys.begin + done;
-    const row_block<T> block =
-        lying.data && done < whole
-            ? row_block<T>{lying.data + done * lying.stride, lying.stride}
-            : padded_rows(K, {j, j + n < keys.end ? j + n : keys.end}, at.features, n,
-                          scratch + at.keys);
+    const row_block<T> block = lying.data && done < whole
+                                   ? row_block<T>{lying.data + done * lying.stride, lying.stride}
+                                   : padded_rows(K, {j, j + n < keys.end ? j + n : keys.end},
+                                                 at.features, n, scratch + at.keys);
     for (index r = 0; r < f.rows.count(); ++r)
       dot_keys(scratch + at.queries + r * at.features, block.data, block.stride, at.features,
                scratch + at.scores + r * at.block + done);

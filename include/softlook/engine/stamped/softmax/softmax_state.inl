@@ -1,7 +1,7 @@
 // The algebra of an online softmax, once for numbers and for vectors of them, one softmax for each
-// lane. A state over some keys is the largest of their scores, m, and l = Σ e^{s − m}; what goes with
-// it (an output, as Σ e^{s − m} v) is multiplied by the same factors. `Algebra` gives the arithmetic:
-// exp may be of another base, as long as scores are in its units.
+// lane. A state over some keys is the largest of their scores, m, and l = Σ e^{s − m}; what goes
+// with it (an output, as Σ e^{s − m} v) is multiplied by the same factors. `Algebra` gives the
+// arithmetic: exp may be of another base, as long as scores are in its units.
 //   \see Milakov and Gimelshein, 2018; Dao et al., "FlashAttention-2", 2023, algorithm 1.
 // Included in each stamped room and, outside of them, by softmax_state.hpp.
 
@@ -15,8 +15,8 @@ struct softmax_state {
   [[nodiscard]] static inline __attribute__((always_inline)) softmax_state init() {
     return {Algebra::nothing(), Algebra::zero()};
   }
-  /// e^{m − top}: the factor of what was summed relative to m, once it is relative to `top`. A top of
-  /// −∞ (no key yet) counts as 0, so that −∞ − (−∞) never happens.
+  /// e^{m − top}: the factor of what was summed relative to m, once it is relative to `top`. A top
+  /// of −∞ (no key yet) counts as 0, so that −∞ − (−∞) never happens.
   [[nodiscard]] inline __attribute__((always_inline)) value weight_below(value top) const {
     return Algebra::exp(maximum - Algebra::finite(top));
   }

@@ -169,9 +169,9 @@ inline void process_tile(const forward_args<T, Additive>& a, query_tile<T>& q,
   if (live.empty()) return;
   // From the start of a panel of rows; rows before the live ones are masked away.
   const range rows{(live.begin - k.keys.begin) / tile_rows * tile_rows, live.end - k.keys.begin};
-  const coverage seen = coverage_of_rows(*a.policy, *a.frame, a.whole, {q.first, q.first + q.used},
-                                         {k.keys.begin + rows.begin, k.keys.begin + rows.end},
-                                         a.keys.rows);
+  const coverage seen =
+      coverage_of_rows(*a.policy, *a.frame, a.whole, {q.first, q.first + q.used},
+                       {k.keys.begin + rows.begin, k.keys.begin + rows.end}, a.keys.rows);
   if (seen == coverage::none) return;
   if (!k.packed) {
     T* value_rows = scratch + a.layout.value_rows;

@@ -15,8 +15,8 @@
 // Exponentials need the units of additions for more than half of their operations, products never:
 // so those of one tile are computed a few at a time beside the products that score the next.
 
-/// Scores of a register tile of queries and a tile of keys. Their exponentials and the products with
-/// the values wait until the scores of the next tile are computed, beside whose products the
+/// Scores of a register tile of queries and a tile of keys. Their exponentials and the products
+/// with the values wait until the scores of the next tile are computed, beside whose products the
 /// exponentials go.
 template <class T>
 struct scored_tile {
@@ -92,8 +92,8 @@ inline void add_products(const forward_args<T, Additive>& a, const scored_tile<T
   }
 }
 
-/// The end of the walk that makes attention: an online softmax and the products with the values. Two
-/// tiles of scores take turns: the current one is filled while the pending one waits.
+/// The end of the walk that makes attention: an online softmax and the products with the values.
+/// Two tiles of scores take turns: the current one is filled while the pending one waits.
 template <class T, bool Additive>
 class forward_end {
  public:
