@@ -86,7 +86,12 @@ struct vector_algebra {
   SOFTLOOK_ALWAYS_INLINE static value nothing() { return broadcast(-infinity<T>); }
   SOFTLOOK_ALWAYS_INLINE static value zero() { return value{}; }
   SOFTLOOK_ALWAYS_INLINE static value exp(value x) { return exp2_nonpositive<T>(x); }
-  SOFTLOOK_ALWAYS_INLINE static value finite(value top) { return finite_maximum<T>(top); }
+  /// Opaque, because clang would rather subtract first and select afterwards: −∞ − (−∞) is invalid.
+  SOFTLOOK_ALWAYS_INLINE static value finite(value top) {
+    value safe = finite_maximum<T>(top);
+    SOFTLOOK_STAMP_OPAQUE(safe);
+    return safe;
+  }
   SOFTLOOK_ALWAYS_INLINE static value multiply_add(value a, value b, value c) {
     return fma(a, b, c);
   }
