@@ -18,10 +18,10 @@ void scale_scores(T* S, index count, T score_unit) {
 /// Transforms and, where `masked`, masks a panel of a tile: its rows are keys from `first_key` of
 /// the call's m on, its lanes the given queries of the call.
 template <class T>
-__attribute__((noinline)) void edit_panel(const policy_calls<T>& p, const call_frame& f,
-                                          problem whole, edit_block b, range queries,
-                                          index first_key, index m, bool masked, T score_unit,
-                                          T* S) {
+__attribute__((noinline)) void edit_panel_in_frame(const policy_calls<T>& p, const call_frame& f,
+                                                   problem whole, edit_block b, range queries,
+                                                   index first_key, index m, bool masked,
+                                                   T score_unit, T* S) {
   const index shared = f.shared_keys(m) - first_key, rows = b.rows;
   b.first_row = std::int32_t(f.first_key + first_key);
   if (shared < rows) b.rows = std::int32_t(shared < 0 ? 0 : shared);
@@ -35,6 +35,16 @@ __attribute__((noinline)) void edit_panel(const policy_calls<T>& p, const call_f
     for (index r = 0; r < rows; ++r)
       if (first_key + r < f.key_begin[i] || first_key + r >= f.key_end[i])
         S[r * b.stride + i - queries.begin] = -std::numeric_limits<T>::infinity();
+}
+
+/// The same; a mask alone over plain rows is the rule.
+template <class T>
+inline void edit_panel(const policy_calls<T>& p, const call_frame& f, problem whole, edit_block b,
+                       range queries, index first_key, index m, bool masked, T score_unit, T* S) {
+  if (p.transform || !masked || !f.plain())
+    return edit_panel_in_frame(p, f, whole, b, queries, first_key, m, masked, score_unit, S);
+  b.first_row = std::int32_t(f.first_key + first_key);
+  p.mask.forbid_queries(p.mask.mask, S, b, whole);
 }
 
 /// The positions of a block of keys, written when first asked for.

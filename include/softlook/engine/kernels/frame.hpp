@@ -26,6 +26,9 @@ struct call_frame {
   [[nodiscard]] index query(index i) const {
     return query_positions ? index{query_positions[i]} : first_query + i;
   }
+  /// Rows one behind the other, without limits, and all keys are those of the problem.
+  [[nodiscard]] bool plain() const { return !query_positions && !key_begin && private_keys == 0; }
+
   /// The frame of the rows from `first` on.
   [[nodiscard]] call_frame from_row(index first) const {
     call_frame f = *this;
@@ -88,10 +91,12 @@ template <class T>
   return keys;
 }
 
-/// How much of a tile of rows and keys of a call is live.
+/// coverage_of_rows() where the rows are not plain.
 template <class T>
-[[nodiscard]] inline coverage coverage_of_rows(const policy_calls<T>& p, const call_frame& f,
-                                               problem whole, range rows, range keys, index m) {
+[[nodiscard]] __attribute__((noinline)) coverage coverage_in_frame(const policy_calls<T>& p,
+                                                                   const call_frame& f,
+                                                                   problem whole, range rows,
+                                                                   range keys, index m) {
   const index shared = f.shared_keys(m);
   coverage seen = coverage::full;
   if (keys.begin < shared) {
@@ -105,6 +110,15 @@ template <class T>
     if (limited != coverage::full) seen = limited;
   }
   return seen;
+}
+
+/// How much of a tile of rows and keys of a call is live.
+template <class T>
+[[nodiscard]] inline coverage coverage_of_rows(const policy_calls<T>& p, const call_frame& f,
+                                               problem whole, range rows, range keys, index m) {
+  if (!f.plain()) return coverage_in_frame(p, f, whole, rows, keys, m);
+  return p.mask.coverage_of(p.mask.mask, {f.first_query + rows.begin, f.first_query + rows.end},
+                            {f.first_key + keys.begin, f.first_key + keys.end}, whole);
 }
 
 /// Transforms of an n×m matrix of scores.

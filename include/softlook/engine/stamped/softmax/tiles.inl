@@ -43,8 +43,11 @@ inline void pack_queries(const forward_args<T, Additive>& a, query_tile<T>& q) {
   pack_panel(row_of(a.Q, q.first), q.used, a.Q.cols, a.Q.row_stride, a.Q.col_stride, width, scale,
              q.packed);
   if constexpr (Additive) begin_panel(q.additive, a.Q.cols, width, q.used);
+  const std::int32_t* const listed = a.frame->query_positions;
+  const index first_query = a.frame->first_query;
   for (index l = 0; l < width; ++l) {
-    q.positions[l] = std::int32_t(a.frame->query(q.first + (l < q.used ? l : 0)));
+    const index i = q.first + (l < q.used ? l : 0);
+    q.positions[l] = listed ? listed[i] : std::int32_t(first_query + i);
     q.maximum[l] = -infinity<T>;
     q.sum[l] = 0;
   }
