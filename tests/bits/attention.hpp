@@ -194,6 +194,10 @@ void mask_calls() {
                                return (i ^ j) % 3 != 0;
                              }) & masks::causal_top_left{});
   }
+  const tokens<T> lost = lost_from<T>(54, tokens_of<T>({70, 90, 24, 24}));
+  call_everywhere("mask/padding", lost, {}, masks::padding{54});
+  call_everywhere("mask/causal_bottom_right", lost, {}, masks::causal_bottom_right{});
+  call_everywhere("mask/window", lost, {}, masks::window{.left = 20, .right = 3});
 }
 
 template <class T>
@@ -308,8 +312,7 @@ void score_calls() {
     call("additive_uneven", uneven, scores::additive_projected{vd});
     more("additive_uneven_masked", uneven, scores::additive_projected{vd}, causal);
     if (s.n == s.m)
-      more("additive_poisoned", poisoned(uneven), scores::additive_projected{vd},
-           masks::causal_top_left{});
+      more("additive_lost", lost_from<T>(40, uneven), scores::additive_projected{vd}, causal);
   }
 }
 

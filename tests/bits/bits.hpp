@@ -315,16 +315,24 @@ template <class T>
           filled<rows_of<T>>("V", s.m, kv * s.e)};
 }
 
-/// Values, and one key, that are not finite: where they are masked they have no influence.
+/// Some values are not finite. They leave most columns of a result finite, under any mask.
 template <class T>
 [[nodiscard]] tokens<T> poisoned(tokens<T> x) {
   const T infinity = std::numeric_limits<T>::infinity();
   const index m = x.m();
   x.name += "_poisoned";
-  x.V.row(m * 2 / 3).setConstant(std::numeric_limits<T>::quiet_NaN());
-  x.V.row(m * 5 / 6)[0] = infinity;
-  x.V.row(m - 1).setConstant(-infinity);
-  x.K.row(m * 8 / 9).setConstant(std::numeric_limits<T>::quiet_NaN());
+  x.V(m * 2 / 3, 0) = std::numeric_limits<T>::quiet_NaN();
+  x.V(m * 5 / 6, 1) = infinity;
+  x.V(m - 1, 2) = -infinity;
+  return x;
+}
+
+/// Keys and values from `first` on are NaN: where they are masked they have no influence.
+template <class T>
+[[nodiscard]] tokens<T> lost_from(index first, tokens<T> x) {
+  x.name += "_lost";
+  x.K.bottomRows(x.m() - first).setConstant(std::numeric_limits<T>::quiet_NaN());
+  x.V.bottomRows(x.m() - first).setConstant(std::numeric_limits<T>::quiet_NaN());
   return x;
 }
 

@@ -34,7 +34,7 @@ prepare() {
   for source in "$sources"/*.cpp; do
     object=$objects/$(basename "$source" .cpp).o
     rm -f "$object"
-    printf '%s\n' "nice $compiler $flags -I '$tree/include' -c '$source' -o '$object'"
+    printf '%s\n' "$compiler $flags -I '$tree/include' -c '$source' -o '$object'"
   done
 }
 
