@@ -17,7 +17,7 @@ CXX=
 for clang in clang++-19 clang++ clang++-21 clang++-20 clang++-18 clang++-17 clang++-16; do
   runtime=$("$clang" -print-file-name= > /dev/null 2>&1 && "$clang" -print-runtime-dir) || continue
   if ls "$runtime"/libclang_rt.fuzzer-*.a "$runtime"/libclang_rt.fuzzer.a > /dev/null 2>&1 ||
-    ls "$runtime"/../linux/libclang_rt.fuzzer-*.a > /dev/null 2>&1; then
+    ls "${runtime%/*}"/linux/libclang_rt.fuzzer-*.a > /dev/null 2>&1; then
     CXX=$clang
     break
   fi
