@@ -52,7 +52,7 @@ struct forward_args {
   const policy_calls<T>* policy = nullptr;
   matrix_view<T> v;   // additive: 1×a
   T query_scale = 1;  // dot: multiplied into the queries. additive: multiplied into v
-  T score_unit = 1;   // multiplied in after the transforms; log2 e is in one of the two
+  T score_unit = 1;   // multiplied in after the transforms; log4 e is in one of the two
   tiled_layout layout;
 };
 

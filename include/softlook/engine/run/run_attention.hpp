@@ -14,7 +14,7 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-inline constexpr double log2_e = 1.44269504088896340736;
+inline constexpr double log4_e = 0.72134752044448170368;
 
 template <class T>
 [[nodiscard]] call_sizes sizes_of(const attention_call<T>& c) {
@@ -37,8 +37,8 @@ struct running_call {
   const T* v;  // additive: scaled, and what depends on it
   double scale = call.scale();
 
-  /// log2 e goes into the scale, or behind the transforms, which see scores in natural units.
-  [[nodiscard]] T score_scale() const { return T(call.policy.transform ? scale : scale * log2_e); }
+  /// log4 e goes into the scale, or behind the transforms, which see scores in natural units.
+  [[nodiscard]] T score_scale() const { return T(call.policy.transform ? scale : scale * log4_e); }
 
   /// The arguments of one query head.
   template <bool Additive>
@@ -62,7 +62,7 @@ struct running_call {
     a.policy = &c.policy;
     a.v = {v, 1, c.score.v.cols, 1, 1};
     a.query_scale = score_scale();
-    a.score_unit = T(c.policy.transform ? log2_e : 1.0);
+    a.score_unit = T(c.policy.transform ? log4_e : 1.0);
     a.layout = layout;
     return a;
   }

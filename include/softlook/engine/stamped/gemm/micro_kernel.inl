@@ -1,25 +1,50 @@
 // The register micro-kernel: C (Rows × Vectors vectors) = A · B, added to C or to a rescaled C.
 //
 // A gives Rows scalars a step, each broadcast; B is depth × width, width = Vectors vectors.
-// Per step: Vectors loads and Rows broadcasts for Rows·Vectors FMAs (8×3:
-// 11 loads for 24 FMAs, so two load ports keep two FMA units busy). The loops are unrolled by
-// pragma because -O2 does not, and accumulators that are not in registers cost half of the speed.
-// depth ≥ 1: a loop that may not run at all makes gcc copy every accumulator on the way out.
+// What bounds it differs. A core alone is bound by its two multiply-adds and two loads in a cycle
+// (8×3: 11 loads for 24 FMAs). A core whose other thread belongs to somebody else has half of the
+// front end, 3 instructions in a cycle, and then instructions for an FMA are all that counts. So
+// steps are unrolled: one update of each address and one branch for several of them. The loops are
+// unrolled by pragma because -O2 does not, and accumulators that are not in registers cost half of
+// the speed.
 //
 // The old C joins at the end, not at the start: sums over a tile are added to the running sum,
 // which rounds less than one long chain over all keys.
 
 enum class finish { store, add, rescale };
 
-/// Rows scalars beside each other, `step` from one set to the next: a packed panel, or columns of a
-/// row-major matrix.
+/// Steps for one update of the addresses: with 8×3 two are enough.
+inline constexpr int unrolled_steps = tile_rows * tile_vectors >= 24 ? 2 : 4;
+
+/// A pointer or a number that counts up, hidden: a compiler would keep all multiples of a step, or
+/// what the loop ends with, in registers that are not there.
+template <class N>
+SOFTLOOK_ALWAYS_INLINE N counted_up(N at, index step) {
+  at += step;
+  __asm__("" : "+r"(at));
+  return at;
+}
+
+/// A packed panel: Rows scalars beside each other, Rows from one step to the next.
+template <class T, int Rows>
+struct packed_operand {
+  const T* at;
+  SOFTLOOK_ALWAYS_INLINE T scalar(int step, int r) const { return at[step * Rows + r]; }
+  SOFTLOOK_ALWAYS_INLINE void end_step() {}
+  SOFTLOOK_ALWAYS_INLINE void end_block(int steps) { at = counted_up(at, steps * Rows); }
+  /// From row to row of B.
+  SOFTLOOK_ALWAYS_INLINE index wide_step(int width) const { return width; }
+};
+
+/// Columns of a row-major matrix, or a panel with rows of another width: `step` from one set of
+/// scalars to the next.
 template <class T, int Rows>
 struct panel_operand {
   const T* at;
   index step;
-  SOFTLOOK_ALWAYS_INLINE T operator[](int r) const { return at[r]; }
-  SOFTLOOK_ALWAYS_INLINE void advance() { at += step; }
-  /// From row to row of B.
+  SOFTLOOK_ALWAYS_INLINE T scalar(int, int r) const { return at[r]; }
+  SOFTLOOK_ALWAYS_INLINE void end_step() { at = counted_up(at, step); }
+  SOFTLOOK_ALWAYS_INLINE void end_block(int) {}
   SOFTLOOK_ALWAYS_INLINE index wide_step(int width) const { return width; }
 };
 
@@ -27,47 +52,90 @@ struct panel_operand {
 /// tiles use the part before it, too seldom to take a load from the product.
 inline constexpr int prefetch_step = 16;
 
-/// Rows of a matrix where they lie. Broadcasting from them costs nothing more than from a panel as
+/// Rows of a matrix where they lie, against packed weights. Broadcasting from them costs nothing more than from a panel as
 /// long as they fit the first-level cache, so what is used once need not be packed.
 template <class T, int Rows>
 struct strided_operand {
   const T* row[Rows];
   index step;
-  index wide;            // from row to row of B
   std::uintptr_t ahead;  // address of what will be read next of B
   index at = 0;
-  SOFTLOOK_ALWAYS_INLINE T operator[](int r) const { return row[r][at]; }
-  SOFTLOOK_ALWAYS_INLINE void advance() {
-    at += step;
+  SOFTLOOK_ALWAYS_INLINE T scalar(int, int r) const { return row[r][at]; }
+  SOFTLOOK_ALWAYS_INLINE void end_step() { at = counted_up(at, step); }
+  SOFTLOOK_ALWAYS_INLINE void end_block(int steps) {
     __builtin_prefetch(reinterpret_cast<const void*>(ahead), 0, 2);
-    ahead += prefetch_step;
+    ahead += std::uintptr_t(steps * prefetch_step);
   }
-  SOFTLOOK_ALWAYS_INLINE index wide_step(int) const { return wide; }
+  SOFTLOOK_ALWAYS_INLINE index wide_step(int) const { return packed_panel_width<T>; }
 };
 
-/// sum += A · B over some steps (one at least), for the vectors [From, To) of B.
+/// One step: sum += column `step` of A · B, for the vectors [From, To) of B. With 32 bytes the last
+/// vector of B is the operand in memory of its multiply-adds: four loads more, but the ports have
+/// room for them, and an instruction and a register less.
 template <int From, int To, class T, int Rows, int Vectors, class Operand>
-SOFTLOOK_ALWAYS_INLINE void add_steps(Operand& A, const T*& B, index steps,
-                                      vec<T> (&sum)[Rows][Vectors]) {
+SOFTLOOK_ALWAYS_INLINE void add_step(const Operand& A, int step, const T* B,
+                                     vec<T> (&sum)[Rows][Vectors]) {
+  constexpr int held = vector_bytes == 32 && Rows == 4 && To - From == 3 ? To - 1 : To;
+  vec<T> b[Vectors];
+#pragma GCC unroll 4
+  for (int v = From; v < held; ++v) b[v] = load(B + v * lanes<T>);
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+    const vec<T> a = broadcast(A.scalar(step, r));
+#pragma GCC unroll 4
+    for (int v = From; v < To; ++v) {
+      if (v < held)
+        accumulate(sum[r][v], a, b[v]);
+      else
+        accumulate_loaded(sum[r][v], a, B + v * lanes<T>);
+      keep_order(sum[r][v]);
+    }
+  }
+}
+
+/// sum += A · B over some times the unrolled steps, once at least.
+template <int From, int To, class T, int Rows, int Vectors, class Operand>
+SOFTLOOK_ALWAYS_INLINE void add_blocks(Operand& A, const T*& B, index blocks,
+                                       vec<T> (&sum)[Rows][Vectors]) {
 #if defined(__clang__)
 #pragma clang loop unroll(disable)
 #endif
   do {
-    vec<T> b[Vectors];
-#pragma GCC unroll 4
-    for (int v = From; v < To; ++v) b[v] = load(B + v * lanes<T>);
-#pragma GCC unroll 16
-    for (int r = 0; r < Rows; ++r) {
-      const vec<T> a = broadcast(A[r]);
-#pragma GCC unroll 4
-      for (int v = From; v < To; ++v) {
-        sum[r][v] = fma(a, b[v], sum[r][v]);
-        keep_order(sum[r][v]);
-      }
+#pragma GCC unroll 8
+    for (int k = 0; k < unrolled_steps; ++k) {
+      add_step<From, To>(A, k, B + k * A.wide_step(Vectors * lanes<T>), sum);
+      A.end_step();
     }
-    A.advance();
-    B += A.wide_step(Vectors * lanes<T>);
-  } while (--steps > 0);
+    A.end_block(unrolled_steps);
+    B = counted_up(B, unrolled_steps * A.wide_step(Vectors * lanes<T>));
+  } while (--blocks != 0);
+}
+
+/// The same for single steps, once at least.
+template <int From, int To, class T, int Rows, int Vectors, class Operand>
+SOFTLOOK_ALWAYS_INLINE void add_single_steps(Operand& A, const T*& B, index steps,
+                                             vec<T> (&sum)[Rows][Vectors]) {
+#if defined(__clang__)
+#pragma clang loop unroll(disable)
+#endif
+  do {
+    add_step<From, To>(A, 0, B, sum);
+    A.end_step();
+    A.end_block(1);
+    B = counted_up(B, A.wide_step(Vectors * lanes<T>));
+  } while (--steps != 0);
+}
+
+/// sum += A · B over any number of steps.
+template <int From, int To, class T, int Rows, int Vectors, class Operand>
+SOFTLOOK_ALWAYS_INLINE void add_steps(Operand& A, const T*& B, index steps,
+                                      vec<T> (&sum)[Rows][Vectors]) {
+  index rest = steps;
+  if constexpr (To - From == Vectors) {
+    if (steps >= unrolled_steps) add_blocks<From, To>(A, B, steps / unrolled_steps, sum);
+    rest = steps % unrolled_steps;
+  }
+  if (rest > 0) add_single_steps<From, To>(A, B, rest, sum);
 }
 
 template <finish How, class T, int Rows, int Vectors>
@@ -179,35 +247,77 @@ SOFTLOOK_ALWAYS_INLINE void raise_to_sums(const vec<T> (&sum)[Rows][Vectors], T*
   }
 }
 
-/// Other work that goes on beside a product: turns of it, each after so many steps.
-template <class Work>
-struct side_work {
-  Work* work = nullptr;
-  index turns = 0;
-  index steps = 1;
+/// What is read next of a source of rows, so many rows at a time.
+template <class T>
+struct rows_ahead {
+  const row_source<T>& source;
+  range& rows;
+  index at_once;
+  SOFTLOOK_ALWAYS_INLINE void prefetch() const { prefetch_rows(source, rows, at_once); }
 };
 
-/// A whole product with turns of other work among its steps, turns·steps ≤ depth. A turn is as
-/// small as the registers that the sums leave, and the turns as near to each other as the processor
-/// looks ahead. Scores also raise a maximum, if `top` is there.
+/// How turns of other work are spread over the steps of a product: rounds of one turn for each
+/// vector, `gap` times the unrolled steps before each turn, and single steps at the end.
+struct turn_spacing {
+  index gap;
+  index rounds;
+  index rest;
+};
+
+template <int Rows, int Vectors>
+SOFTLOOK_ALWAYS_INLINE turn_spacing turns_in(index depth) {
+  constexpr index step = unrolled_steps * Vectors;
+  const index gap = depth < 2 * Rows * step ? 1 : depth / (Rows * step);
+  const index rounds = depth / (gap * step);
+  return {gap, rounds, depth - rounds * gap * step};
+}
+
+/// C = A · B for panels of A that lie behind each other, as scores are made. Beside the products go
+/// the rows of other work, `work->rows_left` of them, each with one turn for each vector: a turn is
+/// as small as the registers that the sums leave, and the turns as near to each other as the
+/// processor looks ahead. The maximum of each column of C is raised into `top`, if there is one.
 template <class T, int Rows, int Vectors, class Work>
-__attribute__((noinline)) inline void product_beside(panel_operand<T, Rows> A,
-                                                     const T* __restrict B, T* C, index depth,
-                                                     finish how, const T* correction, T* top,
-                                                     side_work<Work> beside) {
-  vec<T> sum[Rows][Vectors];
-  const T* wide = B;
-  clear_sums<T>(sum);
-  for (;;) {
-    const index steps = beside.turns > 0 ? beside.steps : depth;
-    add_steps<0, Vectors>(A, wide, steps, sum);
-    depth -= steps;
-    if (beside.turns > 0) {
-      beside.work->turn();
-      --beside.turns;
+__attribute__((noinline)) inline void product_beside(const T* A, const T* B, T* __restrict C,
+                                                     index panels, index depth, T* top, Work* work,
+                                                     rows_ahead<T> ahead) {
+  packed_operand<T, Rows> left{A};
+  const turn_spacing spacing = turns_in<Rows, Vectors>(depth);
+  const typename Work::constants constants;
+  for (; panels > 0; --panels, C += Rows * Vectors * lanes<T>) {
+    ahead.prefetch();
+    vec<T> sum[Rows][Vectors];
+    clear_sums<T>(sum);
+    const T* wide = B;
+    index turns = !work ? 0 : work->rows_left < Rows ? work->rows_left : Rows;
+    for (index round = spacing.rounds; round > 0; --round) {
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) {
+        add_blocks<0, Vectors>(left, wide, spacing.gap, sum);
+        if (turns > 0) work->turn(v, constants);
+      }
+      if (turns > 0) work->end_row();
+      --turns;
     }
-    if (depth <= 0) break;
+    if (spacing.rest > 0) add_single_steps<0, Vectors>(left, wide, spacing.rest, sum);
+    if (top) raise_to_sums(sum, top);
+    finish_sums_by<finish::store>(sum, C, static_cast<const T*>(nullptr));
   }
-  if (top) raise_to_sums(sum, top);
-  finish_sums(sum, C, how, correction);
+}
+
+/// Cᵀ = Aᵀ · B, added to C or to a rescaled C, for all columns of A, Rows at a time, as weights
+/// meet values: the panels of C lie behind each other, those of A beside each other.
+template <class T, int Rows, int Vectors>
+__attribute__((noinline)) inline void product_of_columns(const T* A, index step, const T* B, T* C,
+                                                         index columns, index depth, finish how,
+                                                         const T* correction,
+                                                         rows_ahead<T> ahead) {
+  for (index c = 0; c < columns; c += Rows, C += Rows * Vectors * lanes<T>) {
+    ahead.prefetch();
+    panel_operand<T, Rows> left{A + c, step};
+    vec<T> sum[Rows][Vectors];
+    clear_sums<T>(sum);
+    const T* wide = B;
+    add_steps<0, Vectors>(left, wide, depth, sum);
+    finish_sums(sum, C, how, correction);
+  }
 }

@@ -24,7 +24,6 @@ inline void product_rows(const product_args<T>& a, index first, index used, cons
   for (int r = 0; r < Rows; ++r)
     x.row[r] = a.X.data + (first + (r < used ? r : used - 1)) * a.X.row_stride;
   x.step = a.X.col_stride;
-  x.wide = panel_width<T>;
   x.ahead = ahead;
   micro_kernel<T, Rows, Vectors, finish::store>(x, panel, tile, a.X.cols, nullptr);
 }

@@ -249,7 +249,7 @@ struct state_phase {
     for (int c = 0; c < width; ++c) decay[c] = k.gated() ? k.at(a.layout.since)[k.count - 1] : T(1);
     for (index f = 0; f < k.depth(); f += tile_rows) {
       T* S = k.panel(column) + f * width;
-      const column_operand<T> columns{keys + f, k.depth()};
+      const panel_operand<T, tile_rows> columns{keys + f, k.depth()};
       if (k.gated())
         micro_kernel<T, tile_rows, Vectors, finish::rescale>(columns, U, S, k.count, decay);
       else

@@ -11,19 +11,10 @@ struct row_operand {
     for (int r = 0; r < Rows; ++r) row[r] = first + r * stride;
     wide = from_row_to_row_of_B;
   }
-  SOFTLOOK_ALWAYS_INLINE T operator[](int r) const { return row[r][at]; }
-  SOFTLOOK_ALWAYS_INLINE void advance() { ++at; }
+  SOFTLOOK_ALWAYS_INLINE T scalar(int step, int r) const { return row[r][at + step]; }
+  SOFTLOOK_ALWAYS_INLINE void end_step() {}
+  SOFTLOOK_ALWAYS_INLINE void end_block(int steps) { at = counted_up(at, steps); }
   SOFTLOOK_ALWAYS_INLINE index wide_step(int) const { return wide; }
-};
-
-/// Columns of a matrix where they lie.
-template <class T>
-struct column_operand {
-  const T* at;
-  index step;
-  SOFTLOOK_ALWAYS_INLINE T operator[](int r) const { return at[r]; }
-  SOFTLOOK_ALWAYS_INLINE void advance() { at += step; }
-  SOFTLOOK_ALWAYS_INLINE index wide_step(int width) const { return width; }
 };
 
 /// Vectors of the next panel: a rest of four is cut 2 + 2.

@@ -23,58 +23,107 @@ SOFTLOOK_ALWAYS_INLINE vec<T> exp2_polynomial(vec<T> f) {
   return q;
 }
 
-/// x = whole + rest with |rest| ≤ 1/2, and p·2^whole. Where they have instructions, these run
-/// beside the multipliers, which the products need.
+/// 4^x for x ≤ 0, the exponential of softmax: relative error below 1.7e-7 (float), 3e-16 (double);
+/// exact at 0; −∞ and everything far below the smallest normal number give exactly 0; NaN stays
+/// NaN. The base is 4 because finite scores in units of log 4 stay finite: log₄ e < 1. It costs
+/// nothing: x is rounded to halves instead of integers, and the polynomial is that of 2^f with
+/// coefficients of 2x, which differ by powers of 2.
 template <class T>
-struct split_exponent {
-#if SOFTLOOK_STAMP_SCALES
-  vec<T> x, whole;
-  SOFTLOOK_ALWAYS_INLINE vec<T> split(vec<T> from) {
-    x = from;
-    whole = round(x);
-    return x - whole;
+class exponential {
+  using c = math::detail::exp2_constants<T>;
+  static constexpr int terms = int(sizeof(c::q) / sizeof(T));
+  enum : int { least, normal, rounder, first_term, one = first_term + terms, count };
+  struct table {
+    alignas(vector_bytes) T values[count * lanes<T>];
+  };
+  static constexpr T value(int k) {
+    if (k == least) return (c::lowest - 1) / 2;
+    if (k == normal) return c::lowest / 2;
+    if (k == rounder) return c::rounder / 2 + T(c::bias) / 2;
+    if (k == one) return 1;
+    return c::q[k - first_term] * T(1 << (one - k));
   }
-  SOFTLOOK_ALWAYS_INLINE vec<T> scale(vec<T> p) const {
-    return scaled_from(x, broadcast(math::detail::exp2_constants<T>::lowest), p, whole);
+  static constexpr table make_table() {
+    table t{};
+    for (int k = 0; k < count * lanes<T>; ++k) t.values[k] = value(k / lanes<T>);
+    return t;
+  }
+#if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES >= 32
+  // Constants are operands in memory: a compiler would broadcast each of them first (AVX2), or keep
+  // them in registers that a product beside needs (AVX-512).
+  static constexpr table constants = make_table();
+  const T* at_;
+
+ public:
+  SOFTLOOK_ALWAYS_INLINE exponential() : at_(constants.values) { __asm__("" : "+r"(at_)); }
+
+ private:
+  template <int K>
+  [[nodiscard]] SOFTLOOK_ALWAYS_INLINE vec<T> constant() const {
+    return load(at_ + K * lanes<T>);
   }
 #else
-  vec<T> shifted;
-  SOFTLOOK_ALWAYS_INLINE vec<T> split(vec<T> from) {
-    const vec<T> rounder = broadcast(math::detail::exp2_constants<T>::rounder);
-    shifted = from + rounder;
-    SOFTLOOK_STAMP_OPAQUE(shifted);
-    return from - (shifted - rounder);
+  template <int K>
+  [[nodiscard]] SOFTLOOK_ALWAYS_INLINE vec<T> constant() const {
+    return broadcast(value(K));
   }
-  SOFTLOOK_ALWAYS_INLINE vec<T> scale(vec<T> p) const { return p * power_of_two<T>(shifted); }
 #endif
+
+  /// x = n/2 + rest with an integer n and |rest| ≤ 1/4, and p·2^n.
+#if SOFTLOOK_STAMP_SCALES
+  struct split {
+    vec<T> x, halves;
+  };
+  SOFTLOOK_ALWAYS_INLINE vec<T> rest_of(vec<T> x, split& s) const {
+    s = {x, round_to_halves(x)};
+    return x - s.halves;
+  }
+  SOFTLOOK_ALWAYS_INLINE vec<T> scale(vec<T> p, const split& s) const {
+    return scaled_from(s.x, constant<normal>(), p, s.halves + s.halves);
+  }
+#else
+  // The bias of an exponent is a part of the rounder: the low bits of the sum are those of 2^n.
+  struct split {
+    vec<T> shifted;
+  };
+  SOFTLOOK_ALWAYS_INLINE vec<T> rest_of(vec<T> x, split& s) const {
+    s.shifted = x + constant<rounder>();
+    SOFTLOOK_STAMP_OPAQUE(s.shifted);
+    return x - (s.shifted - constant<rounder>());
+  }
+  SOFTLOOK_ALWAYS_INLINE vec<T> scale(vec<T> p, const split& s) const {
+    return p * (vec<T>)((typename simd<T>::bits)s.shifted << c::mantissa_bits);
+  }
+#endif
+  template <int K, int Count>
+  SOFTLOOK_ALWAYS_INLINE void add_terms(vec<T> (&q)[Count], const vec<T> (&x)[Count]) const {
+#pragma GCC unroll 8
+    for (int k = 0; k < Count; ++k) q[k] = fma(q[k], x[k], constant<K>());
+    if constexpr (K < one) add_terms<K + 1>(q, x);
+  }
+
+ public:
+  /// Several vectors in step: chains of dependent operations one after the other fill the
+  /// processor's queues with waiting ones.
+  template <int Count>
+  SOFTLOOK_ALWAYS_INLINE void operator()(vec<T> (&x)[Count]) const {
+    split s[Count];
+    vec<T> q[Count];
+#pragma GCC unroll 8
+    for (int k = 0; k < Count; ++k) {
+      x[k] = rest_of(max_of(constant<least>(), x[k]), s[k]);
+      q[k] = constant<first_term>();
+    }
+    add_terms<first_term + 1>(q, x);
+#pragma GCC unroll 8
+    for (int k = 0; k < Count; ++k) x[k] = scale(q[k], s[k]);
+  }
 };
 
-/// 2^x for x ≤ 0, for several vectors in step: chains of dependent operations one after the other
-/// fill the processor's queues with waiting ones. Relative error below 1.7e-7 (float), 3e-16
-/// (double); exact at 0; −∞ and everything below the smallest normal number give exactly 0; NaN
-/// stays NaN.
-template <class T, int Count>
-SOFTLOOK_ALWAYS_INLINE void exp2_nonpositive(vec<T> (&x)[Count]) {
-  using c = math::detail::exp2_constants<T>;
-  split_exponent<T> exponent[Count];
-  vec<T> q[Count];
-#pragma GCC unroll 8
-  for (int k = 0; k < Count; ++k) x[k] = exponent[k].split(max_of(broadcast(c::lowest - 1), x[k]));
-  // exp2_polynomial, step by step.
-#pragma GCC unroll 8
-  for (int k = 0; k < Count; ++k) q[k] = broadcast(c::q[0]);
-#pragma GCC unroll 16
-  for (int d = 1; d < int(sizeof(c::q) / sizeof(T)); ++d)
-#pragma GCC unroll 8
-    for (int k = 0; k < Count; ++k) q[k] = fma(q[k], x[k], broadcast(c::q[d]));
-#pragma GCC unroll 8
-  for (int k = 0; k < Count; ++k) x[k] = exponent[k].scale(fma(q[k], x[k], broadcast(T(1))));
-}
-
 template <class T>
-SOFTLOOK_ALWAYS_INLINE vec<T> exp2_nonpositive(vec<T> x) {
+SOFTLOOK_ALWAYS_INLINE vec<T> exp4_nonpositive(vec<T> x) {
   vec<T> one[1] = {x};
-  exp2_nonpositive<T, 1>(one);
+  exponential<T>{}(one);
   return one[0];
 }
 

@@ -61,8 +61,8 @@ SOFTLOOK_ALWAYS_INLINE void prefetch(const T* p, index offset) {
 // Each of these defines, for float and double: broadcast(x), fma(a, b, c) = a·b + c,
 // negative_fma(a, b, c) = −a·b + c, any_greater(a, b), and max_of(a, b), which is b when either
 // is NaN: put the operand whose NaN must survive second. Where SOFTLOOK_STAMP_RECIPROCAL is 1, also
-// near_reciprocal(a) for float. Where SOFTLOOK_STAMP_SCALES is 1, also the nearest integer,
-// round(x), and scaled_from(x, least, p, n): p·2^n where x is at least `least` (or NaN), 0
+// near_reciprocal(a) for float. Where SOFTLOOK_STAMP_SCALES is 1, also the nearest multiple of
+// ½, round_to_halves(x), and scaled_from(x, least, p, n): p·2^n where x is at least `least` (or NaN), 0
 // elsewhere.
 #if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 64
 #include "softlook/engine/stamped/simd/x86_512.inl"
@@ -85,6 +85,41 @@ SOFTLOOK_ALWAYS_INLINE void keep_order([[maybe_unused]] V& x) {
   __asm__ volatile("" : "+x"(x) : : "memory");
 #endif
 }
+
+// sum += a·b in the register of the sum: where registers are short a compiler lets the sum move
+// into that of an operand, and copies it back. accumulate_loaded() reads b from memory.
+#if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES >= 32
+SOFTLOOK_ALWAYS_INLINE void accumulate(float_vector& sum, float_vector a, float_vector b) {
+  __asm__ volatile("vfmadd231ps {%2, %1, %0|%0, %1, %2}" : "+v"(sum) : "v"(a), "v"(b));
+}
+SOFTLOOK_ALWAYS_INLINE void accumulate(double_vector& sum, double_vector a, double_vector b) {
+  __asm__ volatile("vfmadd231pd {%2, %1, %0|%0, %1, %2}" : "+v"(sum) : "v"(a), "v"(b));
+}
+template <class T>
+struct __attribute__((may_alias, aligned(alignof(T)), packed)) vector_in_memory {
+  T at[lanes<T>];
+};
+SOFTLOOK_ALWAYS_INLINE void accumulate_loaded(float_vector& sum, float_vector a, const float* b) {
+  __asm__ volatile("vfmadd231ps {%2, %1, %0|%0, %1, %2}"
+                   : "+v"(sum)
+                   : "v"(a), "m"(*reinterpret_cast<const vector_in_memory<float>*>(b)));
+}
+SOFTLOOK_ALWAYS_INLINE void accumulate_loaded(double_vector& sum, double_vector a,
+                                              const double* b) {
+  __asm__ volatile("vfmadd231pd {%2, %1, %0|%0, %1, %2}"
+                   : "+v"(sum)
+                   : "v"(a), "m"(*reinterpret_cast<const vector_in_memory<double>*>(b)));
+}
+#else
+template <class V>
+SOFTLOOK_ALWAYS_INLINE void accumulate(V& sum, V a, V b) {
+  sum = fma(a, b, sum);
+}
+template <class V, class T>
+SOFTLOOK_ALWAYS_INLINE void accumulate_loaded(V& sum, V a, const T* b) {
+  sum = fma(a, load(b), sum);
+}
+#endif
 
 /// condition ? a : b, lane by lane.
 template <class T>

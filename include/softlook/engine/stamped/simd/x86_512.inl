@@ -10,7 +10,7 @@
 inline constexpr int current_rounding = 4;     // _MM_FROUND_CUR_DIRECTION
 inline constexpr int greater_than_quiet = 30;  // _CMP_GT_OQ
 inline constexpr int not_less = 21;            // _CMP_NLT_UQ
-inline constexpr int no_exceptions = 8;        // _MM_FROUND_NO_EXC, to the nearest
+inline constexpr int nearest_half = 16 + 8;    // of 2^-1, _MM_FROUND_NO_EXC
 
 SOFTLOOK_ALWAYS_INLINE float_vector broadcast(float x) {
   return float_vector{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
@@ -46,11 +46,11 @@ SOFTLOOK_ALWAYS_INLINE bool any_greater(double_vector a, double_vector b) {
 SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
   return __builtin_ia32_rcp14ps512_mask(a, float_vector{}, -1);
 }
-SOFTLOOK_ALWAYS_INLINE float_vector round(float_vector x) {
-  return __builtin_ia32_rndscaleps_mask(x, no_exceptions, float_vector{}, -1, current_rounding);
+SOFTLOOK_ALWAYS_INLINE float_vector round_to_halves(float_vector x) {
+  return __builtin_ia32_rndscaleps_mask(x, nearest_half, float_vector{}, -1, current_rounding);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector round(double_vector x) {
-  return __builtin_ia32_rndscalepd_mask(x, no_exceptions, double_vector{}, -1, current_rounding);
+SOFTLOOK_ALWAYS_INLINE double_vector round_to_halves(double_vector x) {
+  return __builtin_ia32_rndscalepd_mask(x, nearest_half, double_vector{}, -1, current_rounding);
 }
 SOFTLOOK_ALWAYS_INLINE float_vector scaled_from(float_vector x, float_vector least, float_vector p,
                                                 float_vector n) {
@@ -98,11 +98,11 @@ SOFTLOOK_ALWAYS_INLINE bool any_greater(double_vector a, double_vector b) {
 SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
   return (float_vector)_mm512_maskz_rcp14_ps(0xffff, (__m512)a);
 }
-SOFTLOOK_ALWAYS_INLINE float_vector round(float_vector x) {
-  return (float_vector)_mm512_maskz_roundscale_ps(0xffff, (__m512)x, _MM_FROUND_NO_EXC);
+SOFTLOOK_ALWAYS_INLINE float_vector round_to_halves(float_vector x) {
+  return (float_vector)_mm512_maskz_roundscale_ps(0xffff, (__m512)x, 16 + _MM_FROUND_NO_EXC);
 }
-SOFTLOOK_ALWAYS_INLINE double_vector round(double_vector x) {
-  return (double_vector)_mm512_maskz_roundscale_pd(0xff, (__m512d)x, _MM_FROUND_NO_EXC);
+SOFTLOOK_ALWAYS_INLINE double_vector round_to_halves(double_vector x) {
+  return (double_vector)_mm512_maskz_roundscale_pd(0xff, (__m512d)x, 16 + _MM_FROUND_NO_EXC);
 }
 SOFTLOOK_ALWAYS_INLINE float_vector scaled_from(float_vector x, float_vector least, float_vector p,
                                                 float_vector n) {

@@ -281,12 +281,12 @@ inline void few_weights(T* S, index count, T maximum, T inverse) {
   const vec<T> top = broadcast(maximum), factor = broadcast(inverse);
   index x = 0;
   for (; x + lanes<T> <= count; x += lanes<T>)
-    store(S + x, exp2_nonpositive<T>(load(S + x) - top) * factor);
+    store(S + x, exp4_nonpositive<T>(load(S + x) - top) * factor);
   if (x == count) return;
   vec<T> p = broadcast(-infinity<T>);
   const std::size_t rest = std::size_t(count - x) * sizeof(T);
   __builtin_memcpy(&p, S + x, rest);
-  p = exp2_nonpositive<T>(p - top) * factor;
+  p = exp4_nonpositive<T>(p - top) * factor;
   __builtin_memcpy(S + x, &p, rest);
 }
 

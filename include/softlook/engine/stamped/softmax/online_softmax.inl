@@ -1,4 +1,4 @@
-// The online softmax over a tile of scores in units of log2, rows × (Vectors vectors of lanes), one
+// The online softmax over a tile of scores in units of log 4, rows × (Vectors vectors of lanes), one
 // softmax for each lane. Everything is vertical: no lane ever looks at another.
 //   \see Milakov and Gimelshein, 2018; Dao et al., "FlashAttention", 2022, algorithm 1.
 
@@ -34,11 +34,12 @@ inline void raise_to_panel(const T* S, index rows, index width, T* top) {
 /// The part of add_exponentials() for Rows rows from `at`, one behind the other.
 template <class T, int Vectors, int Rows, bool Careful>
 SOFTLOOK_ALWAYS_INLINE void exponentiate_rows(T* at, const vec<T> (&top)[Vectors],
-                                              vec<T> (&sum)[Vectors]) {
+                                              vec<T> (&sum)[Vectors],
+                                              const exponential<T>& exp4) {
   vec<T> p[Rows * Vectors];
 #pragma GCC unroll 8
   for (int k = 0; k < Rows * Vectors; ++k) p[k] = load(at + k * lanes<T>) - top[k % Vectors];
-  exp2_nonpositive<T, Rows * Vectors>(p);
+  exp4(p);
 #pragma GCC unroll 8
   for (int k = 0; k < Rows * Vectors; ++k) {
     if constexpr (Careful)
@@ -49,19 +50,20 @@ SOFTLOOK_ALWAYS_INLINE void exponentiate_rows(T* at, const vec<T> (&top)[Vectors
   }
 }
 
-/// S = 2^(S − top); its sums over the rows are added to `sum`, one row after the other. With
+/// S = 4^(S − top); its sums over the rows are added to `sum`, one row after the other. With
 /// Careful a score of −∞ becomes −0 instead of +0: a weight that must not touch a value that is not
 /// finite, unlike one that underflowed. Rows are `width` apart: Vectors vectors, unless Careful.
 template <class T, int Vectors, bool Careful>
 SOFTLOOK_ALWAYS_INLINE void add_exponentials(T* S, index rows, index width,
                                              const vec<T> (&top)[Vectors], vec<T> (&sum)[Vectors]) {
   constexpr int group = vector_bytes == 64 && !Careful ? 2 : 1;  // as many as the registers hold
+  const exponential<T> exp4;
   index r = 0;
 #pragma GCC unroll 1
   for (; r + group <= rows; r += group)
-    exponentiate_rows<T, Vectors, group, Careful>(S + r * width, top, sum);
+    exponentiate_rows<T, Vectors, group, Careful>(S + r * width, top, sum, exp4);
   for (; group > 1 && r < rows; ++r)
-    exponentiate_rows<T, Vectors, 1, Careful>(S + r * width, top, sum);
+    exponentiate_rows<T, Vectors, 1, Careful>(S + r * width, top, sum, exp4);
 }
 
 /// As add_exponentials(), but sums start from 0.
@@ -79,13 +81,13 @@ SOFTLOOK_ALWAYS_INLINE vec<T> finite_maximum(vec<T> top) {
   return select<T>(top == broadcast(-infinity<T>), vec<T>{}, top);
 }
 
-/// What a softmax_state of vectors calculates with: scores in units of log2.
+/// What a softmax_state of vectors calculates with: scores in units of log 4.
 template <class T>
 struct vector_algebra {
   using value = vec<T>;
   SOFTLOOK_ALWAYS_INLINE static value nothing() { return broadcast(-infinity<T>); }
   SOFTLOOK_ALWAYS_INLINE static value zero() { return value{}; }
-  SOFTLOOK_ALWAYS_INLINE static value exp(value x) { return exp2_nonpositive<T>(x); }
+  SOFTLOOK_ALWAYS_INLINE static value exp(value x) { return exp4_nonpositive<T>(x); }
   /// Opaque, because clang would rather subtract first and select afterwards: −∞ − (−∞) is invalid.
   SOFTLOOK_ALWAYS_INLINE static value finite(value top) {
     value safe = finite_maximum<T>(top);
@@ -109,24 +111,26 @@ using vector_softmax = softmax_state<vector_algebra<T>>;
 /// units of additions idle.
 template <class T>
 struct softmax_step {
-  T* scores = nullptr;  // the next vector
-  T* end = nullptr;
+  using constants = exponential<T>;
+  T* scores = nullptr;  // the next row
+  index rows_left = 0;
   int vectors = 0;
-  int column = 0;  // of the next vector
   alignas(vector_bytes) T top[tile_vectors * lanes<T>];
   alignas(vector_bytes) T safe[tile_vectors * lanes<T>];  // finite_maximum(top)
   alignas(vector_bytes) T added[tile_vectors * lanes<T>];
 
-  /// Vectors left to exponentiate.
-  [[nodiscard]] SOFTLOOK_ALWAYS_INLINE index left() const { return (end - scores) / lanes<T>; }
-  /// Exponentiates one vector.
-  SOFTLOOK_ALWAYS_INLINE void turn() {
-    T* const sum = added + column * lanes<T>;
-    const vec<T> p = exp2_nonpositive<T>(load(scores) - load(safe + column * lanes<T>));
-    store(scores, p);
-    store(sum, load(sum) + p);
-    scores += lanes<T>;
-    column = column + 1 == vectors ? 0 : column + 1;
+  /// Exponentiates vector v of the next row.
+  SOFTLOOK_ALWAYS_INLINE void turn(int v, const exponential<T>& exp4) {
+    T* const at = scores + v * lanes<T>;
+    T* const sum = added + v * lanes<T>;
+    vec<T> p[1] = {load(at) - load(safe + v * lanes<T>)};
+    exp4(p);
+    store(at, p[0]);
+    store(sum, load(sum) + p[0]);
+  }
+  SOFTLOOK_ALWAYS_INLINE void end_row() {
+    scores += tile_vectors * lanes<T>;
+    --rows_left;
   }
 };
 
@@ -134,11 +138,9 @@ struct softmax_step {
 /// are relative to the larger of it and the running maximum.
 template <class T>
 inline void begin_exponentials(softmax_step<T>& step, T* S, index rows, const T* maximum) {
-  const index width = step.vectors * lanes<T>;
   step.scores = S;
-  step.end = S + rows * width;
-  step.column = 0;
-  for (index x = 0; x < width; x += lanes<T>) {
+  step.rows_left = rows;
+  for (index x = 0; x < step.vectors * lanes<T>; x += lanes<T>) {
     const vec<T> top = max_of(load(step.top + x), load(maximum + x));
     store(step.top + x, top);
     store(step.safe + x, finite_maximum<T>(top));
@@ -149,15 +151,14 @@ inline void begin_exponentials(softmax_step<T>& step, T* S, index rows, const T*
 /// The exponentials that are left.
 template <class T, int Vectors>
 __attribute__((noinline)) inline void exponentiate_rest(softmax_step<T>& step) {
-  while (step.column != 0) step.turn();
+  if (step.rows_left == 0) return;
   vec<T> top[Vectors], added[Vectors];
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) {
     top[v] = load(step.safe + v * lanes<T>);
     added[v] = load(step.added + v * lanes<T>);
   }
-  add_exponentials<T, Vectors, false>(step.scores, step.left() / Vectors, Vectors * lanes<T>, top,
-                                      added);
+  add_exponentials<T, Vectors, false>(step.scores, step.rows_left, Vectors * lanes<T>, top, added);
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) store(step.added + v * lanes<T>, added[v]);
 }
@@ -198,9 +199,9 @@ __attribute__((noinline)) inline void absorb_with_care(T* S, index rows, index w
   join_softmax(tops, sums, lanes<T>, maximum, sum, correction);
 }
 
-/// Natural log-sum-exp from a maximum in units of log2 and the sum of the weights relative to it.
+/// Natural log-sum-exp from a maximum in units of log 4 and the sum of the weights relative to it.
 template <class T>
 inline T natural_log_sum_exp(T maximum, T sum) {
   if (sum == 0) return -infinity<T>;
-  return T(__builtin_fma(double(maximum), 0.69314718055994530942, __builtin_log(double(sum))));
+  return T(__builtin_fma(double(maximum), 1.38629436111989061883, __builtin_log(double(sum))));
 }

@@ -38,13 +38,11 @@ struct score_place {
 // The width of a register tile is known where it pays, in the three kernels behind these; all else
 // is compiled once.
 
+/// C = A · B over some runs, for each width.
 template <class T>
-inline void tile_product(const query_tile<T>& q, const panel_operand<T, tile_rows>& A, const T* B,
-                         T* C, const product_run* runs, index count, finish how,
-                         const T* correction) {
-  if (count == 1 && runs->to - runs->from == tile_vectors)
-    return product_beside<T, tile_rows, tile_vectors, softmax_step<T>>(
-        {A.at + runs->row * A.step, A.step}, B, C, runs->steps, how, correction, nullptr, {});
+inline void product_of_some(const query_tile<T>& q, const panel_operand<T, tile_rows>& A,
+                            const T* B, T* C, const product_run* runs, index count, finish how,
+                            const T* correction) {
   switch (q.vectors) {
     case 1:
       return product_of_runs<T, tile_rows, 1>(A, B, C, runs, count, how, correction);
@@ -68,37 +66,38 @@ inline void tile_additive_scores(query_tile<T>& q, additive_panel<T>& keys, cons
   }
 }
 
-/// Scores of a panel of keys against the vectors [from, to) of a register tile; what others get
-/// means nothing. Returns whether the maximum `top` has been raised to them.
+/// Scores of the key rows [row, row + count) of a tile against the vectors [from, to) of a register
+/// tile; what others get means nothing. More than a panel only for all vectors. Returns whether the
+/// maximum `top`, if there is one, has been raised to them.
 template <class T, bool Additive, class Work>
-inline bool score_panel(const forward_args<T, Additive>& a, query_tile<T>& q,
-                        key_tile<T, Additive>& k, index row, index count, int from, int to,
-                        side_work<Work> beside, T* top, T* panel) {
+inline bool score_panels(const forward_args<T, Additive>& a, query_tile<T>& q,
+                         key_tile<T, Additive>& k, index row, index count, int from, int to,
+                         Work* beside, T* top, T* S) {
+  const rows_ahead<T> ahead{a.keys, k.next_keys, k.keys_at_once};
+  const index depth = a.keys.cols, width = q.vectors * lanes<T>;
   if constexpr (Additive) {
-    tile_additive_scores(q, k.additive[row / tile_rows], a.v.data, a.Q.cols, count, panel);
-  } else {
-    const panel_operand<T, tile_rows> keys{k.keys_packed + row * a.keys.cols, tile_rows};
-    const bool whole = to - from == tile_vectors && a.keys.cols > 0;
-    if (whole) {
-      top = count == tile_rows ? top : nullptr;
-      product_beside<T, tile_rows, tile_vectors>(keys, q.packed, panel, a.keys.cols, finish::store,
-                                                 static_cast<const T*>(nullptr), top, beside);
-      return top;
+    for (index r = 0; r < count; r += tile_rows, S += tile_rows * width) {
+      ahead.prefetch();
+      tile_additive_scores(q, k.additive[(row + r) / tile_rows], a.v.data, depth,
+                           count - r < tile_rows ? count - r : tile_rows, S);
     }
-    const product_run all{0, a.keys.cols, from, to};
-    tile_product(q, keys, q.packed, panel, &all, a.keys.cols > 0, finish::store,
-                 static_cast<const T*>(nullptr));
+    return false;
+  } else {
+    if (to - from == tile_vectors && depth > 0) {
+      const bool whole = count % tile_rows == 0;
+      product_beside<T, tile_rows, tile_vectors, Work>(
+          k.keys_packed + row * depth, q.packed, S, ceil_div(count, index(tile_rows)), depth,
+          whole ? top : nullptr, beside, ahead);
+      return whole && top;
+    }
+    const product_run all{0, depth, from, to};
+    for (index r = 0; r < count; r += tile_rows, S += tile_rows * width) {
+      ahead.prefetch();
+      product_of_some(q, {k.keys_packed + (row + r) * depth, tile_rows}, q.packed, S, &all,
+                      depth > 0, finish::store, static_cast<const T*>(nullptr));
+    }
+    return false;
   }
-  return false;
-}
-
-/// The next turns of work that goes beside products, evenly spread over the steps of one.
-template <class Work>
-inline side_work<Work> share_of(Work* other, index depth) {
-  if (!other) return {};
-  const index even = depth / (other->vectors * tile_rows), steps = even < 2 ? 2 : even;
-  const index turns = depth / steps, left = other->left();
-  return {other, turns < left ? turns : left, steps};
 }
 
 /// The vectors of a register tile that attend to some of the keys, as a run without steps.
@@ -113,38 +112,50 @@ inline product_run vectors_of(const query_tile<T>& q, range keys) {
   return run;
 }
 
-/// Scores of the key rows [rows.begin, rows.end) of a tile, transformed and masked. Where the tile
-/// is partial, coverage is asked again for each panel of rows; rows of S are those of live panels.
+/// Scores of some key rows of a tile, transformed, masked if they are partial, and their maximum.
+template <class T, bool Additive, class Work>
+inline void fill_rows(const forward_args<T, Additive>& a, query_tile<T>& q,
+                      key_tile<T, Additive>& k, index row, index count, const product_run& used,
+                      bool partial, live_keys& live, Work* beside, T* S, T* top) {
+  const index width = q.vectors * lanes<T>;
+  S += live.rows * width;
+  const bool edited = a.policy->transform || partial;
+  const bool raised =
+      score_panels(a, q, k, row, count, used.from, used.to, beside, edited ? nullptr : top, S);
+  if (edited)
+    edit_panel(*a.policy, *a.frame, a.whole,
+               {width, std::int32_t(count), q.vectors, 0, q.positions},
+               {q.first, q.first + q.used}, k.keys.begin + row, a.keys.rows, partial, a.score_unit,
+               S);
+  if (!raised) raise_to_panel(S, count, width, top);
+  live.add(row, count, used.from, used.to);
+}
+
+/// Scores of the key rows [rows.begin, rows.end) of a tile. Where the tile is partial, coverage is
+/// asked again for each panel of rows; rows of S are those of live panels.
 template <class T, bool Additive, class Work>
 inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
                         key_tile<T, Additive>& k, range rows, coverage seen, T* S, live_keys& live,
-                        Work* other, T* top) {
-  const index width = q.vectors * lanes<T>;
+                        Work* beside, T* top) {
   const range queries{q.first, q.first + q.used};
-  side_work<Work> beside = share_of(other, a.keys.cols);
+  const product_run all{0, 0, 0, q.vectors};
+  if (seen == coverage::full)
+    return fill_rows(a, q, k, rows.begin, rows.count(), all, false, live, beside, S, top);
+  index first = rows.begin;  // of the full panels that wait for the next that is not
   for (index r = rows.begin; r < rows.end; r += tile_rows) {
-    T* panel = S + live.rows * width;
-    prefetch_rows(a.keys, k.next_keys, k.keys_at_once);
     const index count = rows.end - r < tile_rows ? rows.end - r : tile_rows;
     const range keys{k.keys.begin + r, k.keys.begin + r + count};
-    coverage here = seen;
-    product_run used{0, 0, 0, q.vectors};
-    if (seen == coverage::partial) {
-      here = coverage_of_rows(*a.policy, *a.frame, a.whole, queries, keys, a.keys.rows);
-      if (here == coverage::partial) used = vectors_of(q, keys);
-    }
-    if (here == coverage::none || used.from >= used.to) continue;
-    if (other && beside.turns > other->left()) beside.turns = other->left();
-    const bool edited = a.policy->transform || here == coverage::partial;
-    const bool raised =
-        score_panel(a, q, k, r, count, used.from, used.to, beside, edited ? nullptr : top, panel);
-    if (edited)
-      edit_panel(*a.policy, *a.frame, a.whole,
-                 {width, std::int32_t(count), q.vectors, 0, q.positions}, queries, keys.begin,
-                 a.keys.rows, here == coverage::partial, a.score_unit, panel);
-    if (!raised) raise_to_panel(panel, count, width, top);
-    live.add(r, count, used.from, used.to);
+    const coverage here =
+        coverage_of_rows(*a.policy, *a.frame, a.whole, queries, keys, a.keys.rows);
+    if (here == coverage::full) continue;
+    if (first < r) fill_rows(a, q, k, first, r - first, all, false, live, beside, S, top);
+    first = r + count;
+    if (here == coverage::none) continue;
+    const product_run used = vectors_of(q, keys);
+    if (used.from < used.to) fill_rows(a, q, k, r, count, used, true, live, beside, S, top);
   }
+  if (first < rows.end)
+    fill_rows(a, q, k, first, rows.end - first, all, false, live, beside, S, top);
 }
 
 /// How many rows of the next tile each product with this one prefetches.
