@@ -42,22 +42,34 @@ struct plan {
 /// Scratch of one worker stays below this for d, e ≤ 1024, whatever n and m.
 inline constexpr index scratch_limit = index{4} << 20;
 
-/// Keys in a tile. It may depend on the sizes of a row, never on the number of queries: where a
-/// tile begins decides when the output is rescaled, and that decides bits.
+/// Keys in a tile. It may depend on the sizes of a row and on the instruction set, never on the
+/// number of queries or on the machine: where a tile begins decides when the output is rescaled, and
+/// that decides bits. With 32 bytes short rows take fewer keys, because two tiles of scores share a
+/// first-level cache of 32 KiB with the packed queries, and long rows more, because the output is
+/// read and written once for each tile.
 [[nodiscard]] constexpr index key_tile_for(const call_sizes& s, const register_shape& r) {
-  const index wanted = round_up(s.additive ? 64 : 96, r.rows);
+  const bool long_rows = (s.features + s.values) * s.scalar_bytes > 768;
+  const index dot = r.lanes * s.scalar_bytes != 32 ? 96 : long_rows ? 128 : 64;
+  const index wanted = round_up(s.additive ? 64 : dot, r.rows);
   const index key_bytes = (s.features * (s.additive ? 3 : 1) + s.values + 1) * s.scalar_bytes;
   if (wanted * key_bytes <= 768 * 1024) return wanted;
   return std::max(768 * 1024 / key_bytes / r.rows * r.rows, r.rows);
 }
 
-/// Register tiles of queries in a task: as many as keep packed queries and outputs in the
-/// second-level cache, fewer where that leaves workers idle, evenly spread.
+/// Register tiles of queries in a task: as many as leave their packed queries and outputs, and a
+/// tile of keys and values, in a quarter of the second-level cache (whose other half may belong to
+/// another thread, and which also sees what is passing through); fewer where that leaves workers
+/// idle; evenly spread. Four at least: keys and values come from further away once for a task, and
+/// with four tiles that is less than a byte in a cycle.
 [[nodiscard]] constexpr index query_tiles_for(const call_sizes& s, const register_shape& r,
-                                              index workers) {
+                                              index key_tile, index workers, index cache_bytes) {
   if (s.queries <= r.width()) return 1;
-  const index row_bytes = (s.features * (s.additive ? 3 : 1) + s.values + 4) * s.scalar_bytes;
-  const index most = std::clamp(index{640 * 1024} / (row_bytes * r.width()), index{1}, index{12});
+  const index forms = s.additive ? 3 : 1;
+  const index row_bytes = (s.features * forms + s.values + 4) * s.scalar_bytes;
+  const index tile_bytes = key_tile * (s.features * forms + s.values) * s.scalar_bytes;
+  const index room = std::max<index>(cache_bytes / 4 - tile_bytes, 0);
+  const index least = std::clamp(index{640 * 1024} / (row_bytes * r.width()), index{1}, index{4});
+  const index most = std::clamp(room / (row_bytes * r.width()), least, index{12});
   const index tiles = ceil_div(std::max<index>(s.queries, 1), r.width());
   const index wanted_tasks = workers > 1 ? ceil_div(4 * workers, s.query_heads) : 1;
   const index tasks = std::max(ceil_div(tiles, most), std::min(wanted_tasks, ceil_div(tiles, 2)));
@@ -195,9 +207,10 @@ inline void check_tile(const char* where, const tile_shape& t) {
                    formatted("it must lie between 1 and %d", int(max_query_tiles)).text);
 }
 
-/// A tile of the options has been checked.
+/// A tile of the options has been checked. `cache_bytes`: the second-level cache of a core.
 [[nodiscard]] constexpr plan plan_for(const call_sizes& s, const register_shape& r,
-                                      const options& o, index workers) {
+                                      const options& o, index workers,
+                                      index cache_bytes = index{1} << 20) {
   plan p;
   const kernel_choice choice = kernel_for(s, o);
   p.kernel = choice.kernel;
@@ -209,7 +222,8 @@ inline void check_tile(const char* where, const tile_shape& t) {
     return p;
   }
   const index key_tile = o.tile ? round_up(o.tile->keys, r.rows) : key_tile_for(s, r);
-  const index query_tiles = o.tile ? o.tile->query_tiles : query_tiles_for(s, r, workers);
+  const index query_tiles = o.tile ? o.tile->query_tiles
+                                   : query_tiles_for(s, r, key_tile, workers, cache_bytes);
   p.tiled = tiled_layout_for(s, r, key_tile, query_tiles);
   return p;
 }

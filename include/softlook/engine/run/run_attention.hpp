@@ -79,11 +79,17 @@ struct planned_run {
   index partials = 0;
 };
 
+/// Bytes of the second-level cache, asked once. Where the processor does not say it is small.
+inline index second_level_cache() {
+  static const index bytes = std::max<index>(Eigen::l2CacheSize(), index{256} << 10);
+  return bytes;
+}
+
 template <class T>
 [[nodiscard]] planned_run plan_run(const attention_call<T>& c, const register_shape& registers) {
   const index concurrency = c.exec.concurrency;
   planned_run run;
-  run.chosen = plan_for(sizes_of(c), registers, c.opts, concurrency);
+  run.chosen = plan_for(sizes_of(c), registers, c.opts, concurrency, second_level_cache());
   const plan& p = run.chosen;
   if (p.kernel == kernel::tiled) {
     run.tasks = ceil_div(c.Q.rows, p.tiled.query_tiles * registers.width()) * c.query_heads;

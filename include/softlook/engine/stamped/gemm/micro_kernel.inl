@@ -93,22 +93,27 @@ SOFTLOOK_ALWAYS_INLINE void add_step(const Operand& A, int step, const T* B,
   }
 }
 
-/// sum += A · B over some times the unrolled steps, once at least.
+/// sum += A · B over the unrolled steps.
+template <int From, int To, class T, int Rows, int Vectors, class Operand>
+SOFTLOOK_ALWAYS_INLINE void add_block(Operand& A, const T*& B, vec<T> (&sum)[Rows][Vectors]) {
+#pragma GCC unroll 8
+  for (int k = 0; k < unrolled_steps; ++k) {
+    add_step<From, To>(A, k, B + k * A.wide_step(Vectors * lanes<T>), sum);
+    A.end_step();
+  }
+  A.end_block(unrolled_steps);
+  B = counted_up(B, unrolled_steps * A.wide_step(Vectors * lanes<T>));
+}
+
+/// sum += A · B over some blocks, one at least.
 template <int From, int To, class T, int Rows, int Vectors, class Operand>
 SOFTLOOK_ALWAYS_INLINE void add_blocks(Operand& A, const T*& B, index blocks,
                                        vec<T> (&sum)[Rows][Vectors]) {
 #if defined(__clang__)
 #pragma clang loop unroll(disable)
 #endif
-  do {
-#pragma GCC unroll 8
-    for (int k = 0; k < unrolled_steps; ++k) {
-      add_step<From, To>(A, k, B + k * A.wide_step(Vectors * lanes<T>), sum);
-      A.end_step();
-    }
-    A.end_block(unrolled_steps);
-    B = counted_up(B, unrolled_steps * A.wide_step(Vectors * lanes<T>));
-  } while (--blocks != 0);
+  do add_block<From, To>(A, B, sum);
+  while (--blocks != 0);
 }
 
 /// The same for single steps, once at least.
@@ -247,41 +252,17 @@ SOFTLOOK_ALWAYS_INLINE void raise_to_sums(const vec<T> (&sum)[Rows][Vectors], T*
   }
 }
 
-/// What is read next of a source of rows, so many rows at a time.
-template <class T>
-struct rows_ahead {
-  const row_source<T>& source;
-  range& rows;
-  index at_once;
-  SOFTLOOK_ALWAYS_INLINE void prefetch() const { prefetch_rows(source, rows, at_once); }
-};
-
-/// How turns of other work are spread over the steps of a product: rounds of one turn for each
-/// vector, `gap` times the unrolled steps before each turn, and single steps at the end.
-struct turn_spacing {
-  index gap;
-  index rounds;
-  index rest;
-};
-
-template <int Rows, int Vectors>
-SOFTLOOK_ALWAYS_INLINE turn_spacing turns_in(index depth) {
-  constexpr index step = unrolled_steps * Vectors;
-  const index gap = depth < 2 * Rows * step ? 1 : depth / (Rows * step);
-  const index rounds = depth / (gap * step);
-  return {gap, rounds, depth - rounds * gap * step};
-}
-
 /// C = A · B for panels of A that lie behind each other, as scores are made. Beside the products go
-/// the rows of other work, `work->rows_left` of them, each with one turn for each vector: a turn is
-/// as small as the registers that the sums leave, and the turns as near to each other as the
-/// processor looks ahead. The maximum of each column of C is raised into `top`, if there is one.
+/// the rows of other work, `work->rows_left` of them, a turn for each vector behind each block of
+/// steps: as small as the registers that the sums leave, and as near to each other as the processor
+/// looks ahead. The maximum of each column of C is raised into `top`, if there is one.
 template <class T, int Rows, int Vectors, class Work>
 __attribute__((noinline)) inline void product_beside(const T* A, const T* B, T* __restrict C,
                                                      index panels, index depth, T* top, Work* work,
-                                                     rows_ahead<T> ahead) {
+                                                     rows_ahead<T>& ahead) {
+  constexpr index round = unrolled_steps * Vectors;
   packed_operand<T, Rows> left{A};
-  const turn_spacing spacing = turns_in<Rows, Vectors>(depth);
+  const index rounds = depth / round, rest = depth - rounds * round;
   const typename Work::constants constants;
   for (; panels > 0; --panels, C += Rows * Vectors * lanes<T>) {
     ahead.prefetch();
@@ -289,16 +270,16 @@ __attribute__((noinline)) inline void product_beside(const T* A, const T* B, T* 
     clear_sums<T>(sum);
     const T* wide = B;
     index turns = !work ? 0 : work->rows_left < Rows ? work->rows_left : Rows;
-    for (index round = spacing.rounds; round > 0; --round) {
+    for (index k = rounds; k > 0; --k) {
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v) {
-        add_blocks<0, Vectors>(left, wide, spacing.gap, sum);
+        add_block<0, Vectors>(left, wide, sum);
         if (turns > 0) work->turn(v, constants);
       }
       if (turns > 0) work->end_row();
       --turns;
     }
-    if (spacing.rest > 0) add_single_steps<0, Vectors>(left, wide, spacing.rest, sum);
+    if (rest > 0) add_single_steps<0, Vectors>(left, wide, rest, sum);
     if (top) raise_to_sums(sum, top);
     finish_sums_by<finish::store>(sum, C, static_cast<const T*>(nullptr));
   }
@@ -310,7 +291,7 @@ template <class T, int Rows, int Vectors>
 __attribute__((noinline)) inline void product_of_columns(const T* A, index step, const T* B, T* C,
                                                          index columns, index depth, finish how,
                                                          const T* correction,
-                                                         rows_ahead<T> ahead) {
+                                                         rows_ahead<T>& ahead) {
   for (index c = 0; c < columns; c += Rows, C += Rows * Vectors * lanes<T>) {
     ahead.prefetch();
     panel_operand<T, Rows> left{A + c, step};

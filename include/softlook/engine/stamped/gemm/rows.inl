@@ -28,11 +28,11 @@ template <class T, class Stored>
 void prefetch_strided(const row_source<T>& source, range& rows, index count) {
   const matrix_view<Stored> X = stored_matrix<Stored>(source);
   if (X.col_stride != 1 || X.cols == 0) return;
-  for (; count > 0 && rows.begin < rows.end; --count) {
-    const Stored* row = X.data + rows.begin++ * X.row_stride;
+  index left = rows.count() < count ? rows.count() : count;
+  const Stored* row = X.data + rows.begin * X.row_stride;
+  for (rows.begin += left; left > 0; --left, row += X.row_stride)
     for (index c = 0; c < X.cols; c += 64 / index(sizeof(Stored)))
       __builtin_prefetch(row + c, 0, 2);
-  }
 }
 
 /// Matrices of Stored, read as T.
@@ -56,7 +56,28 @@ inline row_block<T> padded_rows(const row_source<T>& X, range rows, index padded
   return {buffer, padded};
 }
 
+/// Rows that are needed next, prefetched a few at a time among products: all at once would exhaust
+/// the miss buffers, and reading them on demand costs 5 % at d = 128.
 template <class T>
-SOFTLOOK_ALWAYS_INLINE void prefetch_rows(const row_source<T>& X, range& rows, index count) {
-  if (count > 0 && rows.begin < rows.end) X.read->prefetch(X, rows, count);
-}
+struct rows_ahead {
+  const row_source<T>* source = nullptr;
+  range rows{};
+  index at_once = 1;
+  index apart = 1;  // products from one time to the next
+  index wait = 0;
+
+  /// Spreads them over so many products, but no less at a time than eight lines: a call for each
+  /// line costs more than it gains.
+  void spread(index products) {
+    const index each = products > 0 ? ceil_div(rows.count(), products) : 0;
+    const index lines = each * ceil_div(source->cols * index(sizeof(T)), index(64));
+    apart = lines > 0 && lines < 8 ? 8 / lines : 1;
+    at_once = each * apart;
+    wait = 0;
+  }
+  SOFTLOOK_ALWAYS_INLINE void prefetch() {
+    if (--wait > 0 || at_once == 0 || rows.begin >= rows.end) return;
+    wait = apart;
+    source->read->prefetch(*source, rows, at_once);
+  }
+};

@@ -73,7 +73,7 @@ template <class T, bool Additive, class Work>
 inline bool score_panels(const forward_args<T, Additive>& a, query_tile<T>& q,
                          key_tile<T, Additive>& k, index row, index count, int from, int to,
                          Work* beside, T* top, T* S) {
-  const rows_ahead<T> ahead{a.keys, k.next_keys, k.keys_at_once};
+  rows_ahead<T>& ahead = k.next_keys;
   const index depth = a.keys.cols, width = q.vectors * lanes<T>;
   if constexpr (Additive) {
     for (index r = 0; r < count; r += tile_rows, S += tile_rows * width) {
@@ -158,18 +158,14 @@ inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
     fill_rows(a, q, k, first, rows.end - first, all, false, live, beside, S, top);
 }
 
-/// How many rows of the next tile each product with this one prefetches.
+/// Spreads what is read of the next tile over the products with this one.
 template <class T, bool Additive>
 inline void share_prefetches(const forward_args<T, Additive>& a, const query_tile<T>* tiles,
                              index count, key_tile<T, Additive>& k) {
   index visits = 0;
   for (index t = 0; t < count; ++t) visits += !intersection(tiles[t].keys, k.keys).empty();
-  const auto share = [&](index rows, index panels) SOFTLOOK_STAMP_LAMBDA {
-    const index products = visits * ceil_div(panels, index(tile_rows));
-    return products > 0 ? ceil_div(rows, products) : 0;
-  };
-  k.keys_at_once = share(k.next_keys.count(), k.keys.count());
-  k.values_at_once = share(k.next_values.count(), a.layout.values);
+  k.next_keys.spread(visits * ceil_div(k.keys.count(), index(tile_rows)));
+  k.next_values.spread(visits * ceil_div(a.layout.values, index(tile_rows)));
 }
 
 /// The register tile of queries q and the tile of keys k.

@@ -85,14 +85,13 @@ inline void add_products(const forward_args<T, Additive>& a, const scored_tile<T
                          key_tile<T, Additive>& k, bool grew, const T* correction) {
   const query_tile<T>& q = *tile.queries;
   const finish how = !q.started ? finish::store : grew ? finish::rescale : finish::add;
-  const rows_ahead<T> ahead{a.values, k.next_values, k.values_at_once};
   const product_run& first = tile.live.runs[0];
   if (tile.live.count == 1 && first.to - first.from == tile_vectors)
     return product_of_columns<T, tile_rows, tile_vectors>(
         tile.values.data + first.row * tile.values.stride, tile.values.stride, tile.S, q.output,
-        a.layout.values, first.steps, how, correction, ahead);
+        a.layout.values, first.steps, how, correction, k.next_values);
   for (index c = 0; c < a.layout.values; c += tile_rows) {
-    ahead.prefetch();
+    k.next_values.prefetch();
     product_of_some(q, value_operand(tile.values, c), tile.S, q.output + c * q.vectors * lanes<T>,
                     tile.live.runs, tile.live.count, how, correction);
   }

@@ -26,13 +26,8 @@ struct key_tile {
   bool finite = true;  // every value of the tile
   T* keys_packed = nullptr;
   row_block<T> values{};
-  // Prefetch distance: rows of the next tile not yet prefetched, and how many to prefetch for each
-  // product: all at once would exhaust the miss buffers, and reading them on demand costs 5 % at
-  // d = 128.
-  range next_keys{};
-  range next_values{};
-  index keys_at_once = 1;
-  index values_at_once = 1;
+  rows_ahead<T> next_keys;
+  rows_ahead<T> next_values;
   additive_panel<T> additive[Additive ? max_key_tile / tile_rows : 1]{};
 };
 
@@ -113,7 +108,9 @@ inline void begin_key_tile(const forward_args<T, Additive>& a, range keys, T* sc
   k.keys = keys;
   k.packed = false;
   k.keys_packed = scratch + at.keys;
-  k.next_keys = k.next_values = intersection({keys.end, keys.end + at.key_tile}, {0, a.keys.rows});
+  const range next = intersection({keys.end, keys.end + at.key_tile}, {0, a.keys.rows});
+  k.next_keys = {&a.keys, next};
+  k.next_values = {&a.values, next};
   for (index r = 0; Additive && r < keys.count(); r += tile_rows)
     k.additive[r / tile_rows] =
         panel_at(k.keys_packed + r * a.keys.cols, at.key_form, scratch + at.key_sizes + r);

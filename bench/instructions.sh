@@ -1,0 +1,62 @@
+#!/bin/sh
+# sh bench/instructions.sh [--print]
+# Counts instructions for a useful multiply-add of a vector, with callgrind, and fails where a row has
+# more than its limit (--print: shows the rows without judging). Who else uses the core changes a time,
+# never a count. Limits are what g++ 12 reaches and 2 % for other versions; README.md says what the rows are.
+# Installs valgrind where it is missing (Debian and Ubuntu). CXX chooses the compiler.
+set -eu
+me=bench/instructions.sh
+root=$(cd "$(dirname "$0")/.." && pwd)
+. "$root/cmake/setup.sh"
+
+judge=yes
+case ${1:-} in
+  '') ;;
+  --print) judge= ;;
+  *) die "usage: sh bench/instructions.sh [--print]" ;;
+esac
+[ "$(uname -m)" = x86_64 ] || die "the counts are of x86-64 kernels"
+need_tools
+if ! command -v valgrind > /dev/null 2>&1 || ! has_header valgrind/callgrind.h; then
+  command -v apt-get > /dev/null 2>&1 || die "valgrind is missing: install it and run this again"
+  apt_install valgrind || die "apt-get could not install valgrind"
+fi
+
+build=$root/build/bench/instructions
+rm -rf "$build"
+mkdir -p "$build"
+launcher=
+if command -v ccache > /dev/null 2>&1; then launcher=ccache; fi
+eigen=/usr/include/eigen3
+[ -d "$eigen" ] || eigen=/usr/local/include/eigen3
+$launcher "$CXX" -std=c++20 -O2 -Wall -Wextra -Wconversion -Wshadow -I "$root/include" -isystem "$eigen" \
+  -c "$root/bench/instructions.cpp" -o "$build/instructions.o"
+"$CXX" "$build/instructions.o" -o "$build/instructions" -pthread
+valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file="$build/callgrind.out" \
+  "$build/instructions" > "$build/units" 2> "$build/valgrind.log" ||
+  { cat "$build/valgrind.log" >&2; die "callgrind failed"; }
+
+# name, limit. Tabs between them.
+cat > "$build/limits" << 'LIMITS'
+LIMITS
+
+for dump in "$build"/callgrind.out.*; do
+  sed -n 's/^desc: Trigger: Client Request: \(.*\)/name\t\1/p; s/^summary: \([0-9]*\)/count\t\1/p' "$dump"
+done | awk -F'\t' -v judge="$judge" '
+  FILENAME == ARGV[1] { units[$1] = $2; order[++rows] = $1; next }
+  FILENAME == ARGV[2] { limit[$1] = $2; next }
+  $1 == "name" { name = $2 }
+  $1 == "count" { count[name] = $2 }
+  END {
+    printf "%-40s %14s %10s %8s\n", "", "instructions", "for each", "limit"
+    for (k = 1; k <= rows; ++k) {
+      name = order[k]
+      if (!(name in count)) { print "not counted: " name; bad = 1; continue }
+      each = count[name] / units[name]
+      over = judge && (!(name in limit) || each > limit[name])
+      printf "%-40s %14d %10.3f %8s%s\n", name, count[name], each, limit[name], over ? "  TOO MANY" : ""
+      bad = bad || over
+    }
+    exit bad
+  }' "$build/units" "$build/limits" - || die "FAILED: more instructions than before"
+say "PASSED"
