@@ -80,8 +80,10 @@ SOFTLOOK_ALWAYS_INLINE void transpose4x8(const float* source, index stride, floa
 /// Transposes as many columns of four rows into a panel of four as can be done eight at a time, and
 /// returns how many. Half of the instructions of transpose4(), which can do all.
 template <class T>
-SOFTLOOK_ALWAYS_INLINE index transpose_eights(const T* source, index stride, index depth,
-                                              T* panel) {
+SOFTLOOK_ALWAYS_INLINE index transpose_eights([[maybe_unused]] const T* source,
+                                              [[maybe_unused]] index stride,
+                                              [[maybe_unused]] index depth,
+                                              [[maybe_unused]] T* panel) {
   index c = 0;
 #if SOFTLOOK_STAMP_BYTES >= 32
   if constexpr (sizeof(T) == 4)
