@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -37,11 +38,21 @@ struct sinusoidal_options {
 
 namespace detail {
 
+/// Above every position.
+inline constexpr double largest_position = 9.3e18;
+
 /// One frequency for each pair of a sine and a cosine.
 [[nodiscard]] inline Eigen::VectorXd sinusoid_frequencies(const char* where, index features,
                                                           const sinusoidal_options& o) {
   check_positive(where, "options.min_timescale", o.min_timescale);
   check_positive(where, "options.max_timescale", o.max_timescale);
+  constexpr double most = std::numeric_limits<double>::max(), least = largest_position / most;
+  if (o.min_timescale < least)
+    raise_outside(where, "options.min_timescale", o.min_timescale, least, most,
+                  "the angle of every position is finite");
+  if (!(o.max_timescale / o.min_timescale <= most))
+    raise_argument(where, "options.max_timescale", o.max_timescale,
+                   "it is a finite number of times options.min_timescale");
   const bool interleaved = o.layout == sinusoidal_layout::interleaved;
   Eigen::VectorXd frequencies(interleaved ? (features + 1) / 2 : features / 2);
   const double steps =
@@ -265,7 +276,13 @@ class rotary_embedding {
       detail::raise_argument(
           where, "options.head_features", double(features),
           "a head has at least 1 feature and those that turn, " + std::to_string(2 * pairs));
-    detail::check_positive(where, "options.magnitude", options_.magnitude);
+    detail::check_parameter<T>(where, "options.magnitude", options_.magnitude,
+                               detail::parameter::positive, "it is positive and finite");
+    constexpr double most = std::numeric_limits<double>::max() / detail::largest_position;
+    for (const double f : frequencies_)
+      if (!(std::abs(f) <= most))
+        detail::raise_outside(where, "a frequency", f, -most, most,
+                              "the angle of every position is finite");
   }
   template <class X>
   void check_input(const char* where, const X& x, const token_positions& at) const {

@@ -124,8 +124,8 @@ void check_shapes(const attention_call<T>& c) {
   check_sizes(where, "V.rows()", c.V.rows, "K.rows()", c.K.rows, "each key has one value");
   check_positions(where, "Q.rows()", c.Q.rows);
   check_positions(where, "K.rows()", c.K.rows);
-  if (!std::isfinite(c.opts.scale.value_or(1)))
-    raise_argument(where, "options.scale", *c.opts.scale, "a scale is finite");
+  check_parameter<T>(where, "options.scale", c.opts.scale.value_or(1), parameter::finite,
+                     "a scale is finite");
   if (c.opts.tile) check_tile(where, *c.opts.tile);
 }
 
