@@ -114,6 +114,8 @@ verdict run_file(const std::filesystem::path& file, const std::string& name,
     v.outcome = status::failed;
     v.reason = file.string() + ":1: " + e.what();
   }
+  // It may quote the file, which comes from elsewhere, and goes to a terminal.
+  v.reason = softlook::inspect::printable(v.reason);
   return v;
 }
 

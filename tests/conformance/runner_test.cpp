@@ -134,6 +134,12 @@ TEST_F(Runner, LetsAnAdapterPassOverWhatHasNoBearingOnTheOutputs) {
   EXPECT_NE(v.reason.find("x.case"), 0u);
 }
 
+TEST_F(Runner, NeutralisesWhatItQuotesOfAFile) {
+  const verdict v = run_reading(path_, [](const case_file&, const mode&) {}, "\u202E\x1b[0m\n");
+  EXPECT_EQ(v.outcome, status::failed);
+  EXPECT_NE(v.reason.find("unknown keyword \"\uFFFD␛[0m\""), std::string::npos) << v.reason;
+}
+
 TEST_F(Runner, LetsACaseRepeatInAnAttributeWhatTheRestSays) {
   const auto agreeing = [](double rows) {
     return [rows](const case_file& c, const mode&) {
