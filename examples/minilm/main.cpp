@@ -104,7 +104,8 @@ void show_attention(const sentence_encoder& model, const arguments& a, const thr
   const Eigen::Index head = number(a.head, "head", model.heads());
   const std::vector<int> ids = model.tokenizer().encode(a.sentences[0]);
   const std::vector<std::string> tokens = model.tokenizer().tokens(ids);
-  for (const std::string& token : tokens) std::cout << token << ' ';
+  using softlook::inspect::printable;
+  for (const std::string& token : tokens) std::cout << printable(token) << ' ';
   std::cout << "\n\n";
 
   std::vector<heat_map> maps;
@@ -130,7 +131,7 @@ void show_similarities(const sentence_encoder& model, const arguments& a, const 
   for (std::size_t i = 0; i < points.size(); ++i) {
     for (const encoding& other : points)
       std::printf("%7.2f", double(points[i].embedding.dot(other.embedding)));
-    std::printf("   %zu %s\n", i + 1, a.sentences[i].c_str());
+    std::printf("   %zu %s\n", i + 1, softlook::inspect::printable(a.sentences[i]).c_str());
   }
 }
 
@@ -150,7 +151,7 @@ void show_closest_lines(const sentence_encoder& model, const arguments& a, const
   constexpr std::size_t shown = 10;
   ranked.resize(std::min(ranked.size(), shown));
   for (const auto& [similarity, i] : ranked)
-    std::printf("%5.2f  %s\n", double(similarity), lines[i].c_str());
+    std::printf("%5.2f  %s\n", double(similarity), softlook::inspect::printable(lines[i]).c_str());
 }
 
 }  // namespace
@@ -171,7 +172,7 @@ int main(int argc, char** argv) {
     else
       show_attention(model, a, pool);
   } catch (const std::exception& e) {
-    std::cerr << "minilm: " << e.what() << '\n';
+    std::cerr << "minilm: " << softlook::inspect::printable(e.what()) << '\n';
     return 1;
   }
 }

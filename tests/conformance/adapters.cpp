@@ -12,11 +12,7 @@ namespace {
 
 using text_pair = std::pair<const char*, const char*>;
 
-// By prefix; the first that fits counts.
-constexpr text_pair reasons[] = {
-    {"onnx.TensorScatter", "a key-value cache of the caller is not in the library yet"},
-};
-
+// By prefix of the name; the first that fits counts.
 constexpr text_pair conventions[] = {
     {"sdpa_f64_inf_value_masked",
      "a masked value never reaches the output; PyTorch multiplies its zero weight by inf"},
@@ -33,6 +29,51 @@ constexpr text_pair conventions[] = {
     {"mha_fullymasked_row", "a row without keys is zero; PyTorch's need_weights path gives NaN"},
 };
 
+// Of cases that no name above fits, by prefix of the operation.
+constexpr text_pair conventions_of_operations[] = {
+    {"keras.Attention", "a row without keys is zero; Keras gives it the softmax of raw scores"},
+    {"keras.AdditiveAttention",
+     "a row without keys is zero; Keras gives it the softmax of raw scores"},
+};
+
+/// What a case may hold without a bearing on the outputs that are compared. `op` is a prefix.
+struct irrelevant_part {
+  const char* op;
+  const char* kind;
+  const char* name;
+  const char* why;
+};
+
+constexpr irrelevant_part irrelevant[] = {
+    {"", "attribute", "implementation_defined", "the runner reads it"},
+    {"", "attribute", "has_grad", "says whether gradients are among the outputs"},
+    {"", "input", "grad_output", "of gradients, which are counted as unchecked"},
+    {"", "input", "grad_o", "of gradients, which are counted as unchecked"},
+    {"", "input", "grad_attn_h", "of gradients, which are counted as unchecked"},
+    {"onnx.", "attribute", "opset", "the version of the operator"},
+    {"onnx.", "attribute", "op_since_version", "the version of the operator"},
+    {"onnx.", "attribute", "score_mod.nodes", "the graph of a function with a name"},
+    {"onnx.", "attribute", "prob_mod.nodes", "the graph of a function with a name"},
+    {"onnx.Attention", "attribute", "softmax_precision",
+     "rounds inside the origin; the tolerance covers it"},
+    {"tfa.", "attribute", "literal_upstream_mean_final_attention", "a mean that upstream tests"},
+    {"tfa.", "attribute", "upstream_test_passed", "says that upstream's own test passed"},
+    {"tfa.BahdanauAttention", "input", "initial_alignments", "the scores do not depend on it"},
+    {"tfa.LuongAttention", "input", "initial_alignments", "the scores do not depend on it"},
+    {"tfa.AttentionStep.BahdanauAttention", "input", "previous_alignments",
+     "the scores do not depend on it"},
+    {"tfa.AttentionStep.LuongAttention", "input", "previous_alignments",
+     "the scores do not depend on it"},
+    {"allennlp.masked_softmax", "attribute", "memory_efficient",
+     "differs in rows without keys only, which are implementation-defined"},
+    {"keras.MultiHeadAttention", "input", "query_mask", "this version of Keras ignores it"},
+    {"keras.GroupedQueryAttention", "input", "query_mask", "this version of Keras ignores it"},
+    {"rope_inv_freq", "attribute", "max_position_embeddings",
+     "the scalings that depend on it read it"},
+    {"timm.GlobalContext", "weight", "conv_attn.bias", "the same for all pixels: it cancels"},
+    {"timm.", "weight", "norm.num_batches_tracked", "counts steps of training"},
+};
+
 bool starts_with(const std::string& text, const char* prefix) { return text.rfind(prefix, 0) == 0; }
 
 }  // namespace
@@ -45,6 +86,7 @@ adapter_table all_adapters(const std::filesystem::path& model) {
   add_keras_adapters(table);
   add_seq2seq_adapters(table);
   add_local_adapters(table);
+  add_luong_adapters(table);
   add_other_adapters(table);
   add_positional_adapters(table);
   add_linear_adapters(table);
@@ -57,12 +99,6 @@ adapter_table all_adapters(const std::filesystem::path& model) {
   return table;
 }
 
-std::string missing_reason(const std::string& op) {
-  for (const auto& [prefix, reason] : reasons)
-    if (starts_with(op, prefix)) return reason;
-  return "no adapter for " + op;
-}
-
 bool has_convention(const case_file& c) {
   return c.implementation_defined() ||
          std::any_of(std::begin(conventions), std::end(conventions),
@@ -72,7 +108,29 @@ bool has_convention(const case_file& c) {
 std::string convention_of(const case_file& c) {
   for (const auto& [prefix, text] : conventions)
     if (starts_with(c.name, prefix)) return text;
+  for (const auto& [prefix, text] : conventions_of_operations)
+    if (starts_with(c.op, prefix)) return text;
   return "left to each library by " + c.op;
+}
+
+void require_all_read(const case_file& c) {
+  for (const case_part& part : c.unread()) {
+    const bool known =
+        std::any_of(std::begin(irrelevant), std::end(irrelevant), [&](const irrelevant_part& i) {
+          return part.kind == i.kind && part.name == i.name && starts_with(c.op, i.op);
+        });
+    if (!known)
+      c.fail(part.line, part.kind + " " + part.name + " is not read by the adapter of " + c.op);
+  }
+}
+
+void agree(const case_file& c, const std::string& attribute, double is) {
+  if (!c.has(attribute)) return;
+  const double given = c.number(attribute, is);
+  if (given != is)
+    c.fail(c.attributes.at(attribute).line, "attribute " + attribute + " is " + c.text(attribute) +
+                                                ", the rest of the case says " +
+                                                std::to_string(is));
 }
 
 std::vector<index> integers_of(const case_file& c, const tensor& t) {
@@ -103,7 +161,11 @@ grid key_mask(const case_file& c, const tensor& t, index batches, index keys) {
   return aligned(c, spread, batches, 1, 1, keys);
 }
 
-grid intersection(const grid& a, const grid& b) {
+namespace {
+
+/// f of the entries of both, broadcast.
+template <class F>
+grid joined(const grid& a, const grid& b, const F& f) {
   grid both = grid::zeros(std::max(a.batches, b.batches), std::max(a.heads, b.heads),
                           std::max(a.rows, b.rows), std::max(a.cols, b.cols));
   const auto at = [](const grid& g, index n, index h, index i, index j) {
@@ -112,10 +174,19 @@ grid intersection(const grid& a, const grid& b) {
   for_each_head(both, [&](index n, index h) {
     for (index i = 0; i < both.rows; ++i)
       for (index j = 0; j < both.cols; ++j)
-        both.slice(n, h)[i * both.cols + j] =
-            at(a, n, h, i, j) != 0 && at(b, n, h, i, j) != 0 ? 1 : 0;
+        both.slice(n, h)[i * both.cols + j] = f(at(a, n, h, i, j), at(b, n, h, i, j));
   });
   return both;
+}
+
+}  // namespace
+
+grid intersection(const grid& a, const grid& b) {
+  return joined(a, b, [](double x, double y) { return x != 0 && y != 0 ? 1.0 : 0.0; });
+}
+
+grid sum(const grid& a, const grid& b) {
+  return joined(a, b, [](double x, double y) { return x + y; });
 }
 
 }  // namespace conformance

@@ -40,6 +40,7 @@ void add_onnx_adapters(adapter_table& table);
 void add_keras_adapters(adapter_table& table);
 void add_seq2seq_adapters(adapter_table& table);
 void add_local_adapters(adapter_table& table);
+void add_luong_adapters(adapter_table& table);
 void add_other_adapters(adapter_table& table);
 void add_positional_adapters(adapter_table& table);
 void add_linear_adapters(adapter_table& table);
@@ -53,15 +54,19 @@ void add_sparse_adapters(adapter_table& table);
 
 adapter_table all_adapters(const std::filesystem::path& model = {});
 
-/// Why there is no adapter for an operation.
-std::string missing_reason(const std::string& op);
-
 /// Whether the library may differ from the origin of a case: it is implementation-defined, or the
 /// origin departs from its own formula.
 bool has_convention(const case_file& c);
 
 /// The convention in which the library and the origin of such a case differ.
 std::string convention_of(const case_file& c);
+
+/// \throws case_error  unless everything of the case that bears on its outputs was read.
+void require_all_read(const case_file& c);
+
+/// An attribute that says what the shapes, or other parts of the case, say as well.
+/// \throws case_error  if the case gives it another value.
+void agree(const case_file& c, const std::string& attribute, double is);
 
 inline produced heads_first(const grid& g, double bound) {
   return {{g.batches, g.heads, g.rows, g.cols}, g.values, bound};
@@ -89,5 +94,7 @@ grid key_mask(const case_file& c, const tensor& t, index batches, index keys);
 
 /// Both masks: 1 where either operand, broadcast, is 1 in both.
 grid intersection(const grid& a, const grid& b);
+/// The same with the sum of both.
+grid sum(const grid& a, const grid& b);
 
 }  // namespace conformance

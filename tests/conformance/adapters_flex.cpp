@@ -25,7 +25,38 @@ attention_call read_call(const case_file& c) {
   call.K = grid_of(c, c.input("key", 4));
   call.V = grid_of(c, c.input("value", 4));
   if (c.has("scale")) call.scale = c.number("scale", 0);
+  require(c, c.flag("enable_gqa") || call.K.heads == call.Q.heads || call.K.heads == 1,
+          "groups of query heads without enable_gqa");
   return call;
+}
+
+/// dense_mask is mask_mod evaluated, (B or 1, H or 1, L, S): whether it says what a mask of ours
+/// says. True where a case has none.
+template <class Mask>
+bool same_as_dense(const case_file& c, const attention_call& call, const Mask& mask, index batch) {
+  if (!c.has_input("dense_mask")) return true;
+  const index n = call.Q.rows, keys = call.K.rows;
+  const grid g = aligned(c, c.input("dense_mask"), call.Q.batches, call.Q.heads, n, keys);
+  for (index h = 0; h < g.heads; ++h)
+    for (index i = 0; i < n; ++i)
+      for (index j = 0; j < keys; ++j) {
+        const softlook::problem p{.queries = static_cast<std::int32_t>(n),
+                                  .keys = static_cast<std::int32_t>(keys),
+                                  .head = static_cast<std::int32_t>(h),
+                                  .heads = static_cast<std::int32_t>(call.Q.heads)};
+        const bool seen =
+            g.slice(batch, h)[(g.rows == 1 ? 0 : i) * g.cols + (g.cols == 1 ? 0 : j)] != 0;
+        if (mask.allows(static_cast<std::int32_t>(i), static_cast<std::int32_t>(j), p) != seen)
+          return false;
+      }
+  return true;
+}
+
+template <class Mask>
+void require_dense(const case_file& c, const attention_call& call, const Mask& mask,
+                   index batch = 0) {
+  require(c, same_as_dense(c, call, mask, batch),
+          "dense_mask is not what mask_mod says: " + c.text("mask_mod"));
 }
 
 outputs results(const attention_answer& a) {
@@ -51,6 +82,23 @@ struct alibi_of_flex {  // ALiBi as FlexAttention's users write it: signed, from
   const T* slopes;
   T operator()(T s, std::int32_t i, std::int32_t j, std::int32_t head) const {
     return s + slopes[head] * static_cast<T>(j - i);
+  }
+};
+
+template <class T>
+struct alibi_both_ways {
+  const T* slopes;
+  T operator()(T s, std::int32_t i, std::int32_t j, std::int32_t head) const {
+    return s - slopes[head] * static_cast<T>(i < j ? j - i : i - j);
+  }
+};
+
+template <class T>
+struct capped_alibi {
+  const T* slopes;
+  T cap;
+  T operator()(T s, std::int32_t i, std::int32_t j, std::int32_t head) const {
+    return cap * softlook::math::tanh((s + slopes[head] * static_cast<T>(j - i)) / cap);
   }
 };
 
@@ -88,6 +136,11 @@ struct same_document {
   bool operator()(std::int32_t i, std::int32_t j) const { return document[i] == document[j]; }
 };
 
+struct prefix_or_earlier {
+  std::int32_t prefix;
+  bool operator()(std::int32_t i, std::int32_t j) const { return j < prefix || j <= i; }
+};
+
 struct same_block {
   std::int32_t length;
   bool operator()(std::int32_t i, std::int32_t j) const { return i / length == j / length; }
@@ -113,6 +166,8 @@ outputs with_score_mod(const case_file& c, const mode& m, const attention_call& 
   const index heads = call.Q.heads;
   const bool causal = c.text("mask_mod") == "causal: j<=i";
   if (c.has("mask_mod") && !causal) throw unsupported("score_mod with " + c.text("mask_mod"));
+  if (causal) require_dense(c, call, masks::causal_top_left{});
+  const auto after = [&](const char* head) { return score_mod.rfind(head, 0) == 0; };
   const double reach = static_cast<double>(std::max(call.Q.rows, call.K.rows));
   if (score_mod == "relative: s + (i-j)")
     return run_with<T>(m, call, reach, transforms::map(relative_position<T>{}));
@@ -124,6 +179,18 @@ outputs with_score_mod(const case_file& c, const mode& m, const attention_call& 
     return run_with<T>(m, call, added, alibi);
   }
   if (causal) throw unsupported("score_mod with " + c.text("mask_mod"));
+  if (after("alibi symmetric: s - slopes[h]*|j-i|")) {
+    const matrix<T> slopes = of_heads(c, "alibi_slopes", heads).packed<T>(0);
+    return run_with<T>(m, call, reach * finite_magnitude(slopes),
+                       transforms::map(alibi_both_ways<T>{slopes.data()}));
+  }
+  if (after("softcap of alibi: ")) {
+    const matrix<T> slopes = of_heads(c, "alibi_slopes", heads).packed<T>(0);
+    require(c, c.number("softcap", 0) > 0, "softcap is positive");
+    const auto cap = static_cast<T>(c.number("softcap", 0));
+    return run_with<T>(m, call, reach * finite_magnitude(slopes),
+                       transforms::map(capped_alibi<T>{slopes.data(), cap}));
+  }
   if (score_mod == "relative bias: s + rel_bias[h][j-i+6]") {
     const grid table = of_heads(c, "rel_bias", heads);
     require(c, table.cols > 0, "rel_bias is empty");
@@ -150,39 +217,110 @@ std::vector<std::int32_t> integers(const case_file& c, const char* name, index c
   return values;
 }
 
+/// One mask for every batch and head, which dense_mask must agree with.
+template <class T, class Mask>
+outputs masked(const case_file& c, const mode& m, const attention_call& call, const Mask& mask) {
+  require_dense(c, call, mask);
+  return run_with<T>(m, call, 0, mask);
+}
+
+/// Per batch the tokens in front that all others see.
+template <class T>
+outputs prefix_lm(const case_file& c, const mode& m, const attention_call& call) {
+  const auto prefix = integers(c, "prefix_len", call.Q.batches);
+  return results(for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index) {
+    const masks::where mask(prefix_or_earlier{prefix[static_cast<std::size_t>(b)]});
+    require_dense(c, call, mask, b);
+    return attend(m, p, mask);
+  }));
+}
+
+/// The matrix that mask_mod becomes, for masks whose words do not say all.
+outputs with_dense_mask(const case_file& c, const mode& m, attention_call call) {
+  call.allowed =
+      aligned(c, c.input("dense_mask"), call.Q.batches, call.Q.heads, call.Q.rows, call.K.rows);
+  return results(run(m, call));
+}
+
+/// Child et al.'s patterns are named, not written out: where a case means another set of keys than
+/// the paper, its matrix counts.
+template <class T, class Mask>
+outputs named_pattern(const case_file& c, const mode& m, const attention_call& call,
+                      const Mask& mask) {
+  return same_as_dense(c, call, mask, 0) ? run_with<T>(m, call, 0, mask)
+                                         : with_dense_mask(c, m, call);
+}
+
 /// Masks that are no list of numbers: combinations and predicates.
 template <class T>
 outputs with_mask_mod(const case_file& c, const mode& m, const attention_call& call,
                       const std::string& mask_mod) {
   const masks::causal_top_left causal;
-  if (mask_mod == "strictly future: j>i") return run_with<T>(m, call, 0, !causal);
+  const auto says = [&](const char* what) { return mask_mod.find(what) != std::string::npos; };
+  if (mask_mod == "strictly future: j>i") return masked<T>(c, m, call, !causal);
   if (mask_mod == "StreamingLLM: j<=i and (i-j<3 or j<2)")
-    return run_with<T>(m, call, 0, causal & (masks::window_of(3) | masks::padding{.length = 2}));
+    return masked<T>(c, m, call, causal & (masks::window_of(3) | masks::padding{.length = 2}));
   if (mask_mod == "Longformer-like: |i-j|<=1 or i<2 or j<2") {
     const masks::window near{.left = 1, .right = 1};
-    return run_with<T>(m, call, 0,
-                       near | masks::padding{.length = 2} | masks::where(first_queries{2}));
+    return masked<T>(c, m, call,
+                     near | masks::padding{.length = 2} | masks::where(first_queries{2}));
   }
   if (mask_mod == "block local: i/4==j/4")
-    return run_with<T>(m, call, 0, masks::where(same_block{4}));
+    return masked<T>(c, m, call, masks::where(same_block{4}));
   if (mask_mod == "2-D neighbourhood 4x4 grid radius 1")
-    return run_with<T>(m, call, 0, masks::where(grid_neighbour{4, 1}));
-  if (mask_mod == "document causal: doc[i]==doc[j] and j<=i") {
+    return masked<T>(c, m, call, masks::where(grid_neighbour{4, 1}));
+  if (says("doc[i]==doc[j]")) {
     const auto document = integers(c, "document_id", call.K.rows);
     require(c, call.Q.rows == call.K.rows, "a document mask is square");
-    return run_with<T>(m, call, 0, masks::where(same_document{document.data()}) & causal);
+    const masks::where same(same_document{document.data()});
+    return says("j<=i") ? masked<T>(c, m, call, same & causal) : masked<T>(c, m, call, same);
   }
+  if (says("j<prefix_len[b] or j<=i")) return prefix_lm<T>(c, m, call);
+  if (says("(i-j)%2==0") && says("causal"))
+    return masked<T>(c, m, call, masks::dilated_window{.left = {}, .right = 0, .dilation = 2});
+  if (says("strided(4)")) return named_pattern<T>(c, m, call, masks::strided(4));
+  if (says("fixed(l=4,c=1)")) return named_pattern<T>(c, m, call, masks::fixed(4, 1));
   if (mask_mod == "per-head window: 0<=i-j<=w[h]") {
     const auto width = integers(c, "head_window", call.Q.heads);
-    return run_with<T>(m, call, 0, masks::where(head_window{width.data()}));
+    return masked<T>(c, m, call, masks::where(head_window{width.data()}));
   }
+  if (c.has_input("dense_mask")) return with_dense_mask(c, m, call);
   throw unsupported("unknown mask_mod " + mask_mod);
+}
+
+/// True for "…: 0<=i-j<=W" and "…: 0<=i-j<W": `left` keys before the query.
+bool window_in_words(const std::string& mask_mod, index& left) {
+  const std::size_t at = mask_mod.find("0<=i-j<");
+  if (at == std::string::npos) return false;
+  const std::string rest = mask_mod.substr(at + 7);
+  const bool inclusive = rest.rfind("=", 0) == 0;
+  double value = 0;
+  if (!parse_number(rest.substr(inclusive ? 1 : 0), value)) return false;
+  left = static_cast<index>(std::clamp(value, 0.0, 1e6)) - (inclusive ? 0 : 1);
+  return left >= 0;
+}
+
+/// The matrix of the standard masks, against the case's.
+void require_dense(const case_file& c, const attention_call& call) {
+  if (!c.has_input("dense_mask")) return;
+  const index n = call.Q.rows, keys = call.K.rows;
+  for (index b = 0; b < call.Q.batches; ++b) {
+    const mask_parts& parts = call.mask(b);
+    index offset = keys;
+    if (parts.causal == mask_parts::diagonal::top_left) offset = 0;
+    if (parts.causal == mask_parts::diagonal::bottom_right) offset = keys - n;
+    require_dense(c, call,
+                  masks::causal{.offset = offset} & parts.window.value_or(masks::window{}) &
+                      masks::padding{.length = parts.length.value_or(keys)},
+                  b);
+  }
 }
 
 /// The mask_mods that the standard policies say by numbers.
 bool standard_mask(const case_file& c, attention_call& call) {
   const std::string mask_mod = c.text("mask_mod");
   mask_parts parts;
+  index left = 0;
   if (mask_mod == "causal: j<=i") {
     parts.causal = mask_parts::diagonal::top_left;
   } else if (mask_mod == "causal with offset: j<=i+7 (bottom-right)") {
@@ -193,6 +331,10 @@ bool standard_mask(const case_file& c, attention_call& call) {
       call.masks.push_back(parts);
     }
     return true;
+  } else if (window_in_words(mask_mod, left)) {
+    agree(c, "window_left", static_cast<double>(left));
+    agree(c, "window_right", 0);
+    parts.window = masks::window_of(left + 1);
   } else if (c.has("window_left") && c.integer("window_right", 0) == 0) {
     parts.window = masks::window_of(c.integer("window_left", 0) + 1);
   } else if (c.has("window_left")) {
@@ -212,7 +354,10 @@ outputs flex(const case_file& c, const mode& m) {
   const bool capped = score_mod == "softcap: cap*tanh(s/cap)";
   if (!score_mod.empty() && !capped) return with_score_mod<T>(c, m, call, score_mod);
   if (capped) call.soft_cap = c.number("softcap", 0);
-  if (standard_mask(c, call)) return results(run(m, call));
+  if (standard_mask(c, call)) {
+    require_dense(c, call);
+    return results(run(m, call));
+  }
   if (capped) throw unsupported("softcap with " + c.text("mask_mod"));
   return with_mask_mod<T>(c, m, call, c.text("mask_mod"));
 }

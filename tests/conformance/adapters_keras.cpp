@@ -71,9 +71,6 @@ template <class T>
 attention_answer additive(const mode& m, const keras_inputs& in, const row<T>& v,
                           std::optional<double> factor) {
   const attention_call& call = in.call;
-  // Combinations that no case has would each be kernels to compile.
-  if (call.allowed && (in.causal || factor)) throw unsupported("additive scores with these masks");
-  if (in.causal && factor) throw unsupported("additive scores with these masks");
   const index d = call.Q.cols, hidden = factor ? d : 0;
   if (hidden > 4096) throw unsupported("additive scores with a factor of so many features");
   const matrix<T> W = matrix<T>::Identity(hidden, hidden) * static_cast<T>(factor.value_or(1));
@@ -81,12 +78,18 @@ attention_answer additive(const mode& m, const keras_inputs& in, const row<T>& v
     const double inside = factor ? std::abs(*factor) : 1;
     const double reach = inside * (finite_magnitude(p.Q) + finite_magnitude(p.K));
     p.size = {(1 + reach) * v.template cast<double>().cwiseAbs().sum(), d};
-    if (factor) return attend(m, p, scores::additive(W, W, v));
-    const scores::additive_projected score(v);
-    if (in.causal) return attend(m, p, score, masks::causal_top_left{});
-    if (!call.allowed) return attend(m, p, score);
-    const bool_matrix allowed = (call.allowed->head<double>(b, h).array() != 0).matrix();
-    return attend(m, p, score, masks::dense(allowed));
+    const auto masked = [&](const auto& score) {
+      if (call.allowed && in.causal) {
+        const bool_matrix allowed = (call.allowed->head<double>(b, h).array() != 0).matrix();
+        return attend(m, p, score, masks::dense(allowed) & masks::causal_top_left{});
+      }
+      if (in.causal) return attend(m, p, score, masks::causal_top_left{});
+      if (!call.allowed) return attend(m, p, score);
+      const bool_matrix allowed = (call.allowed->head<double>(b, h).array() != 0).matrix();
+      return attend(m, p, score, masks::dense(allowed));
+    };
+    if (factor) return masked(scores::additive(W, W, v));
+    return masked(scores::additive_projected(v));
   });
 }
 
@@ -126,7 +129,8 @@ attention_answer keras_dot(const case_file& c, const mode& m, keras_inputs in) {
 outputs attention(const case_file& c, const mode& m) {
   const keras_inputs in = read_inputs(c);
   require(c, in.call.Q.cols == in.call.K.cols, "query and key differ in features");
-  if (!some_key_for_each_query(in.call, in.causal))
+  agree(c, "use_scale", c.has_weight("scale") ? 1 : 0);
+  if (!c.implementation_defined() && !some_key_for_each_query(in.call, in.causal))
     throw unsupported("Keras gives a fully masked row the softmax of its raw scores");
   const bool additive = c.op == "keras.AdditiveAttention";
   if (additive && m.single_precision) return results(c, keras_additive<float>(c, m, in));
@@ -170,6 +174,9 @@ multi_head_call read_multi_head(const case_file& c) {
   call.V = grid_of_batch(c, c.input("value", 3));
   call.K = c.has_input("key") ? grid_of_batch(c, c.input("key", 3)) : call.V;
   call.wants_weights = c.expects("attention_scores");
+  agree(c, "key_dim", static_cast<double>(c.weight("query_kernel", 3).shape[2]));
+  agree(c, "value_dim", static_cast<double>(c.weight("value_kernel", 3).shape[2]));
+  agree(c, "use_bias", c.has_weight("query_bias") ? 1 : 0);
   return call;
 }
 

@@ -20,10 +20,9 @@ grid averaged(const grid& weights) {
 }
 
 outputs multihead_attention(const case_file& c, const mode& m) {
-  if (c.flag("unbatched")) throw unsupported("unbatched nn.MultiheadAttention");
   const index embed = c.integer("embed_dim", 0), heads = c.integer("num_heads", 0);
   require(c, embed > 0 && heads > 0, "embed_dim and num_heads are positive");
-  const bool self = c.flag("self_attention");
+  const bool self = c.flag("self_attention"), unbatched = c.flag("unbatched");
   multi_head_call call;
   call.heads.query = heads;
   call.Q = batch_first(c, "query");
@@ -35,16 +34,23 @@ outputs multihead_attention(const case_file& c, const mode& m) {
     call.parameters.bias_v = row_of(c, "bias_v", embed);
   }
   call.parameters.add_zero_attn = c.flag("add_zero_attn");
+  agree(c, "kdim", static_cast<double>(call.K.cols));
+  agree(c, "vdim", static_cast<double>(call.V.cols));
+  agree(c, "bias", c.has_weight("in_proj_bias") ? 1 : 0);
+  agree(c, "need_weights", c.expects("attn_output_weights") ? 1 : 0);
+  const bool averaged_weights = c.flag("average_attn_weights");
   call.masks = read_masks(c, "attn_mask", "key_padding_mask", call.Q, call.K.rows, heads);
   call.wants_weights = c.expects("attn_output_weights");
   const layer_answer a = run(m, call);
   outputs out = {{"attn_output", in_own_order(c, a.output, a.output_bound)}};
-  if (!call.wants_weights) return out;
   const grid& W = a.weights;
-  out["attn_output_weights"] =
-      c.flag("average_attn_weights")
-          ? produced{{W.batches, W.rows, W.cols}, averaged(W).values, a.weight_bound}
-          : heads_first(W, a.weight_bound);
+  if (call.wants_weights)
+    out["attn_output_weights"] =
+        averaged_weights ? produced{{W.batches, W.rows, W.cols}, averaged(W).values, a.weight_bound}
+                         : heads_first(W, a.weight_bound);
+  if (unbatched)
+    for (auto& [name, p] : out)
+      p.shape.erase(p.shape.begin() + (name == "attn_output" && !c.flag("batch_first") ? 1 : 0));
   return out;
 }
 
@@ -69,11 +75,23 @@ outputs transformer_encoder(const case_file& c, const mode& m) {
   return {{"output", in_own_order(c, a.output, a.output_bound)}};
 }
 
+/// Of a causal layer T5 gives back the bias with its mask added, whose number is the origin's own.
+void add_mask_of_origin(const case_file& c, grid& biases) {
+  constexpr double forbidden = -1e8;
+  const auto found = c.outputs.find("position_bias");
+  if (found == c.outputs.end() || found->second.values.size() != biases.values.size()) return;
+  for (std::size_t at = 0; at < biases.values.size(); ++at) {
+    const auto k = static_cast<index>(at);
+    const bool later = k % biases.cols > k / biases.cols % biases.rows;
+    if (later && found->second.values[at] < forbidden) biases.values[at] = found->second.values[at];
+  }
+}
+
 /// T5's self-attention: a relative bias for each head, no scale and no biases of projections.
 outputs t5_attention(const case_file& c, const mode& m) {
   const index heads = c.integer("num_heads", 0);
   require(c, heads > 0, "num_heads is positive");
-  if (c.flag("causal")) throw unsupported("causal T5Attention");
+  agree(c, "d_kv", static_cast<double>(c.weight("q.weight", 2).shape[0] / heads));
   multi_head_call call;
   call.heads.query = heads;
   call.Q = call.K = call.V = grid_of_batch(c, c.input("hidden_states", 3));
@@ -89,12 +107,14 @@ outputs t5_attention(const case_file& c, const mode& m) {
                                      .max_distance = c.integer("max_distance", 128),
                                      .bidirectional = !c.flag("is_decoder")};
   call.relative = relative_bias{table, buckets};
+  if (c.flag("causal")) call.masks.window = softlook::masks::window{.left = {}, .right = 0};
   const layer_answer a = run(m, call);
   const softlook::t5_relative_bias<double> bias(table, buckets);
   grid biases = grid::zeros(1, heads, call.Q.rows, call.K.rows);
   for_each_head(biases, [&](index, index h) {
     biases.set_head<double>(0, h, matrix<double>(bias.matrix(call.Q.rows, call.K.rows, h)));
   });
+  if (call.masks.window) add_mask_of_origin(c, biases);
   return {{"output", packed(a.output, a.output_bound)}, {"position_bias", heads_first(biases, 0)}};
 }
 

@@ -21,6 +21,7 @@ struct linear_problem {
   std::optional<grid> log_decay;  // a column, or one for each feature
   std::optional<grid> strength;   // a column
   std::optional<grid> state;      // features × values
+  std::optional<grid> key_sum;    // 1 × features
   std::vector<double> gamma;      // one for each head; or none
   double scale = 1;
   std::optional<double> epsilon;  // divided by the sum of weights + ε; unset: not divided
@@ -54,6 +55,10 @@ magnitudes magnitudes_of(const linear_problem& p, const head_rows& x, index b, i
   matrix<double> S = matrix<double>::Zero(x.k.cols(), x.v.cols());
   if (p.state) S = p.state->head<double>(b, h).cwiseAbs();
   Eigen::VectorXd z = Eigen::VectorXd::Zero(x.k.cols()), signed_sum = z;
+  if (p.key_sum) {
+    signed_sum = p.key_sum->head<double>(b, h).transpose();
+    z = signed_sum.cwiseAbs();
+  }
   magnitudes most;
   for (index t = 0; t < x.k.rows(); ++t) {
     const Eigen::VectorXd k = x.k.row(t).cwiseAbs().transpose();
@@ -106,6 +111,8 @@ void require_shapes(const case_file& c, const linear_problem& p) {
     require(c, fits(*p.strength, K.rows) && p.strength->cols == 1, "beta does not fit");
   if (p.state)
     require(c, fits(*p.state, p.features) && p.state->cols == V.cols, "the state does not fit");
+  if (p.key_sum)
+    require(c, fits(*p.key_sum, 1) && p.key_sum->cols == p.features, "initial_z does not fit");
 }
 
 /// The policies of a problem for some tokens of one batch.
@@ -157,6 +164,7 @@ linear_answer causal(const case_file& c, const mode& m, const linear_problem& p,
   for (index b = 0; b < p.Q.batches; ++b) {
     softlook::linear_state<T> state(f, e, kv);
     for (index h = 0; p.state && h < kv; ++h) state.weights(h) = p.state->head<T>(b, h);
+    for (index h = 0; p.key_sum && h < kv; ++h) state.key_sum(h) = p.key_sum->head<T>(b, h);
     const matrix<T> Q = p.Q.packed<T>(b), K = p.K.packed<T>(b), V = p.V.packed<T>(b);
     matrix<T> O(n, p.Q.heads * e);
     for (index t = 0; t < n; t += length) {
@@ -236,8 +244,18 @@ outputs with_state(const linear_answer& a, layout how) {
   return out;
 }
 
+/// The sum of earlier keys: (B, H, K), or with a token's dimension before or behind H.
+grid initial_key_sum(const case_file& c, index heads) {
+  tensor z = c.input("initial_z");
+  if (z.rank() == 3) z.shape.insert(z.shape.begin() + 1, 1);
+  require(c, z.rank() == 4, "initial_z has 3 or 4 dimensions");
+  const bool tokens = z.shape[1] == 1 && z.shape[2] == heads;
+  return grid_of(c, z, tokens ? layout::tokens_first : layout::heads_first);
+}
+
 outputs fla_linear(const case_file& c, const mode& m) {
   linear_problem p = read_problem(c, layout::tokens_first);
+  if (c.has_input("initial_z")) p.key_sum = initial_key_sum(c, p.K.heads);
   if (c.flag("normalize")) p.epsilon = 1e-10;
   const linear_answer a = solve(c, m, p);
   outputs out = with_state(a, layout::tokens_first);
@@ -333,6 +351,7 @@ outputs fla_based(const case_file& c, const mode& m) { return fla_quadratic(c, m
 outputs fla_rebased(const case_file& c, const mode& m) { return fla_quadratic(c, m, false); }
 
 outputs ft_causal(const case_file& c, const mode& m) {
+  agree(c, "causal", 1);
   linear_problem p;
   p.Q = grid_of(c, c.input("queries", 4), layout::tokens_first);
   p.K = grid_of(c, c.input("keys", 4), layout::tokens_first);
@@ -371,6 +390,7 @@ grid full(const mode& m, const grid& Q, const grid& K, const grid& V,
 }
 
 outputs ft_full(const case_file& c, const mode& m) {
+  agree(c, "causal", 0);
   const grid Q = grid_of(c, c.input("queries", 4), layout::tokens_first);
   const grid K = grid_of(c, c.input("keys", 4), layout::tokens_first);
   const grid V = grid_of(c, c.input("values", 4), layout::tokens_first);
@@ -419,9 +439,28 @@ struct performer_case {
   }
 };
 
+/// Causal attention of performer-pytorch divides by φ(q)·(z + 1e-6): a sum of earlier keys that
+/// starts there.
+template <class T>
+matrix<T> causal_favor(const mode& m, const matrix<T>& Q, const matrix<T>& K, const matrix<T>& V,
+                       const softlook::random_features<T>& map) {
+  constexpr double start = 1e-6;
+  softlook::linear_state<T> state(map.count(), V.cols());
+  state.key_sum().setConstant(static_cast<T>(start));
+  matrix<T> O(Q.rows(), V.cols());
+  const index length = std::max<index>(call_length(m, Q.rows()), 1);
+  for (index t = 0; t < Q.rows(); t += length) {
+    const index count = std::min(length, Q.rows() - t);
+    O.middleRows(t, count) = softlook::causal_linear_attention(
+        Q.middleRows(t, count), K.middleRows(t, count), V.middleRows(t, count), state, map,
+        softlook::options{.isa = m.isa});
+  }
+  return O;
+}
+
 /// The largest exponents are taken of each head's keys, as performer-pytorch does.
 template <class T>
-void favor(const mode& m, performer_case& p) {
+void favor(const mode& m, performer_case& p, bool is_causal) {
   constexpr double epsilon = 1e-4;
   const matrix<T> W = p.W.template cast<T>();
   for_each_head(p.Q, [&](index b, index h) {
@@ -431,7 +470,9 @@ void favor(const mode& m, performer_case& p) {
     p.q_prime.set_head<T>(b, h, map.queries(Q));
     p.k_prime.set_head<T>(b, h, map.keys(K));
     p.output.set_head<T>(b, h,
-                         softlook::linear_attention(Q, K, V, map, softlook::options{.isa = m.isa}));
+                         is_causal ? causal_favor(m, Q, K, V, map)
+                                   : matrix<T>(softlook::linear_attention(
+                                         Q, K, V, map, softlook::options{.isa = m.isa})));
     // Exponents are sums of d rounded products; e^x turns their error into a relative one.
     const double root = std::sqrt(static_cast<double>(Q.cols()));
     const double exponents =
@@ -446,10 +487,11 @@ void favor(const mode& m, performer_case& p) {
 outputs performer_favor(const case_file& c, const mode& m) {
   call_length(m, 1);
   performer_case p(c);
+  const bool is_causal = c.flag("causal");
   if (m.single_precision)
-    favor<float>(m, p);
+    favor<float>(m, p, is_causal);
   else
-    favor<double>(m, p);
+    favor<double>(m, p, is_causal);
   return p.result(m);
 }
 
@@ -485,6 +527,7 @@ void performer_relu_in(const mode& m, performer_case& p) {
 }
 
 outputs performer_relu(const case_file& c, const mode& m) {
+  agree(c, "causal", 0);
   call_length(m, 1);
   performer_case p(c);
   if (m.single_precision)

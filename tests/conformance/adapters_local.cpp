@@ -83,6 +83,10 @@ attention_answer tfa_answer(const case_file& c, const mode& m, const attention_c
       Eigen::Map<const matrix<double>>(given.values.data(), rows, keys).template cast<T>();
   const auto lengths = memory_lengths(c, "memory_sequence_length", call.K);
   const energies<T> from(c);
+  agree(c, "units", static_cast<double>(c.weight("memory_layer_kernel", 2).shape[1]));
+  agree(c, "steps", static_cast<double>(call.Q.rows));
+  for (const char* with_factor : {"normalize", "scale"})
+    agree(c, with_factor, c.has_weight("attention_g") ? 1 : 0);
   const softlook::monotonic_form form = form_of(c, m);
   attention_answer answer;
   error_bounds bounds;

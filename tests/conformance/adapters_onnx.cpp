@@ -1,3 +1,5 @@
+#include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "adapters.hpp"
@@ -24,6 +26,8 @@ onnx_inputs read_inputs(const case_file& c) {
     in.Q = grid_of(c, c.input("Q", 4));
     in.K = grid_of(c, c.input("K", 4));
     in.V = grid_of(c, c.input("V", 4));
+    agree(c, "q_num_heads", static_cast<double>(in.Q.heads));
+    agree(c, "kv_num_heads", static_cast<double>(in.K.heads));
   }
   if (c.has_input("past_key")) {
     const grid past_key = grid_of(c, c.input("past_key", 4));
@@ -133,6 +137,25 @@ outputs attention(const case_file& c, const mode& m) {
   return out;
 }
 
+/// A score of a later key becomes a number that forbids it, or nearly.
+template <class T>
+struct later_becomes {
+  T value;
+  T operator()(T s, std::int32_t i, std::int32_t j) const { return j <= i ? s : value; }
+};
+
+/// Where e^(value − score) is 0 in every precision this is the causal mask: each query has its
+/// first key.
+template <class T>
+attention_answer with_later_scores(const mode& m, const attention_call& call, double value) {
+  return for_each_problem<T>(m, call, [&](head_problem<T>& p, index, index) {
+    const double reach = 2 * p.scores().magnitude - std::log(std::numeric_limits<double>::min());
+    if (value < -2 * reach) return attend(m, p, softlook::masks::causal_top_left{});
+    p.added = std::abs(value);
+    return attend(m, p, softlook::transforms::map(later_becomes<T>{static_cast<T>(value)}));
+  });
+}
+
 outputs flex_attention(const case_file& c, const mode& m) {
   attention_call call;
   call.Q = grid_of(c, c.input("Q", 4));
@@ -148,15 +171,63 @@ outputs flex_attention(const case_file& c, const mode& m) {
     for (index i = 0; i < n; ++i)
       for (index j = 0; j < keys; ++j)
         call.bias->values[static_cast<std::size_t>(i * keys + j)] = static_cast<double>(i - j);
-  } else if (!score_mod.empty()) {
+  } else if (score_mod == "score_mod_soft_cap") {
+    require(c, c.has("score_mod.cap"), "score_mod_soft_cap has a cap");
+    call.soft_cap = c.number("score_mod.cap", 0);
+  } else if (!score_mod.empty() && score_mod != "score_mod_causal_mask") {
     throw unsupported("unknown score_mod " + score_mod);
   }
   if (prob_mod == "prob_mod_scale")  // (c·P) V = P (c·V)
     for (double& v : call.V.values) v *= c.number("prob_mod.scale", 1);
   else if (!prob_mod.empty())
     throw unsupported("unknown prob_mod " + prob_mod);
-  const attention_answer a = run(m, call);
+  attention_answer a;
+  if (score_mod == "score_mod_causal_mask") {
+    const double value = c.number("score_mod.neg_inf", -std::numeric_limits<double>::infinity());
+    a = m.single_precision ? with_later_scores<float>(m, call, value)
+                           : with_later_scores<double>(m, call, value);
+  } else {
+    a = run(m, call);
+  }
   return {{"Y", heads_first(a.output, a.bounds.output)}};
+}
+
+/// A cache of keys or values that the caller owns; the library reads rows where they lie and writes
+/// none there, so this is Eigen's.
+outputs tensor_scatter(const case_file& c, const mode&) {
+  const tensor &past = c.input("past_cache"), &update = c.input("update");
+  const index rank = past.rank(), given = c.integer("axis", -2);
+  const index axis = given < 0 ? given + rank : given;
+  require(c, update.rank() == rank && axis > 0 && axis < rank, "axis or ranks do not fit");
+  const std::string how = c.text("mode", "linear");
+  if (how != "linear" && how != "circular") throw unsupported("mode " + how);
+  index outer = 1, inner = 1;  // between the batch and the axis, behind the axis
+  for (index k = 0; k < rank; ++k) {
+    const auto at = static_cast<std::size_t>(k);
+    require(c, k == axis || past.shape[at] == update.shape[at], "update does not fit the cache");
+    if (k > 0 && k < axis) outer *= past.shape[at];
+    if (k > axis) inner *= past.shape[at];
+  }
+  const index batches = past.shape[0], length = past.shape[static_cast<std::size_t>(axis)];
+  const index rows = update.shape[static_cast<std::size_t>(axis)];
+  require(c, length > 0 || rows == 0, "the cache has no place for the update");
+  std::vector<index> first(static_cast<std::size_t>(batches), 0);
+  if (c.has_input("write_indices"))
+    first = lengths_of(c, c.input("write_indices"), batches, length);
+  produced cache{past.shape, past.values, 0};
+  for (index b = 0; b < batches; ++b) {
+    for (index block = b * outer; block < (b + 1) * outer; ++block) {
+      Eigen::Map<matrix<double>> to(cache.values.data() + block * length * inner, length, inner);
+      const Eigen::Map<const matrix<double>> from(update.values.data() + block * rows * inner, rows,
+                                                  inner);
+      for (index r = 0; r < rows; ++r) {
+        const index at = first[static_cast<std::size_t>(b)] + r;
+        require(c, how == "circular" || at < length, "the update ends behind the cache");
+        to.row(at % length) = from.row(r);
+      }
+    }
+  }
+  return {{"present_cache", cache}};
 }
 
 }  // namespace
@@ -164,6 +235,7 @@ outputs flex_attention(const case_file& c, const mode& m) {
 void add_onnx_adapters(adapter_table& table) {
   table["onnx.Attention"] = attention;
   table["onnx.FlexAttention"] = flex_attention;
+  table["onnx.TensorScatter"] = tensor_scatter;
 }
 
 }  // namespace conformance

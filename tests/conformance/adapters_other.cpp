@@ -31,8 +31,14 @@ std::pair<index, index> number_pair(const case_file& c, const char* name) {
   return {static_cast<index>(first), static_cast<index>(second)};
 }
 
+void clear_padded_queries(grid& g, const std::vector<index>& lengths) {
+  for_each_head(g, [&](index b, index h) {
+    const index real = lengths[static_cast<std::size_t>(b)];
+    std::fill_n(g.slice(b, h) + real * g.cols, (g.rows - real) * g.cols, 0.0);
+  });
+}
+
 outputs jax(const case_file& c, const mode& m) {
-  if (c.has_input("query_seq_lengths")) throw unsupported("query_seq_lengths");
   attention_call call = read_call(c, "query", "key", "value", layout::tokens_first);
   const index batches = call.Q.batches, heads = call.Q.heads;
   if (c.has("scale")) call.scale = c.number("scale", 0);
@@ -54,7 +60,10 @@ outputs jax(const case_file& c, const mode& m) {
       call.masks.push_back(parts);
     }
   }
-  const attention_answer a = run(m, call);
+  attention_answer a = run(m, call);
+  if (c.has_input("query_seq_lengths"))
+    clear_padded_queries(a.output,
+                         lengths_of(c, c.input("query_seq_lengths"), batches, call.Q.rows));
   return {{"output", tokens_first(a.output, a.bounds.output)}};
 }
 
@@ -76,85 +85,121 @@ std::vector<index> real_lengths(const case_file& c, const char* name, index batc
   return lengths;
 }
 
-/// Chunked attention: a query sees the chunk of `length` keys that its own position lies in.
-grid chunks(index queries, index keys, index length) {
-  grid g = grid::zeros(1, 1, queries, keys);
-  for (index i = 0; i < queries; ++i)
-    for (index j = 0; j < keys; ++j) {
-      const index position = i + keys - queries;
-      const bool same = position >= 0 && position / length == j / length;
-      g.values[static_cast<std::size_t>(i * keys + j)] = same ? 1 : 0;
+/// What the reference says of a case in numbers.
+struct flash_rules {
+  index left = -1, right = -1;  // −1: unbounded
+  index sink_tokens = 0;        // these keys are always inside the left bound
+  index chunk = 0;              // a query sees the chunk of keys that its position lies in
+  bool causal = false;
+  bool padded = false;
+
+  explicit flash_rules(const case_file& c)
+      : left(c.integer("window_left", -1)),
+        right(c.integer("window_right", -1)),
+        sink_tokens(c.integer("sink_token_length", 0)),
+        chunk(c.integer("attention_chunk", 0)),
+        causal(c.flag("causal")),
+        padded(c.has_input("key_padding_mask") || c.has_input("query_padding_mask")) {}
+
+  /// Whether masks have the words for it: for sink tokens and chunks the cases are computed from a
+  /// matrix.
+  bool plain() const { return chunk <= 0 && (sink_tokens <= 0 || left < 0); }
+
+  mask_parts parts(index offset) const {
+    mask_parts parts;
+    if (left >= 0 || right >= 0) {
+      masks::window w;
+      if (left >= 0) w.left = left;
+      if (right >= 0) w.right = right;
+      w.offset = offset;
+      parts.window = w;
     }
-  return g;
-}
-
-mask_parts flash_mask(const case_file& c, index offset, bool padded) {
-  mask_parts parts;
-  const index left = c.integer("window_left", -1), right = c.integer("window_right", -1);
-  if (left >= 0 || right >= 0) {
-    masks::window w;
-    if (left >= 0) w.left = left;
-    if (right >= 0) w.right = right;
-    w.offset = offset;
-    parts.window = w;
+    if (causal && padded) parts.causal_offset = offset;
+    if (causal && !padded) parts.causal = mask_parts::diagonal::bottom_right;
+    return parts;
   }
-  if (c.flag("causal")) {
-    if (padded)
-      parts.causal_offset = offset;
-    else
-      parts.causal = mask_parts::diagonal::bottom_right;
-  }
-  return parts;
-}
-
-/// ALiBi as this reference writes it with causal: s + slope·(j − (m − 1)). A row's scores then
-/// differ by a constant from −slope·|i + m − n − j|, which only the log-sum-exp shows.
-template <class T>
-struct alibi_from_last_key {
-  const T* slopes;
-  std::int32_t keys;
-  T operator()(T s, std::int32_t, std::int32_t j, std::int32_t head) const {
-    return s + slopes[head] * static_cast<T>(j - (keys - 1));
+  bool allows(index position, index j) const {
+    const index last = causal ? position : position + right;
+    if ((causal || right >= 0) && j > last) return false;
+    if (left >= 0 && j < position - left && j >= sink_tokens) return false;
+    return chunk <= 0 || (position >= 0 && position / chunk == j / chunk);
   }
 };
 
-template <class T>
-attention_answer flash_alibi(const case_file& c, const mode& m, const attention_call& call) {
+struct flash_lengths {
+  std::vector<index> queries, keys;  // real ones of each batch
+
+  index offset(index b) const {
+    const auto at = static_cast<std::size_t>(b);
+    return keys[at] - queries[at];
+  }
+};
+
+/// All rules as a matrix; more than `keys` keys are visible to every query.
+grid flash_matrix(const flash_rules& rules, const flash_lengths& real, index queries, index keys,
+                  index more) {
+  grid g = grid::zeros(static_cast<index>(real.keys.size()), 1, queries, keys + more);
+  for_each_head(g, [&](index b, index) {
+    const index length = real.keys[static_cast<std::size_t>(b)];
+    for (index i = 0; i < queries; ++i)
+      for (index j = 0; j < keys + more; ++j) {
+        const bool seen = j >= keys || (j < length && rules.allows(i + real.offset(b), j));
+        g.slice(b, 0)[i * g.cols + j] = seen ? 1 : 0;
+      }
+  });
+  return g;
+}
+
+/// ALiBi as this reference writes it: −slope·|i + m − n − j| with the real lengths m and n, and
+/// with causal slope·(j − (m − 1)), which only the log-sum-exp tells from the former.
+grid flash_alibi(const case_file& c, const attention_call& call, const flash_lengths& real) {
   const tensor& t = c.input("alibi_slopes", 2);
-  const index heads = call.Q.heads;
+  const index heads = call.Q.heads, keys = call.K.rows;
   require(c, t.shape[0] == call.Q.batches && t.shape[1] == heads,
           "alibi_slopes are (batch, heads)");
-  require(c, c.flag("causal"), "alibi_slopes without causal");
-  const double reach = static_cast<double>(std::max(call.Q.rows, call.K.rows));
-  attention_answer logs = for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index) {
-    const matrix<T> slopes =
-        Eigen::Map<const matrix<double>>(t.values.data() + b * heads, 1, heads).template cast<T>();
-    p.added = reach * finite_magnitude(slopes);
-    const auto keys = static_cast<std::int32_t>(call.K.rows);
-    return attend(m, p, masks::causal_bottom_right{},
-                  transforms::map(alibi_from_last_key<T>{slopes.data(), keys}));
+  const bool causal = c.flag("causal");
+  grid bias = grid::zeros(call.Q.batches, heads, call.Q.rows, keys);
+  for_each_head(bias, [&](index b, index h) {
+    const double slope = t.values[static_cast<std::size_t>(b * heads + h)];
+    for (index i = 0; i < call.Q.rows; ++i)
+      for (index j = 0; j < keys; ++j) {
+        const index distance = causal ? keys - 1 - j : std::abs(i + real.offset(b) - j);
+        bias.slice(b, h)[i * keys + j] = -slope * static_cast<double>(distance);
+      }
   });
-  attention_answer a = for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index) {
+  return bias;
+}
+
+/// Output and weights by the library's own ALiBi.
+template <class T>
+attention_answer own_alibi(const case_file& c, const mode& m, const attention_call& call) {
+  const tensor& t = c.input("alibi_slopes", 2);
+  const index heads = call.Q.heads;
+  const double reach = static_cast<double>(std::max(call.Q.rows, call.K.rows));
+  attention_call without_bias = call;
+  without_bias.bias.reset();
+  return for_each_problem<T>(m, without_bias, [&](head_problem<T>& p, index b, index) {
     const Eigen::VectorXd slopes =
         Eigen::Map<const Eigen::VectorXd>(t.values.data() + b * heads, heads);
     p.added = reach * finite_magnitude(slopes);
-    return attend(m, p, transforms::alibi_per_head(slopes), masks::causal_bottom_right{});
+    const transforms::alibi_per_head alibi(slopes);
+    if (c.flag("causal")) return attend(m, p, alibi, masks::causal_bottom_right{});
+    return attend(m, p, alibi);
   });
-  a.log_sum_exp = std::move(logs.log_sum_exp);
-  return a;
 }
 
 /// A learned logit per head that joins the softmax without a value: one more key that every query
 /// sees, whose score is only its bias and whose value is zero.
-void add_sink(const case_file& c, attention_call& call, const tensor& sinks, bool causal) {
+void add_sink(const case_file& c, attention_call& call, const tensor& sinks) {
   const index heads = call.Q.heads, n = call.Q.rows, keys = call.K.rows;
   require(c, sinks.rank() == 1 && sinks.shape[0] == heads, "there is one sink for each head");
-  grid bias = grid::zeros(1, heads, n, keys + 1);
-  const double forbidden = -std::numeric_limits<double>::infinity();
-  for_each_head(bias, [&](index, index h) {
+  const grid given = call.bias.value_or(grid{1, 1, 1, 1, {0.0}});
+  grid bias = grid::zeros(given.batches, heads, n, keys + 1);
+  for_each_head(bias, [&](index b, index h) {
     for (index i = 0; i < n; ++i) {
-      double* row = bias.slice(0, h) + i * (keys + 1);
-      for (index j = 0; j < keys; ++j) row[j] = causal && j > i + keys - n ? forbidden : 0;
+      double* row = bias.slice(b, h) + i * (keys + 1);
+      const double* before = given.slice(b, h) + (given.rows == 1 ? 0 : i) * given.cols;
+      for (index j = 0; j < keys; ++j) row[j] = before[given.cols == 1 ? 0 : j];
       row[keys] = sinks.values[static_cast<std::size_t>(h)];
     }
   });
@@ -171,45 +216,37 @@ grid without_last_key(const grid& weights) {
   return g;
 }
 
-void clear_padded_queries(grid& g, const std::vector<index>& lengths) {
-  for_each_head(g, [&](index b, index h) {
-    const index real = lengths[static_cast<std::size_t>(b)];
-    std::fill_n(g.slice(b, h) + real * g.cols, (g.rows - real) * g.cols, 0.0);
-  });
-}
-
 outputs flash_reference(const case_file& c, const mode& m) {
   attention_call call = read_call(c, "q", "k", "v", layout::tokens_first);
-  if (c.integer("sink_token_length", 0) != 0) throw unsupported("sink_token_length");
   if (c.number("softcap", 0) != 0) call.soft_cap = c.number("softcap", 0);
   call.wants_weights = true;
   const index batches = call.Q.batches, n = call.Q.rows, keys = call.K.rows;
-  const auto real_keys = real_lengths(c, "key_padding_mask", batches, keys);
-  const auto real_queries = real_lengths(c, "query_padding_mask", batches, n);
-  const bool padded = c.has_input("key_padding_mask") || c.has_input("query_padding_mask");
-  const bool sink = c.has_input("learnable_sink");
-  for (std::size_t b = 0; b < real_keys.size(); ++b) {
-    mask_parts parts = flash_mask(c, real_keys[b] - real_queries[b], padded);
-    if (c.has_input("key_padding_mask")) parts.length = real_keys[b];
-    call.masks.push_back(parts);
+  const flash_lengths real = {real_lengths(c, "query_padding_mask", batches, n),
+                              real_lengths(c, "key_padding_mask", batches, keys)};
+  const flash_rules rules(c);
+  const bool sink = c.has_input("learnable_sink"), alibi = c.has_input("alibi_slopes");
+  if (alibi) call.bias = flash_alibi(c, call, real);
+  if (rules.plain() && !sink) {
+    for (index b = 0; b < batches; ++b) {
+      call.masks.push_back(rules.parts(real.offset(b)));
+      if (c.has_input("key_padding_mask"))
+        call.masks.back().length = real.keys[static_cast<std::size_t>(b)];
+    }
+  } else {
+    call.allowed = flash_matrix(rules, real, n, keys, sink ? 1 : 0);
   }
-  if (const index chunk = c.integer("attention_chunk", 0); chunk > 0) {
-    if (padded) throw unsupported("attention_chunk with padding");
-    call.allowed = chunks(n, keys, chunk);
+  if (sink) add_sink(c, call, c.input("learnable_sink"));
+  attention_answer a = run(m, call);
+  if (alibi && rules.plain() && !sink && !rules.padded && !call.soft_cap && rules.left < 0 &&
+      rules.right < 0) {
+    const attention_answer own =
+        m.single_precision ? own_alibi<float>(c, m, call) : own_alibi<double>(c, m, call);
+    a.output = own.output;
+    a.weights = own.weights;
   }
-  if (sink) {
-    require(c, !padded && !call.masks[0].window, "a learnable sink with padding or windows");
-    add_sink(c, call, c.input("learnable_sink"), c.flag("causal"));
-    call.masks.clear();
-  }
-  attention_answer a;
-  if (!c.has_input("alibi_slopes"))
-    a = run(m, call);
-  else
-    a = m.single_precision ? flash_alibi<float>(c, m, call) : flash_alibi<double>(c, m, call);
   if (sink) a.weights = without_last_key(a.weights);
-  clear_padded_queries(a.output, real_queries);
-  clear_padded_queries(a.weights, real_queries);
+  clear_padded_queries(a.output, real.queries);
+  clear_padded_queries(a.weights, real.queries);
   const std::vector<index> per_query = {batches, call.Q.heads, n};
   return {{"output", tokens_first(a.output, a.bounds.output)},
           {"attention", heads_first(a.weights, a.bounds.weights)},
@@ -226,51 +263,15 @@ outputs hugging_face(const case_file& c, const mode& m) {
   if (c.has_input("attention_mask"))
     call.bias = aligned(c, c.input("attention_mask"), call.Q.batches, call.Q.heads, call.Q.rows,
                         call.K.rows);
-  if (sink) {
-    const grid mask = call.bias.value_or(grid{1, 1, 1, 1, {0.0}});
-    require(c, mask.batches == 1 && mask.heads == 1, "sinks with a mask that differs");
-    const index keys = call.K.rows;
-    add_sink(c, call, c.input("sinks"), false);
-    for_each_head(*call.bias, [&](index, index h) {
-      for (index i = 0; i < call.Q.rows; ++i)
-        for (index j = 0; j < keys; ++j)
-          call.bias->slice(0, h)[i * (keys + 1) + j] =
-              mask.slice(0, 0)[(mask.rows == 1 ? 0 : i) * mask.cols + (mask.cols == 1 ? 0 : j)];
-    });
-  }
+  if (sink) add_sink(c, call, c.input("sinks"));
   attention_answer a = run(m, call);
   if (sink) a.weights = without_last_key(a.weights);
   return {{"output", tokens_first(a.output, a.bounds.output)},
           {"attn_weights", heads_first(a.weights, a.bounds.weights)}};
 }
 
-/// max_logits are the largest masked scores of each query, a sink's logit included.
-outputs fla_softmax(const case_file& c, const mode& m) {
-  attention_call call = read_call(c, "q", "k", "v", layout::tokens_first);
-  if (c.integer("window_size", 0) != 0) throw unsupported("window_size");
-  call.scale = c.number("scale", 1);
-  const bool causal = c.flag("causal");
-  if (c.has_input("sink_bias")) {
-    add_sink(c, call, c.input("sink_bias"), causal);
-  } else if (causal) {
-    call.masks = {mask_parts{.causal = mask_parts::diagonal::top_left}};
-  }
-  call.wants_scores = softlook::stage::masked;
-  require(c, call.K.rows > 0, "max_logits need a key");
-  const attention_answer a = run(m, call);
-  grid largest = grid::zeros(a.scores.batches, a.scores.heads, a.scores.rows, 1);
-  for_each_head(largest, [&](index b, index h) {
-    largest.set_head<double>(b, h, a.scores.head<double>(b, h).rowwise().maxCoeff());
-  });
-  const std::vector<index> shape = {largest.batches, largest.rows, largest.heads};
-  return {{"o", tokens_first(a.output, a.bounds.output)},
-          {"max_logits", reshaped(tokens_first(largest, a.bounds.scores), shape)}};
-}
-
-/// Forgetting attention: a causal softmax with the bias Σ_{t ≤ i} g_t − Σ_{t ≤ j} g_t.
-outputs fla_forgetting(const case_file& c, const mode& m) {
-  attention_call call = read_call(c, "q", "k", "v", layout::tokens_first);
-  call.scale = c.number("scale", 1);
+/// A gate on scores:  Σ_{t ≤ i} g_t − Σ_{t ≤ j} g_t  for each head.
+grid decay_between(const case_file& c, const attention_call& call) {
   const tensor& g = c.input("g", 3);
   const index batches = call.Q.batches, n = call.Q.rows, heads = call.Q.heads;
   const bool fits = g.shape[0] == batches && g.shape[1] == n && g.shape[2] == heads;
@@ -284,7 +285,50 @@ outputs fla_forgetting(const case_file& c, const mode& m) {
     const matrix<double> B = sums.replicate(1, n) - sums.transpose().replicate(n, 1);
     bias.set_head<double>(b, h, B);
   });
-  call.bias = bias;
+  return bias;
+}
+
+/// max_logits are the largest masked scores of each query, a sink's logit included.
+outputs fla_softmax(const case_file& c, const mode& m) {
+  attention_call call = read_call(c, "q", "k", "v", layout::tokens_first);
+  if (c.has("scale")) call.scale = c.number("scale", 1);
+  const index n = call.Q.rows, width = c.integer("window_size", 0);
+  require(c, call.K.rows == n, "queries and keys are the same tokens");
+  const bool causal = c.flag("causal");
+  require(c, causal || width <= 0, "a window of attention that is not causal");
+  if (c.has_input("g")) call.bias = decay_between(c, call);
+  if (c.has_input("sink_bias")) {
+    add_sink(c, call, c.input("sink_bias"));
+    if (causal) {
+      grid seen = grid::zeros(1, 1, n, n + 1);
+      for (index i = 0; i < n; ++i)
+        for (index j = 0; j <= n; ++j)
+          seen.values[static_cast<std::size_t>(i * (n + 1) + j)] =
+              j == n || (j <= i && (width <= 0 || i - j < width)) ? 1 : 0;
+      call.allowed = seen;
+    }
+  } else if (causal) {
+    mask_parts parts{.causal = mask_parts::diagonal::top_left};
+    if (width > 0) parts.window = masks::window_of(width);
+    call.masks = {parts};
+  }
+  call.wants_scores = softlook::stage::masked;
+  require(c, call.K.rows > 0, "max_logits need a key");
+  const attention_answer a = run(m, call);
+  grid largest = grid::zeros(a.scores.batches, a.scores.heads, a.scores.rows, 1);
+  for_each_head(largest, [&](index b, index h) {
+    largest.set_head<double>(b, h, a.scores.head<double>(b, h).rowwise().maxCoeff());
+  });
+  const std::vector<index> shape = {largest.batches, largest.rows, largest.heads};
+  return {{"o", tokens_first(a.output, a.bounds.output)},
+          {"max_logits", reshaped(tokens_first(largest, a.bounds.scores), shape)}};
+}
+
+/// Forgetting attention: a causal softmax with such a gate.
+outputs fla_forgetting(const case_file& c, const mode& m) {
+  attention_call call = read_call(c, "q", "k", "v", layout::tokens_first);
+  if (c.has("scale")) call.scale = c.number("scale", 1);
+  call.bias = decay_between(c, call);
   mask_parts parts{.causal = mask_parts::diagonal::top_left};
   if (const index width = c.integer("window_size", 0); width > 0)
     parts.window = masks::window_of(width);

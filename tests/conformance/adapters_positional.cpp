@@ -55,6 +55,27 @@ outputs t5_buckets(const case_file& c, const mode&) {
   return {{"bucket", {relative.shape, values, 0}}};
 }
 
+softlook::yarn_scaling yarn_of(const case_file& c) {
+  const char* trained = c.has("original_max_position_embeddings")
+                            ? "original_max_position_embeddings"
+                            : "max_position_embeddings";
+  return {.factor = c.number("factor", 1),
+          .fast_turns = c.number("beta_fast", 32),
+          .slow_turns = c.number("beta_slow", 1),
+          .trained_positions = size_of(c, trained),
+          .whole_pairs = c.number("truncate", 1) != 0};
+}
+
+/// What cos and sin are multiplied with. Only YaRN changes it.
+double magnitude_of(const case_file& c) {
+  if (c.text("rope_type", "default") != "yarn") return softlook::rotary_options{}.magnitude;
+  if (c.has("attention_factor")) return c.number("attention_factor", 1);
+  const softlook::yarn_scaling yarn = yarn_of(c);
+  const double scale = c.number("mscale", 0), of_all = c.number("mscale_all_dim", 0);
+  return scale != 0 && of_all != 0 ? yarn.magnitude(scale) / yarn.magnitude(of_all)
+                                   : yarn.magnitude();
+}
+
 Eigen::VectorXd frequencies(const case_file& c) {
   const index width = size_of(c, "head_dim");
   const double theta = c.number("theta", 10000), factor = c.number("factor", 1);
@@ -68,6 +89,7 @@ Eigen::VectorXd frequencies(const case_file& c) {
         softlook::dynamic_ntk_scaling{.factor = factor,
                                       .trained_positions = size_of(c, "max_position_embeddings"),
                                       .length = size_of(c, "seq_len")});
+  if (type == "yarn") return softlook::rotary_frequencies(width, theta, yarn_of(c));
   if (type != "llama3") throw unsupported("rope_type " + type);
   return softlook::rotary_frequencies(
       width, theta,
@@ -78,11 +100,10 @@ Eigen::VectorXd frequencies(const case_file& c) {
           .trained_positions = size_of(c, "original_max_position_embeddings")});
 }
 
-/// None of these scalings changes the magnitude of cos and sin.
 outputs rope_frequencies(const case_file& c, const mode&) {
   const Eigen::VectorXd f = frequencies(c);
   return {{"inv_freq", {{f.size()}, {f.data(), f.data() + f.size()}, 0}},
-          {"attention_factor", {{}, {softlook::rotary_options{}.magnitude}, 0}}};
+          {"attention_factor", {{}, {magnitude_of(c)}, 0}}};
 }
 
 /// (B, L), or one row for all batches.
@@ -101,6 +122,7 @@ grid turned(const case_file& c, const grid& X, softlook::rotary_pairs pairs) {
   grid Y = X;
   for (index b = 0; b < X.batches; ++b) {
     matrix<T> packed = X.packed<T>(b);
+    agree(c, "head_dim", static_cast<double>(X.cols));
     rope.in_place(packed, positions_of(c, c.input("position_ids", 2), b, X.rows));
     Y.set_packed<T>(b, packed);
   }
@@ -161,9 +183,12 @@ grid onnx_turned(const case_file& c, const grid& X) {
 outputs onnx_rotary(const case_file& c, const mode& m) {
   const tensor& x = c.input("X");
   const bool is_packed = x.rank() == 3;
+  if (!is_packed && x.rank() == 4) agree(c, "num_heads", static_cast<double>(x.shape[1]));
   const grid X = is_packed ? grid_of_packed(c, x, size_of(c, "num_heads")) : grid_of(c, x);
   const grid Y = m.single_precision ? onnx_turned<float>(c, X) : onnx_turned<double>(c, X);
-  return {{"Y", is_packed ? packed(Y, 0) : heads_first(Y, 0)}};
+  const double bound = rounding(m, finite_magnitude(Eigen::Map<const matrix<double>>(
+                                       X.values.data(), 1, static_cast<index>(X.values.size()))));
+  return {{"Y", is_packed ? packed(Y, bound) : heads_first(Y, bound)}};
 }
 
 }  // namespace

@@ -38,18 +38,17 @@ head_answer<T> attend_additive(const mode& m, head_problem<T>& p, const additive
   return masked(scores::additive(w.Wq, w.Wk, w.v, w.b));
 }
 
-/// The same scores with the weights of sparsemax; `bounds` becomes at least theirs.
-template <class T>
-head_answer<T> attend_sparse(const mode& m, head_problem<T>& p, const additive_parameters<T>& w,
-                             std::optional<index> length, error_bounds& bounds) {
+/// Scores with the weights of sparsemax; `bounds` becomes at least theirs.
+template <class T, class Score>
+head_answer<T> attend_sparse(const mode& m, const head_problem<T>& p, const score_size& size,
+                             const Score& score, std::optional<index> length,
+                             error_bounds& bounds) {
   constexpr double alpha = 2, epsilon = std::numeric_limits<T>::epsilon();
-  const score_size size = w.size(p);
   const error_bounds mine = entmax_attention_error(epsilon, alpha, p.K.rows(),
                                                    score_error(epsilon, size.steps, size.magnitude),
                                                    finite_magnitude(p.V));
   if (m.single_precision && !says_something(mine)) throw beyond_float();
   bounds = worst(bounds, mine);
-  const scores::additive score(w.Wq, w.Wk, w.v, w.b);
   const masks::padding mask{.length = length.value_or(p.K.rows())};
   const softlook::options o = m.options(p.scale);
   return {softlook::entmax_attention(p.Q, p.K, p.V, alpha, score, mask, o),
@@ -69,13 +68,10 @@ head_answer<T> attend_general(const mode& m, head_problem<T>& p, const matrix<T>
   return length ? attend(m, p, score, masks::padding{.length = *length}) : attend(m, p, score);
 }
 
-/// TensorFlow Addons' hardmax: one key for each query, by the same scores.
-template <class T>
-head_answer<T> choose_general(const mode& m, head_problem<T>& p, const matrix<T>& W,
-                              std::optional<index> length) {
-  const double norm = W.template cast<double>().norm();
-  p.size = {norm * dot_magnitude(p.Q, p.K), W.rows() + W.cols()};
-  const scores::general score(W);
+/// TensorFlow Addons' hardmax: one key for each query, by some scores.
+template <class T, class Score>
+head_answer<T> choose(const mode& m, const head_problem<T>& p, const Score& score,
+                      std::optional<index> length) {
   const masks::padding mask{.length = length.value_or(p.K.rows())};
   const softlook::options o = m.options(p.scale);
   const auto S = softlook::attention_scores(p.Q, p.K, softlook::stage::masked, score, mask, o);
@@ -99,8 +95,12 @@ attention_answer tfa_answer(const case_file& c, const mode& m, const attention_c
   const matrix<T> Wk = weight_matrix<T>(c, "memory_layer_kernel");
   const bool bahdanau = c.has_weight("attention_v");
   const std::string choice = c.text("probability_fn", "softmax");
-  const bool hard = choice == "hardmax" && !bahdanau;
+  const bool hard = choice == "hardmax";
   if (choice != "softmax" && !hard) throw unsupported("probability_fn " + choice);
+  agree(c, "units", static_cast<double>(Wk.cols()));
+  agree(c, "steps", static_cast<double>(call.Q.rows));
+  agree(c, "normalize", c.has_weight("attention_g") ? 1 : 0);
+  agree(c, "scale", c.has_weight("scale_weight") ? 1 : 0);
   additive_parameters<T> w;
   const matrix<T> W = Wk.transpose();
   if (bahdanau) {
@@ -113,7 +113,16 @@ attention_answer tfa_answer(const case_file& c, const mode& m, const attention_c
   }
   return for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index) {
     const auto length = lengths[static_cast<std::size_t>(b)];
-    if (hard) return choose_general(m, p, W, length);
+    if (hard && !bahdanau) {
+      const double norm = W.template cast<double>().norm() * std::abs(p.scale.value_or(1));
+      p.size = {norm * dot_magnitude(p.Q, p.K), W.rows() + W.cols()};
+      return choose(m, p, scores::general(W), length);
+    }
+    if (hard) {
+      p.size = w.size(p);
+      if (w.b.size() == 0) return choose(m, p, scores::additive(w.Wq, w.Wk, w.v), length);
+      return choose(m, p, scores::additive(w.Wq, w.Wk, w.v, w.b), length);
+    }
     return bahdanau ? attend_additive(m, p, w, length) : attend_general(m, p, W, length);
   });
 }
@@ -165,11 +174,20 @@ attention_answer onmt_answer(const case_file& c, const mode& m, const attention_
     throw unsupported("unknown attn_type " + type);
   }
   const bool sparse = c.text("attn_func") == "sparsemax";
-  if (sparse && type != "mlp") throw unsupported("sparsemax of " + type);
   error_bounds sparse_bounds;
   attention_answer a = for_each_problem<T>(m, call, [&](head_problem<T>& p, index b, index) {
     const auto length = lengths[static_cast<std::size_t>(b)];
-    if (sparse) return attend_sparse(m, p, w, length, sparse_bounds);
+    if (sparse && type == "mlp")
+      return attend_sparse(m, p, w.size(p), scores::additive(w.Wq, w.Wk, w.v, w.b), length,
+                           sparse_bounds);
+    if (sparse && type == "general") {
+      const double norm = W.template cast<double>().norm();
+      return attend_sparse(m, p, {norm * dot_magnitude(p.Q, p.K), W.rows() + W.cols()},
+                           scores::general(W), length, sparse_bounds);
+    }
+    if (sparse)
+      return attend_sparse(m, p, {dot_magnitude(p.Q, p.K), p.Q.cols()}, scores::dot{}, length,
+                           sparse_bounds);
     if (type == "general") return attend_general(m, p, W, length);
     if (type == "mlp") return attend_additive(m, p, w, length);
     return attend_dot(m, p, length);
@@ -184,6 +202,7 @@ outputs onmt(const case_file& c, const mode& m) {
   if (f != "softmax" && f != "sparsemax") throw unsupported("unknown attn_func " + f);
   tensor query = c.input("query");
   const bool one_step = query.rank() == 2;
+  agree(c, "one_step", one_step ? 1 : 0);
   if (one_step) query.shape = {query.shape[0], 1, query.shape[1]};
   attention_call call;
   call.Q = grid_of_batch(c, query);
@@ -213,8 +232,15 @@ outputs allennlp_scores(const case_file& c, const mode& m) {
   const bool vector = c.has_input("vector");
   tensor first = c.input(vector ? "vector" : "matrix_1", vector ? 2 : 3);
   if (vector) first.shape = {first.shape[0], 1, first.shape[1]};
-  const grid Q = grid_of_batch(c, first);
-  const grid K = grid_of_batch(c, c.input(vector ? "matrix" : "matrix_2", 3));
+  const bool ones = c.flag("use_input_biases");
+  const auto rows_of = [&](const tensor& t) {
+    const grid g = grid_of_batch(c, t);
+    return ones
+               ? beside(g, {g.batches, 1, g.rows, 1,
+                            std::vector<double>(static_cast<std::size_t>(g.batches * g.rows), 1.0)})
+               : g;
+  };
+  const grid Q = rows_of(first), K = rows_of(c.input(vector ? "matrix" : "matrix_2", 3));
   require(c, Q.batches == K.batches, "the two inputs differ in batches");
   grid result = grid::zeros(Q.batches, 1, Q.rows, K.rows);
   error_bounds bounds;
@@ -253,6 +279,9 @@ outputs allennlp_scores(const case_file& c, const mode& m) {
     } else if (c.op.rfind("allennlp.Cosine", 0) == 0) {
       p.size = {1, p.Q.cols()};
       set(scores::cosine{});
+    } else if (c.op.rfind("allennlp.DotProduct", 0) == 0) {
+      p.scale = 1;
+      set(scores::scaled_dot{});
     } else {
       const auto features = static_cast<double>(p.Q.cols());
       p.scale = 1 / std::sqrt(c.number("scaling_factor", features));
@@ -266,7 +295,8 @@ outputs allennlp_scores(const case_file& c, const mode& m) {
 }
 
 outputs allennlp(const case_file& c, const mode& m) {
-  if (c.flag("use_input_biases")) throw unsupported("input biases");
+  if (c.flag("use_input_biases") && c.op.rfind("allennlp.Bilinear", 0) != 0)
+    throw unsupported("input biases of " + c.op);
   const std::string joined = c.text("combination", "x,y");
   if (joined != "x,y" && joined != "x,y,x*y") throw unsupported("combination " + joined);
   return m.single_precision ? allennlp_scores<float>(c, m) : allennlp_scores<double>(c, m);
@@ -280,10 +310,10 @@ void add_seq2seq_adapters(adapter_table& table) {
   table["tfa.AttentionStep.BahdanauAttention"] = tfa;
   table["tfa.AttentionStep.LuongAttention"] = tfa;
   table["onmt.GlobalAttention"] = onmt;
-  for (const char* op :
-       {"AdditiveAttention", "BilinearAttention", "BilinearMatrixAttention", "CosineAttention",
-        "CosineMatrixAttention", "LinearAttention", "LinearMatrixAttention",
-        "ScaledDotProductAttention", "ScaledDotProductMatrixAttention"})
+  for (const char* op : {"AdditiveAttention", "BilinearAttention", "BilinearMatrixAttention",
+                         "CosineAttention", "CosineMatrixAttention", "DotProductAttention",
+                         "DotProductMatrixAttention", "LinearAttention", "LinearMatrixAttention",
+                         "ScaledDotProductAttention", "ScaledDotProductMatrixAttention"})
     table[std::string("allennlp.") + op] = allennlp;
 }
 

@@ -17,8 +17,6 @@ bool causal_window(const std::string& rule, index& width) {
 mask_parts sdpa_mask(const case_file& c) {
   mask_parts parts;
   if (c.flag("is_causal")) parts.causal = mask_parts::diagonal::top_left;
-  // Where the case gives this alignment and the same as a matrix, ours is computed from the
-  // numbers.
   if (c.text("causal_alignment") == "bottom_right")
     parts.causal = mask_parts::diagonal::bottom_right;
   if (c.has("mask_rule")) {
@@ -30,6 +28,18 @@ mask_parts sdpa_mask(const case_file& c) {
   return parts;
 }
 
+/// Where a case gives an alignment and the same as a matrix, ours is computed from the alignment.
+void require_bottom_right(const case_file& c, const tensor& mask) {
+  require(c, mask.is_bool() && mask.rank() >= 2, "the aligned mask is a matrix of bool");
+  const index rows = mask.shape[mask.shape.size() - 2], cols = mask.shape.back();
+  for (std::size_t at = 0; at < mask.values.size(); ++at) {
+    const auto k = static_cast<index>(at);
+    const bool visible = k % cols <= k / cols % rows + cols - rows;
+    if (visible != (mask.values[at] != 0))
+      c.fail(mask.line, "attn_mask is not what causal_alignment says");
+  }
+}
+
 outputs sdpa(const case_file& c, const mode& m) {
   const tensor& query = c.input("query");
   attention_call call;
@@ -37,8 +47,12 @@ outputs sdpa(const case_file& c, const mode& m) {
   call.K = grid_of(c, c.input("key"));
   call.V = grid_of(c, c.input("value"));
   if (c.has("scale")) call.scale = c.number("scale", 0);
+  require(c, c.flag("enable_gqa") || call.K.heads == call.Q.heads || call.K.heads == 1,
+          "groups of query heads without enable_gqa");
   call.masks = {sdpa_mask(c)};
-  if (c.has_input("attn_mask") && !c.has("causal_alignment")) {
+  if (c.has_input("attn_mask") && c.has("causal_alignment")) {
+    require_bottom_right(c, c.input("attn_mask"));
+  } else if (c.has_input("attn_mask")) {
     const tensor& mask = c.input("attn_mask");
     const grid g = aligned(c, mask, call.Q.batches, call.Q.heads, call.Q.rows, call.K.rows);
     (mask.is_bool() ? call.allowed : call.bias) = g;

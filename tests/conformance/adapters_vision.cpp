@@ -101,10 +101,11 @@ double channel_magnitude(const case_file& c, const pictures& X, const std::strin
 }
 
 template <class T>
-outputs channel_gates(const case_file& c, const mode& m, softlook::gate_function gate) {
+outputs channel_gates(const case_file& c, const mode& m, softlook::gate_function gate,
+                      softlook::pooled pooled = softlook::pooled::mean) {
   const pictures X = pictures_of(c);
-  const auto layer = channel_layer<T>(c, "", {.gate = gate});
-  const double bound = rounding(m, X, 16, channel_magnitude(c, X, ""));
+  const auto layer = channel_layer<T>(c, "", {.pooled = pooled, .gate = gate});
+  const double bound = rounding(m, X, 16, 2 * channel_magnitude(c, X, ""));
   return for_each_picture<T>(
       X, m, bound, [&](const matrix<T>& x, const auto&, const auto& o) { return layer(x, o); });
 }
@@ -117,9 +118,17 @@ outputs effective_squeeze_excite(const case_file& c, const mode& m) {
   return m.single_precision ? channel_gates<float>(c, m, gate) : channel_gates<double>(c, m, gate);
 }
 
+outputs channels_of_cbam(const case_file& c, const mode& m) {
+  const auto gate = gate_of(c, "sigmoid");
+  const auto pooled = softlook::pooled::mean_and_max;
+  return m.single_precision ? channel_gates<float>(c, m, gate, pooled)
+                            : channel_gates<double>(c, m, gate, pooled);
+}
+
 template <class T>
 outputs neighbour_gates(const case_file& c, const mode& m, softlook::channel_ends ends) {
   const pictures X = pictures_of(c);
+  agree(c, "kernel_size", static_cast<double>(c.weight("conv.weight", 3).shape[2]));
   const softlook::efficient_channel_attention<T> layer(row_of<T>(c, "conv.weight"), {.ends = ends});
   const double bound = rounding(m, X, 16, through(c, "conv", largest(X)));
   return for_each_picture<T>(
@@ -150,6 +159,8 @@ softlook::spatial_attention<T> spatial_layer(const case_file& c, const std::stri
                                              softlook::pooled pooled) {
   const tensor& W = c.weight(prefix + "conv.weight", 4);
   require(c, W.shape[0] == 1, "the convolution has several outputs");
+  agree(c, "kernel_size", static_cast<double>(W.shape[3]));
+  agree(c, "spatial_kernel_size", static_cast<double>(W.shape[3]));
   softlook::spatial_attention_parameters<T> p;
   p.kernels = Eigen::Map<const matrix<double>>(W.values.data(), W.shape[1] * W.shape[2], W.shape[3])
                   .template cast<T>();
@@ -261,6 +272,70 @@ outputs gather_excite(const case_file& c, const mode& m) {
   return m.single_precision ? gathered<float>(c, m) : gathered<double>(c, m);
 }
 
+/// timm's non-local block, its batch normalisation (eval mode) folded into the last projection.
+template <class T>
+softlook::non_local_parameters<T> non_local_layer(const case_file& c) {
+  softlook::non_local_parameters<T> p{.Wq = one_by_one<T>(c, "t.weight"),
+                                      .Wk = one_by_one<T>(c, "p.weight"),
+                                      .Wv = one_by_one<T>(c, "g.weight"),
+                                      .Wo = one_by_one<T>(c, "z.weight"),
+                                      .bq = row_of<T>(c, "t.bias"),
+                                      .bk = row_of<T>(c, "p.bias"),
+                                      .bv = row_of<T>(c, "g.bias"),
+                                      .bo = row_of<T>(c, "z.bias")};
+  const row<T> weight = row_of<T>(c, "norm.weight"), bias = row_of<T>(c, "norm.bias");
+  const row<T> mean = row_of<T>(c, "norm.running_mean"), var = row_of<T>(c, "norm.running_var");
+  const index channels = p.Wo.cols();
+  require(c,
+          weight.size() == channels && bias.size() == channels && mean.size() == channels &&
+              var.size() == channels,
+          "norm has four numbers for each channel");
+  if (p.bo.size() == 0) p.bo.setZero(channels);
+  for (index k = 0; k < channels; ++k) {
+    const auto [gain, shift] = softlook::gain_and_shift<T>(weight[k], bias[k], mean[k], var[k]);
+    p.Wo.col(k) *= gain;
+    p.bo[k] = p.bo[k] * gain + shift;
+  }
+  return p;
+}
+
+template <class T>
+outputs non_local_pixels(const case_file& c, const mode& m) {
+  const pictures X = pictures_of(c);
+  const softlook::non_local_parameters<T> p = non_local_layer<T>(c);
+  const softlook::non_local_block<T> layer(p);
+  const double scale =
+      c.number("use_scale", 1) != 0 ? 1 / std::sqrt(static_cast<double>(X.maps.rows)) : 1;
+  grid Y = X.maps;
+  error_bounds bounds;
+  for (index b = 0; b < X.maps.batches; ++b) {
+    const matrix<T> x = X.maps.head<T>(b, 0);
+    Y.set_head<T>(b, 0, matrix<T>(layer(x, m.options(scale))));
+    const auto made = [&](const auto& W, const auto& bias) {
+      matrix<T> rows = x.transpose() * W;
+      if (bias.size() > 0) rows.rowwise() += bias;
+      return rows;
+    };
+    head_problem<T> of;
+    of.Q = made(p.Wq, p.bq);
+    of.K = made(p.Wk, p.bk);
+    of.V = made(p.Wv, p.bv);
+    of.scale = scale;
+    // The projections are rounded themselves: sums over the channels.
+    of.size = score_size{of.scores().magnitude, 3 * x.rows() + p.Wq.cols()};
+    bounds = worst(bounds, of.bounds());
+  }
+  double bound = 0;
+  if (m.single_precision) {
+    if (!says_something(bounds)) throw beyond_float();
+    bound = projected_error(bounds.output, p.Wo) + rounding(m, X, 16, 0);
+  }
+  return {{"output", {{Y.batches, Y.rows, X.size.height, X.size.width}, Y.values, bound}}};
+}
+outputs non_local(const case_file& c, const mode& m) {
+  return m.single_precision ? non_local_pixels<float>(c, m) : non_local_pixels<double>(c, m);
+}
+
 }  // namespace
 
 void add_vision_adapters(adapter_table& table) {
@@ -269,10 +344,12 @@ void add_vision_adapters(adapter_table& table) {
   table["timm.EcaModule"] = efficient_channels;
   table["timm.CecaModule"] = circular_channels;
   table["timm.cbam.SpatialAttn"] = spatial;
+  table["timm.cbam.ChannelAttn"] = channels_of_cbam;
   table["timm.cbam.CbamModule"] = cbam;
   table["timm.cbam.LightCbamModule"] = light_cbam;
   table["timm.GlobalContext"] = global_context;
   table["timm.GatherExcite"] = gather_excite;
+  table["timm.NonLocalAttn"] = non_local;
 }
 
 }  // namespace conformance

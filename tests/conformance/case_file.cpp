@@ -303,7 +303,16 @@ const tensor& find(const case_file& c, const std::map<std::string, tensor>& tens
                    const std::string& kind, const std::string& key) {
   const auto found = tensors.find(key);
   if (found == tensors.end()) c.fail(1, c.op + " needs the " + kind + " " + key);
+  c.read_.insert(kind + ' ' + key);
   return found->second;
+}
+
+/// The value of an attribute that is there; null otherwise.
+const attribute* find(const case_file& c, const std::string& key) {
+  const auto found = c.attributes.find(key);
+  if (found == c.attributes.end()) return nullptr;
+  c.read_.insert("attribute " + key);
+  return &found->second;
 }
 
 const tensor& of_rank(const case_file& c, const tensor& t, const std::string& key, index rank) {
@@ -349,27 +358,39 @@ const tensor& case_file::weight(const std::string& key, index rank) const {
 }
 
 std::string case_file::text(const std::string& key, const std::string& otherwise) const {
-  const auto found = attributes.find(key);
-  return found == attributes.end() ? otherwise : found->second.value;
+  const attribute* const found = find(*this, key);
+  return found == nullptr ? otherwise : found->value;
 }
 
 double case_file::number(const std::string& key, double otherwise) const {
-  const auto found = attributes.find(key);
-  if (found == attributes.end()) return otherwise;
+  const attribute* const found = find(*this, key);
+  if (found == nullptr) return otherwise;
   double value = 0;
-  if (!parse_number(found->second.value, value))
-    fail(found->second.line, "attribute " + key + " is not a number");
+  if (!parse_number(found->value, value))
+    fail(found->line, "attribute " + key + " is not a number");
   return value;
 }
 
 index case_file::integer(const std::string& key, index otherwise) const {
-  const auto found = attributes.find(key);
-  if (found == attributes.end()) return otherwise;
+  const attribute* const found = find(*this, key);
+  if (found == nullptr) return otherwise;
   const double value = number(key, 0);
   // Sizes and offsets are 32-bit in the library; a larger one cannot be meant.
   if (!(std::floor(value) == value && std::abs(value) <= std::numeric_limits<int>::max() / 2))
-    fail(found->second.line, "attribute " + key + " is not a small integer");
+    fail(found->line, "attribute " + key + " is not a small integer");
   return static_cast<index>(value);
+}
+
+std::vector<case_part> case_file::unread() const {
+  std::vector<case_part> parts;
+  const auto collect = [&](const std::string& kind, const auto& named) {
+    for (const auto& [key, part] : named)
+      if (read_.count(kind + ' ' + key) == 0) parts.push_back({kind, key, part.line});
+  };
+  collect("attribute", attributes);
+  collect("input", inputs);
+  collect("weight", weights);
+  return parts;
 }
 
 case_file read_case(const std::filesystem::path& path) { return parser(path).read(); }

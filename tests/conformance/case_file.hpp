@@ -3,6 +3,7 @@
 #include <Eigen/Core>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -42,8 +43,17 @@ struct attribute {
   int line = 0;
 };
 
+/// A part of a case: an attribute, an input or a weight.
+struct case_part {
+  std::string kind;
+  std::string name;
+  int line = 0;
+};
+
 /// One `.case` file. The accessors throw case_error, so that a case that lacks what its operation
-/// needs is reported with its place instead of read out of bounds.
+/// needs is reported with its place instead of read out of bounds. They also note what was asked
+/// for: what an adapter leaves unread it cannot have computed. Asking whether a part is there is
+/// not reading it.
 struct case_file {
   std::filesystem::path path;
   std::string origin;
@@ -76,6 +86,12 @@ struct case_file {
   index integer(const std::string& key, index otherwise) const;
   bool flag(const std::string& key) const { return number(key, 0) != 0; }
   bool implementation_defined() const { return flag("implementation_defined"); }
+
+  void forget_what_was_read() const { read_.clear(); }
+  /// The attributes, inputs and weights that were not read since.
+  std::vector<case_part> unread() const;
+
+  mutable std::set<std::string> read_{};  // "kind name"
 };
 
 /// \throws case_error  with file and line, for anything that departs from the format.

@@ -113,7 +113,10 @@ layer_answer run_multi_head(const mode& m, const multi_head_call& call) {
     if (call.relative) {
       const matrix<T> table = call.relative->table.cast<T>();
       const softlook::t5_relative_bias<T> bias(table, call.relative->buckets);
-      solve(transforms::t5_bias(bias, 0));
+      if (call.masks.window)
+        solve(transforms::t5_bias(bias, 0), *call.masks.window);
+      else
+        solve(transforms::t5_bias(bias, 0));
     } else {
       with_policies<T>(call.masks, b, q.rows(), k.rows(), solve);
     }
@@ -196,7 +199,8 @@ void demand(bool condition, const char* what) {
 layer_answer run(const mode& m, const multi_head_call& call) {
   demand(call.K.batches == call.Q.batches && call.V.batches == call.Q.batches,
          "queries, keys and values differ in batches");
-  demand(!call.relative || call.masks.empty(), "a relative bias with masks");
+  demand(!call.relative || (!call.masks.mask && !call.masks.padded && !call.masks.bias),
+         "a relative bias with masks other than a window");
   if (!m.single_precision) return run_multi_head<double>(m, call);
   const layer_bounds bounds = float_bounds(in_plain_terms(call));
   layer_answer answer = run_multi_head<float>(m, call);

@@ -34,7 +34,7 @@ struct multi_head_call {
   grid Q{}, K{}, V{};
   layer_masks masks{};
   std::optional<double> scale{};            // unset: 1/√d
-  std::optional<relative_bias> relative{};  // then no masks
+  std::optional<relative_bias> relative{};  // then no masks but a window
   bool wants_weights = false;
 };
 

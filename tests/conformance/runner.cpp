@@ -1,6 +1,5 @@
 #include "runner.hpp"
 
-#include <algorithm>
 #include <exception>
 #include <optional>
 
@@ -9,10 +8,12 @@
 namespace conformance {
 namespace {
 
-bool uses_half(const case_file& c) {
-  const auto half = [](const auto& named) { return named.second.is_half(); };
-  return std::any_of(c.inputs.begin(), c.inputs.end(), half) ||
-         std::any_of(c.weights.begin(), c.weights.end(), half);
+/// One run of an adapter that has read everything of the case.
+outputs solved(const case_file& c, const adapter& solve, const mode& m) {
+  c.forget_what_was_read();
+  outputs result = solve(c, m);
+  require_all_read(c);
+  return result;
 }
 
 /// Passed when all modes agree with the case.
@@ -21,7 +22,7 @@ void check_case(const case_file& c, const adapter& solve, const std::vector<mode
   bool ran = false;
   for (const mode& m : modes) {
     try {
-      const comparison result = compare(c, solve(c, m), m);
+      const comparison result = compare(c, solved(c, solve, m), m);
       ran = true;
       v.unchecked_gradients = result.unchecked_gradients;
       if (result.difference.empty()) continue;
@@ -46,7 +47,7 @@ void check_own_convention(const case_file& c, const adapter& solve, const std::v
   bool differs = false;
   for (const mode& m : modes) {
     if (m.single_precision) continue;
-    const outputs now = solve(c, m);
+    const outputs now = solved(c, solve, m);
     differs = differs || !compare(c, now, m).difference.empty();
     const std::string split = first ? compare_runs(c, *first, now) : "";
     if (!first) first = now;
@@ -62,8 +63,7 @@ void check_own_convention(const case_file& c, const adapter& solve, const std::v
 void judge(const case_file& c, const adapter_table& table, const std::vector<mode>& modes,
            verdict& v) {
   const auto found = table.find(c.op);
-  if (uses_half(c)) throw unsupported("half precision is not in the library yet");
-  if (found == table.end()) throw unsupported(missing_reason(c.op));
+  if (found == table.end()) throw unsupported("no adapter for " + c.op);
   if (has_convention(c))
     check_own_convention(c, found->second, modes, v);
   else
@@ -114,6 +114,8 @@ verdict run_file(const std::filesystem::path& file, const std::string& name,
     v.outcome = status::failed;
     v.reason = file.string() + ":1: " + e.what();
   }
+  // It may quote the file, which comes from elsewhere, and goes to a terminal.
+  v.reason = softlook::inspect::printable(v.reason);
   return v;
 }
 

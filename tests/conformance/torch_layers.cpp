@@ -6,7 +6,9 @@ using Eigen::MatrixXd;
 using Eigen::RowVectorXd;
 
 grid batch_first(const case_file& c, const std::string& name) {
-  const grid g = grid_of_batch(c, c.input(name, 3));
+  tensor t = c.input(name, c.flag("unbatched") ? 2 : 3);
+  if (c.flag("unbatched")) t.shape.insert(t.shape.begin() + (c.flag("batch_first") ? 0 : 1), 1);
+  const grid g = grid_of_batch(c, t);
   if (c.flag("batch_first")) return g;
   return {g.rows, 1, g.batches, g.cols, reordered({1, g.batches, g.rows, g.cols, g.values}).values};
 }
@@ -59,9 +61,9 @@ layer_masks read_masks(const case_file& c, const char* mask, const char* padding
                        index keys, index heads) {
   layer_masks masks;
   if (c.has_input(padding)) {
-    const tensor& t = c.input(padding);
-    if (!t.is_bool()) throw unsupported(std::string(padding) + " of numbers");
-    masks.padded = key_mask(c, t, Q.batches, keys);
+    tensor t = c.input(padding);
+    if (t.rank() == 1 && Q.batches == 1) t.shape = {1, t.shape[0]};  // unbatched
+    (t.is_bool() ? masks.padded : masks.bias) = key_mask(c, t, Q.batches, keys);
   }
   if (!c.has_input(mask)) return masks;
   tensor t = c.input(mask);
@@ -70,11 +72,16 @@ layer_masks read_masks(const case_file& c, const char* mask, const char* padding
     t.shape = {Q.batches, heads, t.shape[1], t.shape[2]};
   }
   const grid g = aligned(c, t, Q.batches, heads, Q.rows, keys);
-  (t.is_bool() ? masks.mask : masks.bias) = g;
+  if (t.is_bool())
+    masks.mask = g;
+  else
+    masks.bias = masks.bias ? sum(*masks.bias, g) : g;
   return masks;
 }
 
 softlook::transformer_layer_options layer_options(const case_file& c) {
+  const char* prefix = c.op.find("Layer") != std::string::npos ? "" : "layers.0.";
+  agree(c, "bias", c.has_weight(std::string(prefix) + "linear1.bias") ? 1 : 0);
   const std::string f = c.text("activation", "relu");
   if (f != "relu" && f != "gelu") throw unsupported("unknown activation " + f);
   return {.heads = {.query = c.integer("nhead", 0)},

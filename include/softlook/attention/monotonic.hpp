@@ -218,8 +218,8 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
     const auto bound = detail::bind(where, q, k, v, policies...);
     const detail::attention_call<T>& call = bound.call();
     detail::check_previous(where, previous, "K.rows()", k.rows());
-    if (!std::isfinite(how.score_bias))
-      detail::raise_argument(where, "score_bias", how.score_bias, "a bias of scores is finite");
+    detail::check_parameter<T>(where, "score_bias", how.score_bias, detail::parameter::finite,
+                               "a bias of scores is finite");
     monotonic_result<matrix> result{matrix(q.rows(), v.cols()), matrix(q.rows(), k.rows())};
     if (how.form == monotonic_form::hard) {
       detail::choose_values(detail::hard_alignments(call, how.score_bias, previous), call.V,

@@ -122,10 +122,14 @@ struct kept_view : matrix_view<T> {
   }
 };
 
-/// policy.check(where, p), if there is anything that it checks.
-template <class Policy>
+/// policy.check<T>(where, p), or policy.check(where, p), if there is anything that it checks: T is
+/// the scalar of the call, which must hold the policy's parameters.
+template <class T = double, class Policy>
 void check_policy(const Policy& policy, const char* where, problem p) {
-  if constexpr (requires { policy.check(where, p); }) policy.check(where, p);
+  if constexpr (requires { policy.template check<T>(where, p); })
+    policy.template check<T>(where, p);
+  else if constexpr (requires { policy.check(where, p); })
+    policy.check(where, p);
 }
 
 /// A matrix read in place, in any strides: one type for a scalar and an order, so that what takes

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cmath>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -94,6 +96,37 @@ inline void check_broadcast(const char* where, const char* rows_name, long long 
                                                                   const char* name, double is,
                                                                   const std::string& rule) {
   raise_argument(where, name, is, rule.c_str());
+}
+
+/// "attention: options.scale is 1e+39 (a scale is finite, between -3.40282347e+38 and
+/// 3.40282347e+38)"
+[[noreturn, gnu::cold, gnu::noinline]] inline void raise_outside(const char* where,
+                                                                 const char* name, double is,
+                                                                 double least, double most,
+                                                                 const char* rule) {
+  raise<argument_error>(
+      formatted("%s: %s is %.9g (%s, between %.9g and %.9g)", where, name, is, rule, least, most)
+          .text);
+}
+
+/// What a number that parameterises a call must be.
+enum class parameter { finite, not_negative, positive };
+
+/// Parameters are given in double whatever a call computes in: T must hold them. A positive number
+/// that is 0 in T is none, and one that is ∞ in T would turn rows into NaN.
+template <class T>
+void check_parameter(const char* where, const char* name, double value, parameter must_be,
+                     const char* rule) {
+  using limits = std::numeric_limits<T>;
+  constexpr double most = limits::max(), least = limits::denorm_min();
+  // Up to half a unit beyond, which rounds to the largest number: a decimal of it may lie there.
+  const double size = std::abs(value);
+  const bool fits = size <= most * (1 + double(limits::epsilon()) / 4);
+  if (must_be == parameter::finite) {
+    if (!fits) raise_outside(where, name, value, -most, most, rule);
+  } else if (!fits || !(value >= least || (must_be == parameter::not_negative && value == 0))) {
+    raise_outside(where, name, value, least, most, rule);
+  }
 }
 
 }  // namespace detail

@@ -56,6 +56,9 @@ struct style {
   return terminal.empty() || terminal == "dumb" ? paint::blocks : paint::ansi256;
 }
 
+/// Any text as one may show it: ␊ for control characters, U+FFFD for those of bidirectional text.
+using softlook::detail::drawing::printable;
+
 /// Weights (or scores) with the names of their rows and columns. Holds a copy of everything.
 class heat_map {
  public:
@@ -64,8 +67,7 @@ class heat_map {
   template <dense_expression W>
   explicit heat_map(const W& weights, labels queries = {}, labels keys = {},
                     std::string_view title = {})
-      : title_(softlook::detail::drawing::printable(title)) {
-    weights_ = weights.template cast<double>();
+      : weights_(weights.template cast<double>()), title_(printable(title)) {
     queries_ = named("queries.size()", "weights.rows()", weights_.rows(), std::move(queries));
     keys_ = named("keys.size()", "weights.cols()", weights_.cols(), std::move(keys));
   }
@@ -81,7 +83,7 @@ class heat_map {
       for (index k = 0; k < count; ++k) names.push_back(std::to_string(k));
     softlook::detail::check_sizes("inspect::heat_map", what, static_cast<long long>(names.size()),
                                   of_what, count, "every one has a name, or none has");
-    for (std::string& name : names) name = softlook::detail::drawing::printable(name);
+    for (std::string& name : names) name = printable(name);
     return names;
   }
 
@@ -108,8 +110,7 @@ struct key_weight {
 };
 
 /// For each query its `count` strongest keys, strongest first; of equal weights the earlier key.
-/// Keys of weight 0 (masked) and NaN are left out: a row may be shorter, and that of no key is
-/// empty. \throws argument_error  if count is negative.
+/// Those of weight 0 (masked) and NaN are left out. \throws argument_error  if count is negative.
 template <dense_expression W>
 [[nodiscard]] std::vector<std::vector<key_weight>> strongest_keys(const W& weights, index count) {
   if (count < 0)
@@ -227,7 +228,7 @@ using namespace softlook::detail::drawing;
 [[nodiscard]] inline std::string legend_text(const scale& s, const style& how) {
   std::string bar;
   for (int k = 0; k < 10; ++k) {
-    const double x = s.lowest + (s.highest - s.lowest) * k / 9;
+    const double x = s.at(k / 9.0);
     const std::string shade = glyph(x, s, how.paint);
     bar += in_colour(how.paint) ? on_ground(shade, colour_of(x, s), how.paint == paint::ansi256)
                                 : shade;
@@ -315,8 +316,7 @@ struct frame {
   std::string out;
   for (int k = 0; k < steps; ++k) out += box(x, y + 2 * k, 14, 2, viridis(1 - (k + 0.5) / steps));
   for (const double t : {0.0, 0.5, 1.0})
-    out += text_at(x + 20, y + 2 * steps * (1 - t) + 4.5,
-                   number(s.lowest + t * (s.highest - s.lowest), s.decimals()));
+    out += text_at(x + 20, y + 2 * steps * (1 - t) + 4.5, number(s.at(t), s.decimals()));
   y += 2 * steps + 12;
   constexpr double infinity = std::numeric_limits<double>::infinity();
   for (const double x0 : {std::numeric_limits<double>::quiet_NaN(), infinity, -infinity}) {

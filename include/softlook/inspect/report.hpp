@@ -132,7 +132,7 @@ struct quantiser {
 ///
 /// A weight takes 16 bits (style.bits = 8: one byte), as base64, so a head of n×m takes 8nm/3 bytes
 /// of the file; a shown weight is within precision() of the given one. Exact zeros, NaN and ±∞
-/// stay what they are. Control characters in names become their pictures, broken UTF-8 U+FFFD.
+/// stay what they are. Names and titles go through printable().
 class report {
  public:
   /// Without names, queries, keys, layers and heads are numbered from 0.

@@ -28,7 +28,7 @@ class layer_norm : public matrix_layer<layer_norm<T>, T> {
     if constexpr (same && detail::check_scalars<G, B>()) {
       const detail::readable<G> g(gain);
       const detail::readable<B> b(bias);
-      detail::check_epsilon("layer_norm", epsilon);
+      detail::check_epsilon<T>("layer_norm", epsilon);
       norm_ = {
           detail::checked_row("layer_norm", "gain.size()", g.view(), "gain.size()", gain.size()),
           detail::checked_row("layer_norm", "bias.size()", b.view(), "gain.size()", gain.size()),

@@ -45,13 +45,13 @@ class random_features {
     requires(!std::is_arithmetic_v<M>)
   explicit random_features(const M& W, const random_feature_options& o = {}) {
     const double scale = o.scale.value_or(1 / std::sqrt(double(std::max<index>(W.cols(), 1))));
-    if (!(scale > 0 && std::isfinite(scale)))
-      detail::raise_argument("random_features", "scale", scale, "it is positive and finite");
-    if (!(o.epsilon >= 0 && std::isfinite(o.epsilon)))
-      detail::raise_argument("random_features", "epsilon", o.epsilon,
-                             "it is finite and not negative");
-    if (!std::isfinite(o.key_shift))
-      detail::raise_argument("random_features", "key_shift", o.key_shift, "it is finite");
+    const char* const where = "random_features";
+    detail::check_parameter<T>(where, "scale", scale, detail::parameter::positive,
+                               "it is positive and finite");
+    detail::check_parameter<T>(where, "epsilon", o.epsilon, detail::parameter::not_negative,
+                               "it is finite and not negative");
+    detail::check_parameter<T>(where, "key_shift", o.key_shift, detail::parameter::finite,
+                               "it is finite");
     projection_.W = W.template cast<T>();
     projection_.root = T(std::sqrt(scale));
     projection_.epsilon = T(o.epsilon);

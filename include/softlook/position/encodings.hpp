@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
 
 #include "softlook/position/detail/rotation.hpp"
+#include "softlook/position/rotary_frequencies.hpp"
 #include "softlook/position/token_positions.hpp"
 #include "softlook/transform/t5_bias.hpp"
 
@@ -37,11 +38,21 @@ struct sinusoidal_options {
 
 namespace detail {
 
+/// Above every position.
+inline constexpr double largest_position = 9.3e18;
+
 /// One frequency for each pair of a sine and a cosine.
 [[nodiscard]] inline Eigen::VectorXd sinusoid_frequencies(const char* where, index features,
                                                           const sinusoidal_options& o) {
   check_positive(where, "options.min_timescale", o.min_timescale);
   check_positive(where, "options.max_timescale", o.max_timescale);
+  constexpr double most = std::numeric_limits<double>::max(), least = largest_position / most;
+  if (o.min_timescale < least)
+    raise_outside(where, "options.min_timescale", o.min_timescale, least, most,
+                  "the angle of every position is finite");
+  if (!(o.max_timescale / o.min_timescale <= most))
+    raise_argument(where, "options.max_timescale", o.max_timescale,
+                   "it is a finite number of times options.min_timescale");
   const bool interleaved = o.layout == sinusoidal_layout::interleaved;
   Eigen::VectorXd frequencies(interleaved ? (features + 1) / 2 : features / 2);
   const double steps =
@@ -160,90 +171,6 @@ learned_positions(const M&) -> learned_positions<detail::scalar_of<M>>;
 /// layout), or 2k and 2k + 1 (Su et al., GPT-J). A permutation of the features apart.
 enum class rotary_pairs { half_split, interleaved };
 
-/// Positions divided by a factor.
-/// \see Chen et al., "Extending Context Window of Large Language Models via Positional
-///      Interpolation", 2023, Eq. (4).
-struct linear_scaling {
-  double factor = 1;
-};
-
-/// A base that grows with the length L of the text beyond L₀ trained positions:
-///   θ ← θ·(factor·L/L₀ − factor + 1)^(w/(w−2))
-/// \see Peng et al., "YaRN", 2023, section 3.3 (dynamic NTK); the exponent of Hugging Face's
-///      rope_type "dynamic".
-struct dynamic_ntk_scaling {
-  double factor = 1;
-  index trained_positions = 2048;
-  index length = 0;
-};
-
-/// Slow frequencies (wavelength > L₀/low) are divided by the factor, fast ones (< L₀/high) are
-/// kept, those between are blended linearly in L₀/wavelength.
-/// \see Grattafiori et al., "The Llama 3 Herd of Models", 2024, and the published code of
-///      Llama 3.1.
-struct llama3_scaling {
-  double factor = 8;
-  double low_frequency_factor = 1;
-  double high_frequency_factor = 4;
-  index trained_positions = 8192;
-};
-
-/// RoPE's angles for a step of one position, for a rotary width w:
-///   f_k = θ^(−2k/w),  k < w/2
-/// \see Su et al., "RoFormer", 2021, Eq. (15).
-/// \throws argument_error  unless w is even and at least 0 and θ is positive and finite.
-[[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta = 10000) {
-  const char* where = "rotary_frequencies";
-  if (width < 0 || width % 2 != 0)
-    detail::raise_argument(where, "width", double(width), "features turn in pairs");
-  detail::check_positive(where, "theta", theta);
-  Eigen::VectorXd frequencies(width / 2);
-  for (index k = 0; k < frequencies.size(); ++k)
-    frequencies[k] = std::pow(theta, -double(2 * k) / double(width));
-  return frequencies;
-}
-
-/// \throws argument_error  unless every factor is positive and finite.
-[[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta,
-                                                        const linear_scaling& scaling) {
-  detail::check_positive("rotary_frequencies", "linear_scaling.factor", scaling.factor);
-  return rotary_frequencies(width, theta) / scaling.factor;
-}
-
-[[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta,
-                                                        const dynamic_ntk_scaling& scaling) {
-  const char* where = "rotary_frequencies";
-  detail::check_positive(where, "dynamic_ntk_scaling.factor", scaling.factor);
-  detail::check_positive(where, "dynamic_ntk_scaling.trained_positions",
-                         double(scaling.trained_positions));
-  // With one pair the only frequency is 1, whatever the base.
-  if (scaling.length <= scaling.trained_positions || width <= 2)
-    return rotary_frequencies(width, theta);
-  const double longer = double(scaling.length) / double(scaling.trained_positions);
-  const double growth = scaling.factor * longer - (scaling.factor - 1);
-  return rotary_frequencies(width, theta * std::pow(growth, double(width) / double(width - 2)));
-}
-
-[[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta,
-                                                        const llama3_scaling& scaling) {
-  const char* where = "rotary_frequencies";
-  const double low = scaling.low_frequency_factor, high = scaling.high_frequency_factor;
-  detail::check_positive(where, "llama3_scaling.factor", scaling.factor);
-  detail::check_positive(where, "llama3_scaling.low_frequency_factor", low);
-  detail::check_positive(where, "llama3_scaling.trained_positions",
-                         double(scaling.trained_positions));
-  if (!(high > low) || !std::isfinite(high))
-    detail::raise_argument(where, "llama3_scaling.high_frequency_factor", high,
-                           "it is finite and larger than low_frequency_factor");
-  Eigen::VectorXd frequencies = rotary_frequencies(width, theta);
-  for (double& f : frequencies) {
-    const double turns = double(scaling.trained_positions) * f / (2 * std::numbers::pi);
-    const double kept = std::clamp((turns - low) / (high - low), 0.0, 1.0);
-    f = (1 - kept) * f / scaling.factor + kept * f;
-  }
-  return frequencies;
-}
-
 struct rotary_options {
   rotary_pairs pairs = rotary_pairs::half_split;
   std::optional<index> head_features{};  ///< of which the first w turn; unset: w
@@ -349,7 +276,13 @@ class rotary_embedding {
       detail::raise_argument(
           where, "options.head_features", double(features),
           "a head has at least 1 feature and those that turn, " + std::to_string(2 * pairs));
-    detail::check_positive(where, "options.magnitude", options_.magnitude);
+    detail::check_parameter<T>(where, "options.magnitude", options_.magnitude,
+                               detail::parameter::positive, "it is positive and finite");
+    constexpr double most = std::numeric_limits<double>::max() / detail::largest_position;
+    for (const double f : frequencies_)
+      if (!(std::abs(f) <= most))
+        detail::raise_outside(where, "a frequency", f, -most, most,
+                              "the angle of every position is finite");
   }
   template <class X>
   void check_input(const char* where, const X& x, const token_positions& at) const {

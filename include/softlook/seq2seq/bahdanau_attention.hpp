@@ -10,9 +10,12 @@ SOFTLOOK_NAMESPACE_BEGIN
 
 /// g · v / |v|: the weight vector of normalised additive attention (weight normalisation).
 /// \see Salimans and Kingma, 2016, Eq. (2). A zero v stays zero.
+/// \throws argument_error  unless g is finite.
 template <dense_expression V>
 [[nodiscard]] auto weight_norm(const V& v, detail::scalar_of<V> g) {
   using T = detail::scalar_of<V>;
+  detail::check_parameter<T>("weight_norm", "g", double(g), detail::parameter::finite,
+                             "it is finite");
   Eigen::Matrix<T, Eigen::Dynamic, 1> out(v.size());
   if constexpr (int(V::RowsAtCompileTime) == 1)
     out = v.matrix().transpose();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -30,11 +31,13 @@ struct soft_cap {
     const S c = static_cast<S>(cap), inverse = static_cast<S>(1 / cap);
     return c * math::tanh(s * inverse);
   }
-  /// \throws argument_error unless the cap is positive and finite.
+  /// \throws argument_error unless the cap is positive and finite, and 1/cap as well, in S.
+  template <class S = double>
   void check(const char* where, problem) const {
-    if (!(cap > 0) || !std::isfinite(cap))
-      softlook::detail::raise_argument(where, "transforms::soft_cap.cap", cap,
-                                       "a cap is positive and finite");
+    constexpr double most = std::numeric_limits<S>::max();
+    if (!(cap >= 1 / most && cap <= most))
+      softlook::detail::raise_outside(where, "transforms::soft_cap.cap", cap, 1 / most, most,
+                                      "a cap and its inverse are positive and finite");
   }
 };
 
@@ -50,6 +53,12 @@ struct alibi {
     const std::int32_t between = (i - p.queries) + (p.keys - j);
     const std::int32_t distance = between < 0 ? -between : between;
     return s - static_cast<S>(slope) * static_cast<S>(distance);
+  }
+  /// \throws argument_error unless the slope is finite in S.
+  template <class S = double>
+  void check(const char* where, problem) const {
+    softlook::detail::check_parameter<S>(where, "transforms::alibi.slope", slope,
+                                         softlook::detail::parameter::finite, "a slope is finite");
   }
 };
 
@@ -76,11 +85,16 @@ struct alibi_per_head {
   [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
     return alibi{slopes_(p.head, 0)}(s, i, j, p);
   }
+  /// \throws shape_error unless every head has a slope; argument_error unless it is finite in S.
+  template <class S = double>
   void check(const char* where, problem p) const {
     if (p.head >= slopes_.rows)
       softlook::detail::raise_sizes(where, "transforms::alibi_per_head slopes.size()", slopes_.rows,
                                     "the number of query heads", p.head + 1,
                                     "one slope for each query head");
+    softlook::detail::check_parameter<S>(where, "transforms::alibi_per_head slope",
+                                         slopes_(p.head, 0), softlook::detail::parameter::finite,
+                                         "a slope is finite");
   }
 
  private:

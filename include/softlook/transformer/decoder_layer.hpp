@@ -63,7 +63,7 @@ class transformer_decoder_layer : public memory_layer<transformer_decoder_layer<
     detail::check_sizes(name_, "cross_attention.Wv.rows()", p.cross_attention.Wv.rows(),
                         "cross_attention.Wk.rows()", p.cross_attention.Wk.rows(),
                         "both take a row of the memory");
-    detail::check_epsilon(name_, o.epsilon);
+    detail::check_epsilon<T>(name_, o.epsilon);
     feed_forward_ = {name_, p, features, o.activation};
     using norm = detail::norm_parameters<typename transformer_decoder_layer_parameters<T>::row>;
     self_.around = {name_, norm{"gain1.size()", p.gain1, "bias1.size()", p.bias1}, features, o};

@@ -48,7 +48,7 @@ class transformer_encoder_layer : public matrix_layer<transformer_encoder_layer<
       : attention_(name_, p.self_attention, o.heads) {
     const index features = attention_.features();
     detail::check_features_of(name_, p.self_attention, features);
-    detail::check_epsilon(name_, o.epsilon);
+    detail::check_epsilon<T>(name_, o.epsilon);
     feed_forward_ = {name_, p, features, o.activation};
     using norm = detail::norm_parameters<typename transformer_encoder_layer_parameters<T>::row>;
     first_ = {name_, norm{"gain1.size()", p.gain1, "bias1.size()", p.bias1}, features, o};

@@ -156,12 +156,13 @@ struct global_context_options {
 template <class T>
 class global_context : public matrix_layer<global_context<T>, T> {
  public:
-  /// \throws shape_error  unless the layers fit.
+  /// \throws shape_error  unless the layers fit; argument_error  unless ε is finite and not
+  /// negative.
   explicit global_context(const global_context_parameters<T>& p,
                           const global_context_options& o = {})
       : key_(p.key),
         first_(p.W1, p.b1),
-        norm_(p.gain, p.bias, o.epsilon),
+        norm_(p.gain, p.bias, (detail::check_epsilon<T>(name_, o.epsilon), o.epsilon)),
         second_(p.W2, p.b2),
         options_(o) {
     const char* where = name_;

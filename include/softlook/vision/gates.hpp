@@ -206,7 +206,9 @@ class efficient_channel_attention : public map_gate<efficient_channel_attention<
 [[nodiscard]] inline index eca_taps(index channels, double gamma = 2, double b = 1) {
   if (channels < 1)
     detail::raise_argument("eca_taps", "channels", double(channels), "there is at least one");
-  if (!(gamma > 0)) detail::raise_argument("eca_taps", "gamma", gamma, "it is positive");
+  detail::check_parameter<double>("eca_taps", "gamma", gamma, detail::parameter::positive,
+                                  "it is positive and finite");
+  detail::check_parameter<double>("eca_taps", "b", b, detail::parameter::finite, "it is finite");
   const auto t = static_cast<index>(std::abs((std::log2(double(channels)) + b) / gamma));
   return std::max<index>(t % 2 == 0 ? t + 1 : t, 3);
 }
@@ -227,8 +229,8 @@ template <class T>
 [[nodiscard]] std::pair<T, T> gain_and_shift(T gamma, T beta, T mean, T variance,
                                              double epsilon = 1e-5) {
   const double scale = double(variance) + epsilon;
-  if (!(scale > 0))
-    detail::raise_argument("gain_and_shift", "variance + epsilon", scale, "it is positive");
+  detail::check_parameter<double>("gain_and_shift", "variance + epsilon", scale,
+                                  detail::parameter::positive, "it is positive and finite");
   const double gain = double(gamma) / std::sqrt(scale);
   return {T(gain), T(double(beta) - double(mean) * gain)};
 }
@@ -250,10 +252,12 @@ template <class T>
 class spatial_attention : public map_gate<spatial_attention<T>, T, map_size> {
  public:
   /// \throws shape_error     unless kernels has k columns, and k rows for each pooled plane;
-  ///         argument_error  unless k is odd.
+  ///         argument_error  unless k is odd, gain and shift are finite.
   explicit spatial_attention(const spatial_attention_parameters<T>& p,
                              const spatial_attention_options& o = {})
       : kernels_(p.kernels), gain_(p.gain), shift_(p.shift), options_(o) {
+    detail::check_factor<T>("spatial_attention", "gain", gain_);
+    detail::check_factor<T>("spatial_attention", "shift", shift_);
     const index k = kernels_.cols(), planes = detail::planes_of(o.pooled);
     if (k % 2 == 0)
       detail::raise_argument("spatial_attention", "kernels.cols()", double(k),

@@ -44,7 +44,8 @@ struct non_local_parameters {
 template <class T>
 class non_local_block : public matrix_layer<non_local_block<T>, T> {
  public:
-  /// \throws shape_error  unless the matrices fit each other.
+  /// \throws shape_error  unless the matrices fit each other; argument_error  unless the gain is
+  /// finite.
   explicit non_local_block(const non_local_parameters<T>& p)
       : channels_(agreed_channels(p)),
         features_(p.Wq.cols()),
@@ -54,6 +55,7 @@ class non_local_block : public matrix_layer<non_local_block<T>, T> {
                                  p.Wo.cols()),
              activation::none),
         gain_(p.gain) {
+    detail::check_factor<T>("non_local_block", "gain", gain_);
     const auto bias = [](const char* name, const auto& b, const char* of, index count) {
       const auto row = detail::checked_row("non_local_block", name, detail::view_of(b), of, count);
       return row.cols == 0 ? detail::row_vector<T>::Zero(count).eval() : b;
@@ -195,6 +197,7 @@ void channel_self_attention_into(const X& x, Y&& y, detail::scalar_of<X> gain,
     const detail::readable<X> in(x);
     const auto out = detail::writable_view(y);
     detail::check_map_output(where, in.view(), out);
+    detail::check_factor<T>(where, "gain", gain);
     detail::dot_policies::resolve<T>(
         where,
         [&](const detail::call_policies<T>& call) {
@@ -223,7 +226,9 @@ template <class T>
 class dual_attention : public matrix_layer<dual_attention<T>, T> {
  public:
   dual_attention(non_local_block<T> position, T channel_gain)
-      : position_(std::move(position)), channel_gain_(channel_gain) {}
+      : position_(std::move(position)), channel_gain_(channel_gain) {
+    detail::check_factor<T>("dual_attention", "channel_gain", channel_gain);
+  }
 
  private:
   friend detail::layer_entry;

@@ -110,6 +110,22 @@ TEST(HeatMap, MakesNamesPrintable) {
   EXPECT_EQ(map.keys()[4], "\uFFFD\uFFFD");        // longer than need be
 }
 
+TEST(HeatMap, NeutralisesWhatOrdersTheTextAroundIt) {
+  // Marks, embeddings, overrides and isolates of bidirectional text, separators of lines, C1.
+  const labels names = {"a\u202Eb", "\u2066\u2069", "\u200F\u200E",
+                        "\u061C",   "\u2028\u2029", "\u009B"};
+  const heat_map map(Eigen::MatrixXd::Zero(1, 6), {"\u202Ae\u202C"}, names, "\u202Dtitle\u2067");
+  EXPECT_EQ(map.title(), "\uFFFDtitle\uFFFD");
+  EXPECT_EQ(map.queries()[0], "\uFFFDe\uFFFD");
+  EXPECT_EQ(map.keys(), (labels{"a\uFFFDb", "\uFFFD\uFFFD", "\uFFFD\uFFFD", "\uFFFD",
+                                "\uFFFD\uFFFD", "\uFFFD"}));
+  EXPECT_EQ(printable("\u05D0\u0627 \u200D"), "\u05D0\u0627 \u200D");  // letters and joiners stay
+  const std::string shown = to_text(map) + to_svg(map) + strongest_keys_text(map, 1);
+  for (const char* hidden : {"\u202A", "\u202C", "\u202D", "\u202E", "\u2066", "\u2067", "\u2069",
+                             "\u200E", "\u200F", "\u061C", "\u2028", "\u2029", "\u009B"})
+    EXPECT_FALSE(contains(shown, hidden));
+}
+
 TEST(ColumnsOf, CountsWhatATerminalShows) {
   EXPECT_EQ(drawing::columns_of("love"), 4);
   EXPECT_EQ(drawing::columns_of("café"), 4);
@@ -208,6 +224,23 @@ TEST(Scale, SurvivesExtremeNumbers) {
   EXPECT_TRUE(contains(to_text(heat_map(extreme)), "1.2e+05"));
   EXPECT_TRUE(contains(to_text(heat_map(Eigen::RowVector2d(0, 5e-324))), "0.00"));
   EXPECT_TRUE(is_well_formed(to_svg(heat_map(extreme))));
+}
+
+TEST(Scale, OfTheLargestNumbersHasAFiniteLegend) {
+  constexpr double most = std::numeric_limits<double>::max();
+  const heat_map map(Eigen::RowVector3d(-most, 0, most));
+  for (const paint p : {paint::ascii, paint::blocks, paint::ansi256, paint::rgb}) {
+    const std::string text = to_text(map, {.paint = p, .decimals = -1});
+    EXPECT_FALSE(contains(text, "?")) << text;
+    EXPECT_FALSE(contains(text, "NaN")) << text;
+    EXPECT_TRUE(contains(text, "-1.8e+308 [")) << text;
+    EXPECT_TRUE(contains(text, "] 1.8e+308")) << text;
+  }
+  EXPECT_TRUE(contains(to_text(map, {.paint = paint::ascii, .decimals = -1}), "  ++@@"));
+  const std::string svg = to_svg(map);
+  EXPECT_FALSE(contains(svg, "NaN"));
+  EXPECT_FALSE(contains(svg, "inf"));
+  EXPECT_TRUE(is_well_formed(svg));
 }
 
 TEST(ToSvg, HoldsNamesNumbersAndACellForEachWeight) {

@@ -268,6 +268,18 @@ TEST(Report, EscapesNamesSoThatNothingEndsItsElement) {
             "\"\\u2028\\u2029\"]");
 }
 
+TEST(Report, NeutralisesWhatOrdersTheTextAroundIt) {
+  const std::vector<std::vector<Eigen::MatrixXd>> one = {{Eigen::MatrixXd::Ones(1, 1)}};
+  const std::string page =
+      to_html(report(one, {"\u202Eq"}, {"k\u2066"},
+                     {.title = "t\u202D", .layers = {"l\u200F"}, .heads = {"h\u061C"}}));
+  for (const char* hidden : {"\u202E", "\u2066", "\u202D", "\u200F", "\u061C"})
+    EXPECT_FALSE(contains(page, hidden));
+  for (const char* shown : {"\"\uFFFDq\"", "\"k\uFFFD\"", "\"t\uFFFD\"", "\"l\uFFFD\"",
+                            "\"h\uFFFD\"", "<title>t\uFFFD</title>"})
+    EXPECT_TRUE(contains(page, shown)) << shown;
+}
+
 TEST(Report, AsksForNoOtherFile) {
   const std::string page = to_html(report(some(1, 1, 2, 2)));
   for (const char* what : {"http:", "https:", "src=", "href=", "url(", "@import", "fetch(",

@@ -523,6 +523,20 @@ TEST(RotaryFrequencies, AreKeptBlendedOrDividedByLlama3) {
   EXPECT_GT(divided, 0);
 }
 
+TEST(RotaryFrequencies, AreKeptBlendedOrDividedByYarn) {
+  const yarn_scaling scaling{.factor = 4, .trained_positions = 64};
+  const Eigen::VectorXd plain = rotary_frequencies(16),
+                        stretched = rotary_frequencies(16, 1e4, scaling);
+  // c(32) = −0.99 and c(1) = 2.02 of section 3.2, as whole pairs within the width: 0 and 3.
+  for (index k = 0; k < 8; ++k) {
+    const double divided = std::min(double(k) / 3, 1.0);
+    EXPECT_DOUBLE_EQ(stretched[k], plain[k] * (1 - divided) + plain[k] / 4 * divided) << k;
+  }
+  EXPECT_DOUBLE_EQ(scaling.magnitude(), 0.1 * std::log(4) + 1);
+  EXPECT_DOUBLE_EQ(scaling.magnitude(0.5), 0.05 * std::log(4) + 1);
+  EXPECT_EQ(yarn_scaling{}.magnitude(), 1);
+}
+
 TEST(RotaryFrequencies, RejectWhatMakesNoSense) {
   expect_error<argument_error>([] { (void)rotary_frequencies(7); },
                                {"rotary_frequencies", "width is 7", "pairs"});

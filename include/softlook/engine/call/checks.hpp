@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <functional>
+#include <numeric>
 #include <utility>
 
 #include "softlook/engine/run/attention_call.hpp"
@@ -12,8 +13,44 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// Whether two strided matrices share an element, as far as it can be told without looking at each:
-/// columns of one packed matrix that lie side by side do not overlap.
+/// A matrix in memory as lines of elements.
+struct matrix_lines {
+  index lines;
+  index apart;   // from line to line
+  index length;  // elements of a line
+  index step;    // from element to element
+};
+
+/// Whether lines of two matrices, b's first element `distance` behind a's, keep to different
+/// windows of what their distances have in common: columns of one packed matrix side by side, or
+/// rows that alternate.
+[[nodiscard]] inline bool in_other_windows(const matrix_lines& a, const matrix_lines& b,
+                                           index distance) {
+  const index period = std::gcd(a.lines > 1 ? a.apart : 0, b.lines > 1 ? b.apart : 0);
+  if (period == 0) return false;
+  const auto width = [](const matrix_lines& m) { return (m.length - 1) * std::abs(m.step) + 1; };
+  const auto first = [](const matrix_lines& m) {
+    return std::min<index>((m.length - 1) * m.step, 0);
+  };
+  const index behind = distance + first(b) - first(a);
+  const index window = (behind % period + period) % period;
+  return window >= width(a) && window + width(b) <= period;
+}
+
+/// Whether i·apart + j·step = distance has a solution of lines and elements that two matrices with
+/// these same distances have: a step for each element of a line.
+[[nodiscard]] inline bool meet(const matrix_lines& a, const matrix_lines& b, index distance) {
+  for (index j = 1 - b.length; j < a.length; ++j) {
+    const index rest = distance - j * a.step;
+    if (a.apart == 0 ? rest == 0
+                     : rest % a.apart == 0 && rest / a.apart < a.lines && rest / a.apart > -b.lines)
+      return true;
+  }
+  return false;
+}
+
+/// Whether two strided matrices share an element. Exact for matrices of the same strides, as those
+/// in one block have, in either order; otherwise true where it cannot be told from strides.
 template <class T>
 [[nodiscard]] bool overlap(const mutable_matrix_view<T>& a, const matrix_view<T>& b) {
   if (a.rows == 0 || a.cols == 0 || b.rows == 0 || b.cols == 0) return false;
@@ -26,15 +63,18 @@ template <class T>
   const auto [b_low, b_high] = span(b.data, b.rows, b.cols, b.row_stride, b.col_stride);
   const std::less<const T*> before;
   if (before(a_high, b_low) || before(b_high, a_low)) return false;
-  const auto beside = [](const T* p, index p_inner, const T* q, index q_inner, index outer) {
-    if (outer <= 0) return false;
-    const index apart = ((q - p) % outer + outer) % outer;  // of q's lines behind p's
-    return apart >= p_inner && apart + q_inner <= outer;
-  };
-  if (a.col_stride == 1 && b.col_stride == 1 && a.row_stride == b.row_stride)
-    return !beside(a.data, a.cols, b.data, b.cols, a.row_stride);
-  if (a.row_stride == 1 && b.row_stride == 1 && a.col_stride == b.col_stride)
-    return !beside(a.data, a.rows, b.data, b.rows, a.col_stride);
+  const matrix_lines of_a[] = {{a.rows, a.row_stride, a.cols, a.col_stride},
+                               {a.cols, a.col_stride, a.rows, a.row_stride}};
+  const matrix_lines of_b[] = {{b.rows, b.row_stride, b.cols, b.col_stride},
+                               {b.cols, b.col_stride, b.rows, b.row_stride}};
+  const index distance = b.data - a.data;
+  for (const matrix_lines& one : of_a)
+    for (const matrix_lines& other : of_b)
+      if (in_other_windows(one, other, distance)) return false;
+  const bool rows_are_longer = a.cols < a.rows;
+  const matrix_lines& one = of_a[rows_are_longer ? 0 : 1];
+  for (const matrix_lines& other : of_b)
+    if (one.apart == other.apart && one.step == other.step) return meet(one, other, distance);
   return true;
 }
 
@@ -124,8 +164,8 @@ void check_shapes(const attention_call<T>& c) {
   check_sizes(where, "V.rows()", c.V.rows, "K.rows()", c.K.rows, "each key has one value");
   check_positions(where, "Q.rows()", c.Q.rows);
   check_positions(where, "K.rows()", c.K.rows);
-  if (!std::isfinite(c.opts.scale.value_or(1)))
-    raise_argument(where, "options.scale", *c.opts.scale, "a scale is finite");
+  check_parameter<T>(where, "options.scale", c.opts.scale.value_or(1), parameter::finite,
+                     "a scale is finite");
   if (c.opts.tile) check_tile(where, *c.opts.tile);
 }
 

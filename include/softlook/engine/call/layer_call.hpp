@@ -81,9 +81,15 @@ void check_in_place(const char* where, const mutable_matrix_view<T>& Y, const ma
   if (!same) check_overlap(where, "X", Y, X, "Y");
 }
 
-inline void check_epsilon(const char* where, double epsilon) {
-  if (!(epsilon >= 0 && std::isfinite(epsilon)))
-    raise_argument(where, "epsilon", epsilon, "it is finite and not negative");
+template <class T>
+void check_epsilon(const char* where, double epsilon) {
+  check_parameter<T>(where, "epsilon", epsilon, parameter::not_negative,
+                     "it is finite and not negative");
+}
+/// A number that a layer multiplies or adds.
+template <class T>
+void check_factor(const char* where, const char* name, T factor) {
+  check_parameter<T>(where, name, double(factor), parameter::finite, "it is finite");
 }
 
 /// Policies of a layer without attention.

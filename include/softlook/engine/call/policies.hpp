@@ -64,8 +64,9 @@ struct transform_chain {
   [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
     return std::apply([&](const Fs&... f) { return ((s = f(s, i, j, p)), ..., s); }, steps);
   }
+  template <class T = double>
   void check(const char* where, problem p) const {
-    std::apply([&](const Fs&... f) { (check_policy(f, where, p), ...); }, steps);
+    std::apply([&](const Fs&... f) { (check_policy<T>(f, where, p), ...); }, steps);
   }
 };
 

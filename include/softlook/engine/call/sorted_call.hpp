@@ -36,11 +36,13 @@ void forbid_matrix(const void* self, mutable_matrix_view<T> S, const call_frame&
 }
 
 /// The check of a policy that has one.
-template <class P>
+template <class T, class P>
 [[nodiscard]] constexpr auto check_of() -> void (*)(const void*, const char*, problem) {
-  if constexpr (requires(const P& p) { p.check("", problem{}); })
+  if constexpr (
+      requires(const P& p) { p.template check<T>("", problem{}); } ||
+      requires(const P& p) { p.check("", problem{}); })
     return [](const void* self, const char* where, problem p) {
-      static_cast<const P*>(self)->check(where, p);
+      check_policy<T>(*static_cast<const P*>(self), where, p);
     };
   else
     return nullptr;
@@ -50,7 +52,7 @@ template <class T, class Mask>
 [[nodiscard]] mask_calls<T> calls_of_mask(const Mask& mask, instruction_set isa) {
   mask_calls<T> calls;
   calls.mask = &mask;
-  calls.check = check_of<Mask>();
+  calls.check = check_of<T, Mask>();
   calls.key_range = [](const void* self, range queries, problem p) -> range {
     return static_cast<const Mask*>(self)->key_range(queries, p);
   };
@@ -68,7 +70,7 @@ template <class T, class Transform>
   transform_calls<T> calls;
   if constexpr (!std::is_same_v<Transform, transform_chain<>>) {
     calls.transform = &transform;
-    calls.check = check_of<Transform>();
+    calls.check = check_of<T, Transform>();
     set_edits<T, Transform>(calls, isa);
     calls.apply_matrix = &apply_transform_matrix<T, Transform>;
   }

@@ -61,8 +61,17 @@ template <class... Texts>
   return sum;
 }
 
+/// What orders the text around it, or ends a line, without being seen: marks, embeddings, overrides
+/// and isolates of bidirectional text (Unicode Standard Annex 9), deprecated formats, line and
+/// paragraph separators.
+[[nodiscard]] constexpr bool moves_other_text(char32_t c) {
+  return c == 0x61C || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) ||
+         (c >= 0x2066 && c <= 0x206F);
+}
+
 /// Tokens hold line ends and broken bytes, which neither a terminal nor XML can take: control
-/// characters become their pictures (␊), what is not UTF-8 becomes U+FFFD.
+/// characters become their pictures (␊); what is not UTF-8, and what would order the text beside it
+/// in another way than it stands, becomes U+FFFD.
 [[nodiscard]] inline std::string printable(std::string_view text) {
   std::string out;
   while (!text.empty()) {
@@ -70,7 +79,8 @@ template <class... Texts>
     const char32_t c = take_code_point(text);
     if (c < 0x20)
       out += {'\xE2', '\x90', static_cast<char>(0x80 + c)};
-    else if ((c >= 0x7F && c < 0xA0) || c == 0xFFFD || c == 0xFFFE || c == 0xFFFF)
+    else if ((c >= 0x7F && c < 0xA0) || moves_other_text(c) || c == 0xFFFD || c == 0xFFFE ||
+             c == 0xFFFF)
       out += "\xEF\xBF\xBD";
     else
       out += before.substr(0, before.size() - text.size());
@@ -224,8 +234,12 @@ struct scale {
     const double all = highest / 2 - lowest / 2;
     return all > 0 ? std::clamp((x / 2 - lowest / 2) / all, 0.0, 1.0) : 0.0;
   }
-  /// Decimals that tell its ends and its middle apart.
+  /// The number at t in [0, 1], without the difference of the ends, which may overflow.
+  [[nodiscard]] double at(double t) const { return lowest * (1 - t) + highest * t; }
+  /// Decimals that tell its ends and its middle apart: of a difference that is no number, the
+  /// least.
   [[nodiscard]] int decimals() const {
+    if (highest / 2 - lowest / 2 > 1) return 2;
     return static_cast<int>(std::clamp(1 - std::floor(std::log10(highest - lowest)), 2.0, 17.0));
   }
 };

@@ -75,6 +75,9 @@ void check_linear_policies(const linear_call<T>& c, index features) {
                   c.gate.cols, "the number of key heads", c.kv(),
                   c.log_gate ? "a decay for each head, or for each feature of each head"
                              : "a decay for each head");
+    for (index h = 0; !c.log_gate && h < c.gate.cols; ++h)
+      check_parameter<T>(where, "gates::decay of a head", double(c.gate(0, h)),
+                         parameter::not_negative, "a decay is finite and not negative");
     if (c.divisor == divisor_kind::retention && c.gate_by_feature(features))
       raise<argument_error>(std::string(where) +
                             ": normalizations::retention needs one decay for a head, not one for "
@@ -87,11 +90,10 @@ void check_linear_policies(const linear_call<T>& c, index features) {
       check_sizes(where, "updates::delta cols()", c.strength.cols, "the number of key heads",
                   c.kv(), "a strength for each head, or one for all");
   }
-  if (!std::isfinite(c.opts.scale.value_or(1)))
-    raise_argument(where, "options.scale", *c.opts.scale, "a scale is finite");
-  if (!(c.epsilon >= 0 && std::isfinite(c.epsilon)))
-    raise_argument(where, "normalizations::sum epsilon", c.epsilon,
-                   "it is finite and not negative");
+  check_parameter<T>(where, "options.scale", c.opts.scale.value_or(1), parameter::finite,
+                     "a scale is finite");
+  check_parameter<T>(where, "normalizations::sum epsilon", c.epsilon, parameter::not_negative,
+                     "it is finite and not negative");
 }
 
 /// Everything that must hold before anything is written.
