@@ -207,7 +207,9 @@ struct llama3_scaling {
 [[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta,
                                                         const linear_scaling& scaling) {
   detail::check_positive("rotary_frequencies", "linear_scaling.factor", scaling.factor);
-  return rotary_frequencies(width, theta) / scaling.factor;
+  Eigen::VectorXd frequencies = rotary_frequencies(width, theta);
+  for (index k = 0; k < frequencies.size(); ++k) frequencies[k] /= scaling.factor;
+  return frequencies;
 }
 
 [[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta,
@@ -236,7 +238,8 @@ struct llama3_scaling {
     detail::raise_argument(where, "llama3_scaling.high_frequency_factor", high,
                            "it is finite and larger than low_frequency_factor");
   Eigen::VectorXd frequencies = rotary_frequencies(width, theta);
-  for (double& f : frequencies) {
+  for (index k = 0; k < frequencies.size(); ++k) {
+    double& f = frequencies[k];
     const double turns = double(scaling.trained_positions) * f / (2 * std::numbers::pi);
     const double kept = std::clamp((turns - low) / (high - low), 0.0, 1.0);
     f = (1 - kept) * f / scaling.factor + kept * f;
