@@ -38,15 +38,15 @@ template <class Matrix, class... Ps>
 using state_of =
     std::conditional_t<(is_heads<Ps> || ...), multi_head_state<Matrix>, attention_state<Matrix>>;
 
-template <class Q, class K, class V, class... Ps>
-[[nodiscard]] auto attend_state(const char* where, std::optional<kernel> pinned, const Q& q,
-                                const K& k, const V& v, const Ps&... policies) {
+template <reach Reach, class Q, class K, class V, class... Ps>
+[[nodiscard]] auto attend_state(const char* where, const Q& q, const K& k, const V& v,
+                                const Ps&... policies) {
   auto call = bind(where, q, k, v, policies...);
   using matrix = plain_matrix_like<Q>;
   using state = state_of<matrix, Ps...>;
   state out{matrix(q.rows(), call.output_columns()),
             typename state::log_sum_exp_type(q.rows(), call.call().query_heads)};
-  call.pin(pinned).run(out.output, writable_view(out.log_sum_exp));
+  call.template run<Reach>(out.output, writable_view(out.log_sum_exp));
   return out;
 }
 
@@ -95,7 +95,8 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
 [[nodiscard]] auto attention_with_log_sum_exp(const Q& q, const K& k, const V& v,
                                               const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, V, Ps...>()) {
-    return detail::attend_state("attention_with_log_sum_exp", {}, q, k, v, policies...);
+    return detail::attend_state<detail::reach::any>("attention_with_log_sum_exp", q, k, v,
+                                                    policies...);
   }
 }
 
@@ -104,7 +105,8 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto flash_attention(const Q& q, const K& k, const V& v, const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, V, Ps...>()) {
-    return detail::bind("flash_attention", q, k, v, policies...).pin(kernel::tiled).output();
+    return detail::bind("flash_attention", q, k, v, policies...)
+        .template output<detail::reach::tiled>();
   }
 }
 
@@ -113,7 +115,8 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
           class... Ps>
 void flash_attention_into(const Q& q, const K& k, const V& v, O&& o, const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O>()) {
-    detail::bind("flash_attention_into", q, k, v, policies...).pin(kernel::tiled).run(o);
+    detail::bind("flash_attention_into", q, k, v, policies...)
+        .template run<detail::reach::tiled>(o);
   }
 }
 
@@ -122,8 +125,8 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
 [[nodiscard]] auto flash_attention_with_log_sum_exp(const Q& q, const K& k, const V& v,
                                                     const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, V, Ps...>()) {
-    return detail::attend_state("flash_attention_with_log_sum_exp", kernel::tiled, q, k, v,
-                                policies...);
+    return detail::attend_state<detail::reach::tiled>("flash_attention_with_log_sum_exp", q, k, v,
+                                                      policies...);
   }
 }
 
@@ -221,7 +224,7 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
         typename state::log_sum_exp_type(q.rows(), c.query_heads)};
     c.O = detail::writable_view(result.output);
     c.log_sum_exp = detail::writable_view(result.log_sum_exp);
-    result.weights = detail::of_heads<matrix, T, Ps...>(call.weights());
+    result.weights = detail::of_heads<matrix, T, Ps...>(call.stored());
     return result;
   }
 }
@@ -268,11 +271,12 @@ template <class... Fs, std::size_t... I>
   return chain_of(std::make_tuple(std::get<I>(chain.steps)...));
 }
 
-/// The scores of every query head at a stage; `capping` are the transforms up to the soft cap.
+/// The scores of every query head become those at a stage; `capping` are the transforms up to the
+/// soft cap.
 template <class T>
-[[nodiscard]] std::vector<row_major<T>> run_scores(const attention_call<T>& c, stage at,
-                                                   const transform_calls<T>& capping = {}) {
-  std::vector<row_major<T>> all = run_raw_scores(c);
+[[nodiscard]] std::vector<row_major<T>> scores_at(stage at, std::vector<row_major<T>> all,
+                                                  const attention_call<T>& c,
+                                                  const transform_calls<T>& capping) {
   policy_calls<T> calls = c.policy;
   if (at == stage::capped) calls.transform = capping;
   for (index head = 0; head < c.query_heads; ++head) {
@@ -285,7 +289,7 @@ template <class T>
 
 /// The transforms up to and with the last soft_cap.
 template <class T, class... Ps>
-[[nodiscard]] auto capping_of(const sorted_policies<T, Ps...>& policies) {
+[[nodiscard]] auto capping_of(const stated_policies<T, Ps...>& policies) {
   return first_steps(policies.transforms(),
                      std::make_index_sequence<transforms_until_capped<Ps...>()>{});
 }
@@ -300,8 +304,9 @@ template <dense_expression Q, dense_expression K, class... Ps>
     using T = detail::scalar_of<Q>;
     const auto call = detail::bind("attention_scores", q, k, detail::no_values{}, policies...);
     const auto capping = detail::capping_of(call.policies());
-    return detail::of_heads<plain_matrix_like<Q>, T, Ps...>(detail::run_scores(
-        call.call(), at, detail::calls_of_transform<T>(capping, call.call().isa)));
+    return detail::of_heads<plain_matrix_like<Q>, T, Ps...>(
+        detail::scores_at(at, call.raw_scores(), call.call(),
+                          detail::calls_of_transform<T>(capping, call.call().isa)));
   }
 }
 

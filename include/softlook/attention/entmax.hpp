@@ -61,8 +61,8 @@ template <dense_expression X>
     P = weights;
     return P;
   }
-  std::vector<std::int32_t> keys(std::size_t(S.cols()));
-  std::vector<double> weights(std::size_t(S.cols()));
+  std::vector<detail::later<X, std::int32_t>> keys(std::size_t(S.cols()));
+  std::vector<detail::later<X, double>> weights(std::size_t(S.cols()));
   detail::entmax_support p;
   p.keys = keys.data();
   p.weights = weights.data();

@@ -43,8 +43,8 @@ struct sample {
 template <class Matrix>
 struct hard_attention_result {
   using scalar = typename Matrix::Scalar;
-  Matrix output;                                             ///< n×e, the chosen values
-  Eigen::Matrix<index, Eigen::Dynamic, 1> choice;            ///< n
+  Matrix output;  ///< n×e, the chosen values
+  Eigen::Matrix<detail::later<Matrix, index>, Eigen::Dynamic, 1> choice;  ///< n
   Eigen::Matrix<scalar, Eigen::Dynamic, 1> log_probability;  ///< n, ln softmax(scores)_choice
 };
 

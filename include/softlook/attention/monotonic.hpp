@@ -60,7 +60,7 @@ void expected_alignments(const executor_ref& exec, monotonic_form form, const P&
                          mutable_matrix_view<T> E) {
   const index m = E.cols;
   const bool logarithms = form == monotonic_form::parallel;
-  std::vector<double> energies(std::size_t(m), 0), row(std::size_t(m), 0);
+  std::vector<later<T, double>> energies(std::size_t(m), 0), row(std::size_t(m), 0);
   for (index j = 0; j < m; ++j) {
     const auto weight = double(previous[j]);
     row[std::size_t(j)] = logarithms ? log_weight(weight) : weight;
@@ -124,10 +124,10 @@ class lazy_energies {
 
 /// Where the head stands after each query.
 template <class T, class P>
-[[nodiscard]] std::vector<monotonic_head> hard_alignments(const attention_call<T>& call,
-                                                          double bias, const P& previous) {
+[[nodiscard]] auto hard_alignments(const attention_call<T>& call, double bias,
+                                   const P& previous) {
   lazy_energies<T> energy(call, bias);
-  std::vector<monotonic_head> heads;
+  std::vector<later<T, monotonic_head>> heads;
   monotonic_head head = head_of(previous);
   for (index i = 0; i < call.Q.rows; ++i) {
     energy.begin_row(i);
@@ -226,7 +226,10 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
                             result);
       return result;
     }
-    const detail::row_major<T> S = detail::run_scores(call, stage::masked).front();
+    detail::row_major<T> S;
+    detail::with_inputs(call, [&](const detail::running_call<T>& run) {
+      S = detail::masked_scores(run, {0, q.rows()});
+    });
     detail::row_major<T> W = S.array() + T(how.score_bias);
     detail::expected_alignments<T>(call.exec, how.form, previous, detail::writable_view(W));
     detail::weighted_sum(W, S, call.V, detail::writable_view(result.output));

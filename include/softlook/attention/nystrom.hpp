@@ -192,6 +192,7 @@ template <class Q, class K, class V, class O, class... Ps>
 void nystrom_attend(const char* where, const Q& q, const K& k, const V& v, O& o, const nystrom& how,
                     const matrix_view<scalar_of<Q>>& filter, const Ps&... policies) {
   auto bound = bind(where, q, k, v, policies...);
+  bound.set_kernels();
   auto& call = bound.call();
   call.O = writable_view(o);
   check_output(call);

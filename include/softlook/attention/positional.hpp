@@ -162,7 +162,7 @@ template <class P, class... Ps>
   using T = typename P::scalar;
   if (n < 0) raise_argument(where, "n", double(n), "a number of positions is at least 0");
   const matrix_view<T> none{nullptr, n, 0, 1, 1};
-  const auto weights = [](const attention_call<T>& call) { return run_weights(call); };
+  const auto weights = [](const attention_call<T>& call) { return run_weights<false>(call); };
   return with_positions(where, learned, n, none, mutable_matrix_view<T>{}, weights, policies...);
 }
 

@@ -130,6 +130,15 @@ using mutable_matrix_view = strided_view<T>;
 
 namespace detail {
 
+template <class T, class U>
+struct type_later {
+  using type = U;
+};
+/// U in a template on T. What is made of a type that depends on nothing is compiled with the
+/// template, in every file; what is made of this one, with a call.
+template <class T, class U>
+using later = typename type_later<T, U>::type;
+
 /// What has been written, to be read.
 template <class T>
 [[nodiscard]] constexpr matrix_view<T> as_input(const mutable_matrix_view<T>& x) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <concepts>
 #include <cstdlib>
-#include <fstream>
 #include <limits>
 #include <optional>
 #include <span>
@@ -16,6 +16,7 @@
 
 #include "softlook/core/concepts.hpp"
 #include "softlook/core/error.hpp"
+#include "softlook/engine/kernels/instantiate.hpp"
 #include "softlook/inspect/detail/drawing.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -59,6 +60,41 @@ struct style {
 /// Any text as one may show it: ␊ for control characters, U+FFFD for those of bidirectional text.
 using softlook::detail::drawing::printable;
 
+namespace detail {
+
+// Templates, like text_of_maps() and svg_of_maps(), so that softlook::compiled can hold them.
+template <std::same_as<std::string> Text>
+SOFTLOOK_SMALL void make_printable(Text& text) {
+  text = softlook::detail::drawing::printable(text);
+}
+template <std::same_as<labels> Labels>
+SOFTLOOK_SMALL void check_names(const char* what, const char* of_what, index count, Labels& names) {
+  if (names.empty())
+    for (index k = 0; k < count; ++k) names.push_back(std::to_string(k));
+  softlook::detail::check_sizes("inspect::heat_map", what, static_cast<long long>(names.size()),
+                                of_what, count, "every one has a name, or none has");
+  for (auto& name : names) make_printable(name);
+}
+
+/// A copy, number by number: an expression of Eigen would be compiled for each type of matrix.
+template <dense_expression W>
+[[nodiscard]] Eigen::MatrixXd in_double(const W& weights) {
+  if constexpr (softlook::detail::has_strides<W>) {
+    Eigen::MatrixXd copy(weights.rows(), weights.cols());
+    double* to = copy.data();
+    const auto* const from = weights.derived().data();
+    const index rows = weights.rows(), down = weights.derived().rowStride();
+    for (index j = 0; j < weights.cols(); ++j)
+      for (index i = 0; i < rows; ++i)
+        *to++ = static_cast<double>(from[i * down + j * weights.derived().colStride()]);
+    return copy;
+  } else {
+    return weights.template cast<double>();
+  }
+}
+
+}  // namespace detail
+
 /// Weights (or scores) with the names of their rows and columns. Holds a copy of everything.
 class heat_map {
  public:
@@ -67,10 +103,7 @@ class heat_map {
   template <dense_expression W>
   explicit heat_map(const W& weights, labels queries = {}, labels keys = {},
                     std::string_view title = {})
-      : weights_(weights.template cast<double>()), title_(printable(title)) {
-    queries_ = named("queries.size()", "weights.rows()", weights_.rows(), std::move(queries));
-    keys_ = named("keys.size()", "weights.cols()", weights_.cols(), std::move(keys));
-  }
+      : heat_map(std::move(queries), std::move(keys), title, detail::in_double(weights)) {}
 
   [[nodiscard]] const Eigen::MatrixXd& weights() const { return weights_; }
   [[nodiscard]] const labels& queries() const { return queries_; }
@@ -78,13 +111,13 @@ class heat_map {
   [[nodiscard]] const std::string& title() const { return title_; }
 
  private:
-  static labels named(const char* what, const char* of_what, index count, labels names) {
-    if (names.empty())
-      for (index k = 0; k < count; ++k) names.push_back(std::to_string(k));
-    softlook::detail::check_sizes("inspect::heat_map", what, static_cast<long long>(names.size()),
-                                  of_what, count, "every one has a name, or none has");
-    for (std::string& name : names) name = printable(name);
-    return names;
+  SOFTLOOK_SMALL heat_map(labels&& queries, labels&& keys, std::string_view title,
+                          Eigen::MatrixXd&& weights)
+      : queries_(std::move(queries)), keys_(std::move(keys)), title_(title) {
+    weights_.swap(weights);
+    detail::check_names("queries.size()", "weights.rows()", weights_.rows(), queries_);
+    detail::check_names("keys.size()", "weights.cols()", weights_.cols(), keys_);
+    detail::make_printable(title_);
   }
 
   Eigen::MatrixXd weights_;
@@ -98,9 +131,14 @@ class heat_map {
 /// e^H is the number of keys that a query effectively looks at. An empty row has entropy 0.
 template <dense_expression W>
 [[nodiscard]] Eigen::VectorXd row_entropy(const W& weights) {
-  Eigen::MatrixXd terms = weights.template cast<double>();
-  for (double& x : terms.reshaped()) x = x == 0 ? 0 : 0 - x * std::log(x);
-  return terms.rowwise().sum();
+  const Eigen::MatrixXd w = detail::in_double(weights);
+  Eigen::VectorXd entropy(w.rows());
+  for (index i = 0; i < w.rows(); ++i) {
+    double sum = 0;
+    for (index j = 0; j < w.cols(); ++j) sum += w(i, j) == 0 ? 0 : 0 - w(i, j) * std::log(w(i, j));
+    entropy[i] = sum;
+  }
+  return entropy;
 }
 
 struct key_weight {
@@ -112,12 +150,13 @@ struct key_weight {
 /// For each query its `count` strongest keys, strongest first; of equal weights the earlier key.
 /// Those of weight 0 (masked) and NaN are left out. \throws argument_error  if count is negative.
 template <dense_expression W>
-[[nodiscard]] std::vector<std::vector<key_weight>> strongest_keys(const W& weights, index count) {
+[[nodiscard]] auto strongest_keys(const W& weights, index count) {
+  using row_type = std::vector<softlook::detail::later<W, key_weight>>;
   if (count < 0)
     softlook::detail::raise_argument("inspect::strongest_keys", "count", static_cast<double>(count),
                                      "a number of keys is at least 0");
-  const Eigen::MatrixXd w = weights.template cast<double>();
-  std::vector<std::vector<key_weight>> rows(static_cast<std::size_t>(w.rows()));
+  const Eigen::MatrixXd w = detail::in_double(weights);
+  std::vector<row_type> rows(static_cast<std::size_t>(w.rows()));
   for (index i = 0; i < w.rows(); ++i) {
     auto& row = rows[static_cast<std::size_t>(i)];
     for (index j = 0; j < w.cols(); ++j)
@@ -132,15 +171,18 @@ template <dense_expression W>
 
 /// A line for each query:  "love -> aime 0.90, je 0.06", or "love -> nothing" for an empty row.
 /// \throws argument_error  if count is negative.
-[[nodiscard]] inline std::string strongest_keys_text(const heat_map& map, index count) {
+template <std::same_as<heat_map> Map = heat_map>  // so that strongest_keys() waits for a call
+[[nodiscard]] SOFTLOOK_SMALL std::string strongest_keys_text(const Map& map, index count) {
   std::string out;
   const auto rows = strongest_keys(map.weights(), count);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     std::string line;
     for (const auto& [key, weight] : rows[i])
-      line += (line.empty() ? "" : ", ") + map.keys()[std::size_t(key)] + ' ' +
-              softlook::detail::drawing::number(weight, 2);
-    out += map.queries()[i] + " -> " + (line.empty() ? "nothing" : line) + '\n';
+      line += softlook::detail::drawing::joined(
+          {line.empty() ? "" : ", ", map.keys()[std::size_t(key)], " ",
+           softlook::detail::drawing::number(weight, 2)});
+    out += softlook::detail::drawing::joined(
+        {map.queries()[i], " -> ", line.empty() ? "nothing" : line, "\n"});
   }
   return out;
 }
@@ -150,7 +192,8 @@ namespace detail {
 using namespace softlook::detail::drawing;
 
 /// The colour scale, when the style is right.
-[[nodiscard]] inline scale scale_of(std::span<const heat_map> maps, const style& how) {
+[[nodiscard]] SOFTLOOK_SMALL inline scale scale_of(std::span<const heat_map> maps,
+                                                   const style& how) {
   if (how.per_row < 1)
     softlook::detail::raise_argument("inspect", "style.per_row", double(how.per_row),
                                      "a row holds at least 1 map");
@@ -159,20 +202,20 @@ using namespace softlook::detail::drawing;
     if (std::isfinite(x)) s = {std::min(s.lowest, x), std::max(s.highest, x)};
   };
   for (const heat_map& map : maps)
-    for (const double x : map.weights().reshaped()) widen(x);
+    for (const double x : numbers_of(map.weights())) widen(x);
   if (s.highest == s.lowest) s.highest = 1;
   s = {how.lowest.value_or(s.lowest), how.highest.value_or(s.highest)};
   if (!std::isfinite(s.lowest) || !std::isfinite(s.highest) || s.lowest >= s.highest)
     softlook::detail::raise_argument(
         "inspect", "style.highest", s.highest,
-        joined("it is finite and above style.lowest, ", number(s.lowest, 6)));
+        joined({"it is finite and above style.lowest, ", number(s.lowest, 6)}));
   return s;
 }
 
 [[nodiscard]] inline bool in_colour(paint p) { return p == paint::ansi256 || p == paint::rgb; }
 
 /// Two characters, so that a cell is about square.
-[[nodiscard]] inline std::string glyph(double x, const scale& s, paint p) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string glyph(double x, const scale& s, paint p) {
   if (std::isnan(x)) return "??";
   if (std::isinf(x)) return x > 0 ? "^^" : "__";
   if (in_colour(p)) return "  ";
@@ -180,14 +223,15 @@ using namespace softlook::detail::drawing;
   constexpr std::array<const char*, 5> blocks = {" ", "░", "▒", "▓", "█"};
   const auto of = [t = s(x)](const auto& ramp) {
     const char* shade = ramp[static_cast<std::size_t>(std::lround(t * double(ramp.size() - 1)))];
-    return std::string(shade) + shade;
+    return joined({shade, shade});
   };
   return p == paint::ascii ? of(ascii) : of(blocks);
 }
 
 /// One map in text. With numbers a column is as wide as its widest text, and names stand above it;
 /// without numbers a cell is two characters, and names are written downwards.
-[[nodiscard]] inline block text_of(const heat_map& map, const scale& s, const style& how) {
+[[nodiscard]] SOFTLOOK_SMALL inline block text_of(const heat_map& map, const scale& s,
+                                                  const style& how) {
   const Eigen::MatrixXd& w = map.weights();
   const bool colours = in_colour(how.paint), numbers = how.decimals >= 0;
   const index margin = widest(map.queries()) + (numbers && !colours ? 0 : 1);
@@ -199,12 +243,12 @@ using namespace softlook::detail::drawing;
     const std::string text = numbers ? number(x, how.decimals) : shade;
     if (colours)
       return on_ground(centred(text, cell), colour_of(x, s), how.paint == paint::ansi256);
-    return numbers ? to_the_right(shade + ' ' + to_the_right(text, digits), cell) : shade;
+    return numbers ? to_the_right(joined({shade, " ", to_the_right(text, digits)}), cell) : shade;
   };
 
   block out{{}, margin + cell * w.cols()};
   const auto add = [&out](const std::string& line) {
-    out.lines.push_back(line + spaces(out.width - columns_of(line)));
+    out.lines.push_back(joined({line, spaces(out.width - columns_of(line))}));
   };
   out.width = std::max(out.width, columns_of(map.title()));
   if (!map.title().empty()) add(map.title());
@@ -214,18 +258,18 @@ using namespace softlook::detail::drawing;
       names += colours ? centred(key, cell) : to_the_right(key, cell);
     add(names);
   } else {
-    for (const std::string& line : downwards(map.keys())) add(spaces(margin) + line);
+    for (const std::string& line : downwards(map.keys())) add(joined({spaces(margin), line}));
   }
   for (index i = 0; i < w.rows(); ++i) {
     std::string line = to_the_right(map.queries()[std::size_t(i)], widest(map.queries()));
     line += spaces(margin - columns_of(line));
     for (index j = 0; j < w.cols(); ++j) line += drawn(w(i, j));
-    out.lines.push_back(line + spaces(out.width - margin - cell * w.cols()));
+    out.lines.push_back(joined({line, spaces(out.width - margin - cell * w.cols())}));
   }
   return out;
 }
 
-[[nodiscard]] inline std::string legend_text(const scale& s, const style& how) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string legend_text(const scale& s, const style& how) {
   std::string bar;
   for (int k = 0; k < 10; ++k) {
     const double x = s.at(k / 9.0);
@@ -233,8 +277,8 @@ using namespace softlook::detail::drawing;
     bar += in_colour(how.paint) ? on_ground(shade, colour_of(x, s), how.paint == paint::ansi256)
                                 : shade;
   }
-  return number(s.lowest, s.decimals()) + " [" + bar + "] " + number(s.highest, s.decimals()) +
-         '\n';
+  return joined(
+      {number(s.lowest, s.decimals()), " [", bar, "] ", number(s.highest, s.decimals()), "\n"});
 }
 
 /// Where the parts of a picture are, in pixels. All maps of a picture have the same frame.
@@ -244,7 +288,8 @@ struct frame {
   bool slanted = false, numbers = false;
 };
 
-[[nodiscard]] inline frame frame_of(std::span<const heat_map> maps, const style& how) {
+[[nodiscard]] SOFTLOOK_SMALL inline frame frame_of(std::span<const heat_map> maps,
+                                                   const style& how) {
   index rows = 1, cols = 1, queries = 0, keys = 0, title = 0, digits = 0;
   for (const heat_map& map : maps) {
     rows = std::max(rows, map.weights().rows());
@@ -269,7 +314,7 @@ struct frame {
   return f;
 }
 
-[[nodiscard]] inline std::string names_of(const heat_map& map, const frame& f) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string names_of(const heat_map& map, const frame& f) {
   std::string out;
   // Where cells are small only every so many get a name, so that names do not run into each other.
   const index row_step = index(std::ceil(13 / f.cell));
@@ -280,15 +325,16 @@ struct frame {
                    " text-anchor=\"end\"");
   for (index j = 0; j < map.weights().cols(); j += col_step) {
     const double x = f.left + middle(j), y = f.top - 7;
-    const std::string turned = joined(" transform=\"rotate(-45 ", px(x + 3), ' ', px(y), ")\"");
+    const std::string turned =
+        joined({" transform=\"rotate(-45 ", px(x + 3), " ", px(y), ")\""});
     out += f.slanted ? text_at(x + 3, y, map.keys()[std::size_t(j)], turned)
                      : text_at(x, y, map.keys()[std::size_t(j)], " text-anchor=\"middle\"");
   }
   return out;
 }
 
-[[nodiscard]] inline std::string svg_of(const heat_map& map, const frame& f, const scale& s,
-                                        int decimals) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string svg_of(const heat_map& map, const frame& f,
+                                                       const scale& s, int decimals) {
   std::string out;
   if (!map.title().empty()) out += text_at(0, 16, map.title(), " font-weight=\"bold\"");
   out += names_of(map, f);
@@ -300,9 +346,9 @@ struct frame {
       const colour ground = colour_of(weight, s);
       out += box(x, y, f.cell - gap, f.cell - gap, ground);
       if (!f.numbers) continue;
-      const std::string ink = is_bright(ground) ? "#000" : "#fff";
+      const char* const ink = is_bright(ground) ? "#000" : "#fff";
       out += text_at(x + (f.cell - gap) / 2, y + f.cell / 2 + 4, number(weight, decimals),
-                     " text-anchor=\"middle\" font-size=\"12\" fill=\"" + ink + "\"");
+                     joined({" text-anchor=\"middle\" font-size=\"12\" fill=\"", ink, "\""}));
     }
   }
   return out;
@@ -310,8 +356,9 @@ struct frame {
 
 /// The colour scale, and what the colours of non-finite numbers mean if there are any; y moves down
 /// to where the legend ends.
-[[nodiscard]] inline std::string legend_svg(double x, double& y, std::span<const heat_map> maps,
-                                            const scale& s) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string legend_svg(double x, double& y,
+                                                           std::span<const heat_map> maps,
+                                                           const scale& s) {
   constexpr int steps = 60;
   std::string out;
   for (int k = 0; k < steps; ++k) out += box(x, y + 2 * k, 14, 2, viridis(1 - (k + 0.5) / steps));
@@ -321,13 +368,56 @@ struct frame {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   for (const double x0 : {std::numeric_limits<double>::quiet_NaN(), infinity, -infinity}) {
     const auto same = [x0](double w) { return std::isnan(x0) ? std::isnan(w) : w == x0; };
-    const auto has = [&](const heat_map& map) { return map.weights().unaryExpr(same).any(); };
-    if (std::none_of(maps.begin(), maps.end(), has)) continue;
-    out += box(x - 0.5, y - 0.5, 15, 15, {120, 120, 120}) + box(x, y, 14, 14, colour_of(x0, s)) +
-           text_at(x + 20, y + 11.5, number(x0, 2));
+    bool found = false;
+    for (const heat_map& map : maps)
+      for (const double w : numbers_of(map.weights())) found = found || same(w);
+    if (!found) continue;
+    out += joined({box(x - 0.5, y - 0.5, 15, 15, {120, 120, 120}),
+                   box(x, y, 14, 14, colour_of(x0, s)), text_at(x + 20, y + 11.5, number(x0, 2))});
     y += 20;
   }
   return out;
+}
+
+template <std::same_as<heat_map> Map>
+[[nodiscard]] SOFTLOOK_SMALL std::string text_of_maps(std::span<const Map> maps, const style& how) {
+  const scale s = scale_of(maps, how);
+  std::string out;
+  for (std::size_t first = 0; first < maps.size(); first += std::size_t(how.per_row)) {
+    std::vector<block> row;
+    for (std::size_t k = first; k < std::min(maps.size(), first + std::size_t(how.per_row)); ++k)
+      row.push_back(text_of(maps[k], s, how));
+    out += joined({first > 0 ? "\n" : "", beside(row)});
+  }
+  if (how.decimals < 0) out += legend_text(s, how);
+  return out;
+}
+
+template <std::same_as<heat_map> Map>
+[[nodiscard]] SOFTLOOK_SMALL std::string svg_of_maps(std::span<const Map> maps, const style& how) {
+  const scale s = scale_of(maps, how);
+  const frame f = frame_of(maps, how);
+  constexpr double border = 16, between = 28, legend = 76;
+  std::string body;
+  double right = 0, bottom = 0;
+  for (std::size_t k = 0; k < maps.size(); ++k) {
+    const double x = border + double(index(k) % how.per_row) * (f.width + between);
+    const double y = border + double(index(k) / how.per_row) * (f.height + between);
+    body += joined({"<g transform=\"translate(", px(x), " ", px(y), ")\">\n",
+                    svg_of(maps[k], f, s, how.decimals), "</g>\n"});
+    right = std::max(right, x + f.width);
+    bottom = std::max(bottom, y + f.height);
+  }
+  double legend_end = border + f.top;
+  body += legend_svg(right + between, legend_end, maps, s);
+  const std::string width = px(right + between + legend);
+  const std::string height = px(std::max(bottom, legend_end) + border);
+  return joined(
+      {"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"", width, "\" height=\"", height,
+       "\" viewBox=\"0 0 ", width, " ", height,
+       "\" font-family=\"sans-serif\" font-size=\"13\" shape-rendering=\"crispEdges\">\n"
+       "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
+       body, "</svg>\n"});
 }
 
 }  // namespace detail
@@ -335,15 +425,7 @@ struct frame {
 /// Heat maps as text, `per_row` beside each other, with a scale below when cells hold no numbers.
 /// \throws argument_error  if the style is wrong: an empty colour scale, no map in a row.
 [[nodiscard]] inline std::string to_text(std::span<const heat_map> maps, const style& how = {}) {
-  const detail::scale s = detail::scale_of(maps, how);
-  std::string out;
-  for (std::size_t first = 0; first < maps.size(); first += std::size_t(how.per_row)) {
-    std::vector<detail::block> row;
-    for (std::size_t k = first; k < std::min(maps.size(), first + std::size_t(how.per_row)); ++k)
-      row.push_back(detail::text_of(maps[k], s, how));
-    out += detail::joined(first > 0 ? "\n" : "", detail::beside(row));
-  }
-  return how.decimals < 0 ? out + detail::legend_text(s, how) : out;
+  return detail::text_of_maps(maps, how);
 }
 [[nodiscard]] inline std::string to_text(const heat_map& map, const style& how = {}) {
   return to_text(std::span(&map, 1), how);
@@ -353,28 +435,7 @@ struct frame {
 /// them, a colour scale. Names and titles are escaped.
 /// \throws argument_error  as to_text.
 [[nodiscard]] inline std::string to_svg(std::span<const heat_map> maps, const style& how = {}) {
-  const detail::scale s = detail::scale_of(maps, how);
-  const detail::frame f = detail::frame_of(maps, how);
-  constexpr double border = 16, between = 28, legend = 76;
-  std::string body;
-  double right = 0, bottom = 0;
-  for (std::size_t k = 0; k < maps.size(); ++k) {
-    const double x = border + double(index(k) % how.per_row) * (f.width + between);
-    const double y = border + double(index(k) / how.per_row) * (f.height + between);
-    body += detail::joined("<g transform=\"translate(", detail::px(x), ' ', detail::px(y), ")\">\n",
-                           detail::svg_of(maps[k], f, s, how.decimals), "</g>\n");
-    right = std::max(right, x + f.width);
-    bottom = std::max(bottom, y + f.height);
-  }
-  double legend_end = border + f.top;
-  body += detail::legend_svg(right + between, legend_end, maps, s);
-  const std::string width = detail::px(right + between + legend);
-  const std::string height = detail::px(std::max(bottom, legend_end) + border);
-  return "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + width + "\" height=\"" + height +
-         "\" viewBox=\"0 0 " + width + " " + height +
-         "\" font-family=\"sans-serif\" font-size=\"13\" shape-rendering=\"crispEdges\">\n"
-         "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n" +
-         body + "</svg>\n";
+  return detail::svg_of_maps(maps, how);
 }
 [[nodiscard]] inline std::string to_svg(const heat_map& map, const style& how = {}) {
   return to_svg(std::span(&map, 1), how);
@@ -383,11 +444,9 @@ struct frame {
 /// \throws std::runtime_error  if the file cannot be written.
 inline void write_svg(const std::string& path, std::span<const heat_map> maps,
                       const style& how = {}) {
-  const std::string picture = to_svg(maps, how);
-  std::ofstream file(path, std::ios::binary);
-  file << picture << std::flush;
-  if (!file)
-    softlook::detail::raise<std::runtime_error>("inspect::write_svg: cannot write " + path);
+  if (!detail::write_file(path, to_svg(maps, how)))
+    softlook::detail::raise<std::runtime_error>(
+        detail::joined({"inspect::write_svg: cannot write ", path}));
 }
 inline void write_svg(const std::string& path, const heat_map& map, const style& how = {}) {
   write_svg(path, std::span(&map, 1), how);
@@ -398,3 +457,11 @@ inline void write_svg(const std::string& path, const heat_map& map, const style&
 /// \}
 
 SOFTLOOK_NAMESPACE_END
+
+#if SOFTLOOK_USES_COMPILED
+SOFTLOOK_NAMESPACE_BEGIN
+namespace inspect::detail {
+SOFTLOOK_INSTANTIATE_PICTURES(extern)
+}  // namespace inspect::detail
+SOFTLOOK_NAMESPACE_END
+#endif

@@ -5,9 +5,9 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <fstream>
 #include <limits>
 #include <span>
 #include <stdexcept>
@@ -45,7 +45,7 @@ namespace detail {
 
 /// A text as it stands between quotes in JSON inside of HTML: nothing in it can end the element,
 /// nor a line of script.
-[[nodiscard]] inline std::string json_text(std::string_view text) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string json_text(std::string_view text) {
   std::string out = "\"";
   const std::string safe = printable(text);
   for (std::string_view rest = safe; !rest.empty();) {
@@ -63,7 +63,7 @@ namespace detail {
   return out + '"';
 }
 
-[[nodiscard]] inline std::string json_number(double x) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string json_number(double x) {
   std::array<char, 32> text;
   const auto end = std::to_chars(text.data(), text.data() + text.size(), x);
   return {text.data(), end.ptr};
@@ -79,12 +79,12 @@ template <class Item>
   }
   return out + ']';
 }
-[[nodiscard]] inline std::string json_list(const labels& names) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string json_list(const labels& names) {
   return json_list(names.size(), [&](std::size_t k) { return json_text(names[k]); });
 }
 
 /// RFC 4648, section 4.
-[[nodiscard]] inline std::string base64(std::span<const std::uint8_t> bytes) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string base64(std::span<const std::uint8_t> bytes) {
   constexpr std::string_view letters =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
@@ -155,14 +155,15 @@ class report {
                          std::move(style_.heads));
     check_style();
     for (const auto& layer : layers)
-      for (const W& head : layer) maps_.push_back(head.template cast<double>());
+      for (const W& head : layer) maps_.push_back(detail::in_double(head));
     find_range();
   }
 
   /// One map, with its names and title: a grid of one layer and one head.
-  explicit report(const heat_map& map, int bits = 16)
-      : report(std::vector<std::vector<Eigen::MatrixXd>>{{map.weights()}}, map.queries(),
-               map.keys(), one_map(map.title(), bits)) {}
+  template <std::same_as<heat_map> Map>
+  explicit report(const Map& map, int bits = 16)
+      : report(std::vector<std::vector<std::decay_t<decltype(map.weights())>>>{{map.weights()}},
+               map.queries(), map.keys(), one_map(map.title(), bits)) {}
 
   [[nodiscard]] const labels& queries() const { return queries_; }
   [[nodiscard]] const labels& keys() const { return keys_; }
@@ -183,7 +184,7 @@ class report {
   template <class W>
   static void check_grid(const std::vector<std::vector<W>>& layers) {
     const auto of = [](std::size_t layer, std::string_view rest) {
-      return detail::joined("layers[", std::to_string(layer), ']', rest);
+      return detail::joined({"layers[", std::to_string(layer), "]", rest});
     };
     at_least_one("layers.size()", index(layers.size()), "a report shows at least 1 layer");
     at_least_one("layers[0].size()", index(layers[0].size()), "a layer has at least 1 head");
@@ -195,7 +196,7 @@ class report {
                                     "layers[0].size()", index(layers[0].size()),
                                     "all layers have the same number of heads");
       for (std::size_t h = 0; h < layers[k].size(); ++h) {
-        const std::string map = detail::joined(of(k, "["), std::to_string(h), ']');
+        const std::string map = detail::joined({of(k, "["), std::to_string(h), "]"});
         constexpr const char* rule = "all maps have the same queries and keys";
         softlook::detail::check_sizes(where, (map + ".rows()").c_str(), layers[k][h].rows(),
                                       "layers[0][0].rows()", first.rows(), rule);
@@ -208,7 +209,8 @@ class report {
   static labels named(const char* what, const char* of_what, index count, const char* before,
                       labels names) {
     if (names.empty())
-      for (index k = 0; k < count; ++k) names.push_back(detail::joined(before, std::to_string(k)));
+      for (index k = 0; k < count; ++k)
+        names.push_back(detail::joined({before, std::to_string(k)}));
     softlook::detail::check_sizes(where, what, index(names.size()), of_what, count,
                                   "every one has a name, or none has");
     return names;
@@ -231,7 +233,7 @@ class report {
       if (is < 0 || is >= index(count))
         softlook::detail::raise_argument(
             where, what, double(is),
-            detail::joined("the report has ", std::to_string(count), ", counted from 0"));
+            detail::joined({"the report has ", std::to_string(count), ", counted from 0"}));
     };
     below("style.layer", style_.layer, style_.layers.size());
     below("style.head", style_.head, style_.heads.size());
@@ -242,7 +244,7 @@ class report {
     code_.bits = style_.bits;
     detail::scale& range = code_.range;
     for (const Eigen::MatrixXd& map : maps_)
-      for (const double x : map.reshaped())
+      for (const double x : detail::numbers_of(map))
         if (std::isfinite(x)) range = {std::min(range.lowest, x), std::max(range.highest, x)};
     if (range.highest == range.lowest) range.highest = 1;
   }
@@ -257,7 +259,8 @@ class report {
 namespace detail {
 
 /// Rows one after another, the lower byte of a weight first.
-[[nodiscard]] inline std::string encoded(const Eigen::MatrixXd& map, const quantiser& code) {
+template <class Map>
+[[nodiscard]] SOFTLOOK_SMALL std::string encoded(const Map& map, const quantiser& code) {
   std::vector<std::uint8_t> bytes;
   bytes.reserve(static_cast<std::size_t>(map.size() * code.bits / 8));
   for (index i = 0; i < map.rows(); ++i)
@@ -266,11 +269,12 @@ namespace detail {
       for (int shift = 0; shift < code.bits; shift += 8)
         bytes.push_back(static_cast<std::uint8_t>(c >> shift));
     }
-  return joined('"', base64(bytes), '"');
+  return joined({"\"", base64(bytes), "\""});
 }
 
 /// What the script of the page reads.
-[[nodiscard]] inline std::string data_of(const report& r) {
+template <std::same_as<report> Report>
+[[nodiscard]] SOFTLOOK_SMALL std::string data_of(const Report& r) {
   const auto colour_list = [](std::size_t k) {
     const colour c = viridis(double(k) / 9);
     return json_list(3, [&](std::size_t p) {
@@ -295,7 +299,8 @@ namespace detail {
   add("precision", json_number(r.precision()));
   add("ramp", json_list(10, colour_list));
   add("weights", json_list(r.maps().size(), [&](std::size_t k) {
-        return joined(k % r.style().heads.size() == 0 ? "\n" : "", encoded(r.maps()[k], r.code()));
+        const char* const begin = k % r.style().heads.size() == 0 ? "\n" : "";
+        return joined({begin, encoded(r.maps()[k], r.code())});
       }));
   return out + "}";
 }
@@ -303,25 +308,25 @@ namespace detail {
 }  // namespace detail
 
 /// The report as the text of one HTML file.
-[[nodiscard]] inline std::string to_html(const report& r) {
+template <std::same_as<report> Report = report>  // so that the page waits for a call
+[[nodiscard]] SOFTLOOK_SMALL std::string to_html(const Report& r) {
   using namespace softlook::detail;
   const std::string& given = r.style().title;
   const std::string title = given.empty() ? "Attention weights" : drawing::printable(given);
   return drawing::joined(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n", "<title>",
+      {"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n", "<title>",
       drawing::escaped_for_xml(title), "</title>\n", report_page::head, report_page::body,
       "<script type=\"application/json\" id=\"data\">", detail::data_of(r), "</script>\n<script>\n",
       report_page::data_script, report_page::view_script, report_page::lines_script,
-      "</script>\n</body>\n</html>\n");
+      "</script>\n</body>\n</html>\n"});
 }
 
 /// \throws std::runtime_error  if the file cannot be written.
-inline void write_html(const std::string& path, const report& r) {
-  const std::string page = to_html(r);
-  std::ofstream file(path, std::ios::binary);
-  file << page << std::flush;
-  if (!file)
-    softlook::detail::raise<std::runtime_error>("inspect::write_html: cannot write " + path);
+template <std::same_as<report> Report = report>
+void write_html(const std::string& path, const Report& r) {
+  if (!detail::write_file(path, to_html(r)))
+    softlook::detail::raise<std::runtime_error>(
+        detail::joined({"inspect::write_html: cannot write ", path}));
 }
 
 }  // namespace inspect
@@ -329,3 +334,11 @@ inline void write_html(const std::string& path, const report& r) {
 /// \}
 
 SOFTLOOK_NAMESPACE_END
+
+#if SOFTLOOK_USES_COMPILED
+SOFTLOOK_NAMESPACE_BEGIN
+namespace inspect {
+SOFTLOOK_INSTANTIATE_PAGES(extern)
+}  // namespace inspect
+SOFTLOOK_NAMESPACE_END
+#endif

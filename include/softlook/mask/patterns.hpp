@@ -1,6 +1,8 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -46,17 +48,19 @@ template <mask_policy A, mask_policy B>
 ///      head that merges both sets, section 4.2).
 /// A⁽²⁾ spreads its keys thinly: prefer fixed() where time counts (dilated_window says why).
 /// \throws argument_error for a stride below 1.
-[[nodiscard]] inline auto strided(index stride) {
+template <std::same_as<window> Window = window>  // here and below: compiled with a call
+[[nodiscard]] auto strided(index stride) {
   detail::check_pattern(stride >= 1, "masks::strided", "stride", stride,
                         "a stride is at least 1 position");
-  return window{.left = stride, .right = 0} |
+  return Window{.left = stride, .right = 0} |
          dilated_window{.left = {}, .right = 0, .dilation = stride};
 }
 
 /// Strided attention whose heads take turns: A⁽¹⁾ in even heads, A⁽²⁾ in odd ones (section 4.2,
 /// multi-head form).
-[[nodiscard]] inline auto strided_by_head(index stride) {
-  const auto merged = strided(stride);
+template <std::same_as<window> Window = window>
+[[nodiscard]] auto strided_by_head(index stride) {
+  const auto merged = strided<Window>(stride);
   return detail::by_turns(merged.a, merged.b);
 }
 
@@ -67,17 +71,19 @@ template <mask_policy A, mask_policy B>
 ///
 /// \see Child et al., 2019, section 4.3; the paper takes 8, 16 or 32 summaries at a stride of 128.
 /// \throws argument_error unless 1 ≤ summaries ≤ stride.
-[[nodiscard]] inline auto fixed(index stride, index summaries) {
+template <std::same_as<same_segment> Segment = same_segment>
+[[nodiscard]] auto fixed(index stride, index summaries) {
   detail::check_pattern(stride >= 1, "masks::fixed", "stride", stride,
                         "a stride is at least 1 position");
   detail::check_pattern(summaries >= 1 && summaries <= stride, "masks::fixed", "summaries",
                         summaries, "it must lie between 1 and the stride");
-  return (same_segment{stride} | segment_ends{stride, summaries}) & causal_top_left{};
+  return (Segment{stride} | segment_ends{stride, summaries}) & causal_top_left{};
 }
 
 /// Fixed attention whose heads take turns: A⁽¹⁾ in even heads, A⁽²⁾ in odd ones.
-[[nodiscard]] inline auto fixed_by_head(index stride, index summaries) {
-  const auto merged = fixed(stride, summaries);
+template <std::same_as<same_segment> Segment = same_segment>
+[[nodiscard]] auto fixed_by_head(index stride, index summaries) {
+  const auto merged = fixed<Segment>(stride, summaries);
   return detail::by_turns(merged.a.a, merged.a.b) & merged.b;
 }
 
@@ -93,7 +99,8 @@ struct longformer_pattern {
 ///      second set of projections for global tokens is the caller's: this is its mask.
 /// \throws argument_error for a window that is negative or odd, a dilation below 1, or a negative
 ///         position.
-[[nodiscard]] inline auto longformer(const longformer_pattern& pattern) {
+template <std::same_as<longformer_pattern> Pattern = longformer_pattern>
+[[nodiscard]] auto longformer(const Pattern& pattern) {
   const char* const where = "masks::longformer";
   detail::check_pattern(pattern.window >= 0 && pattern.window % 2 == 0, where, "window",
                         pattern.window, "half of it lies on each side: an even number");
@@ -143,9 +150,10 @@ void add_random_blocks(Layout& layout, index row, const big_bird_pattern& patter
 /// The random blocks of a row depend on seed, head and row only, never on threads; `heads` > 1
 /// gives each head its own. A row with fewer blocks left takes them all.
 /// \throws argument_error for a size out of range.
-[[nodiscard]] inline block_sparse big_bird(const big_bird_pattern& pattern, index tokens,
-                                           index heads = 1) {
-  using layout = Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+template <std::same_as<big_bird_pattern> Pattern = big_bird_pattern>
+[[nodiscard]] block_sparse big_bird(const Pattern& pattern, index tokens, index heads = 1) {
+  using truth = std::remove_cvref_t<decltype(pattern.block > 0)>;
+  using layout = Eigen::Matrix<truth, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   const auto check = [](bool ok, const char* name, index value, const char* rule) {
     detail::check_pattern(ok, "masks::big_bird", name, value, rule);
   };

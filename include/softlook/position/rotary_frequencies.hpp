@@ -84,7 +84,9 @@ struct yarn_scaling {
 [[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta,
                                                         const linear_scaling& scaling) {
   detail::check_positive("rotary_frequencies", "linear_scaling.factor", scaling.factor);
-  return rotary_frequencies(width, theta) / scaling.factor;
+  Eigen::VectorXd frequencies = rotary_frequencies(width, theta);
+  for (index k = 0; k < frequencies.size(); ++k) frequencies[k] /= scaling.factor;
+  return frequencies;
 }
 
 [[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta,

@@ -50,7 +50,7 @@ inline void check_search(const char* where, const search_options& o) {
 
 /// log softmax of one row of logits; a token of −∞ or NaN is impossible.
 template <class M>
-void log_softmax_row(const M& logits, index row, std::vector<double>& out) {
+void log_softmax_row(const M& logits, index row, std::vector<later<M, double>>& out) {
   constexpr double impossible = -std::numeric_limits<double>::infinity();
   out.assign(std::size_t(logits.cols()), impossible);
   double top = impossible, sum = 0;
@@ -74,15 +74,17 @@ void check_logits(const char* where, const M& logits, std::size_t sentences) {
   return exponent == 0 ? log_probability : log_probability / std::pow(double(length), exponent);
 }
 
-/// Sentences as a tree of tokens, so that those with a common beginning share it.
+/// Sentences as a tree of tokens, so that those with a common beginning share it. A template, like
+/// ranking, so that it is compiled with the first search.
+template <std::same_as<index> Token>
 class token_tree {
  public:
-  [[nodiscard]] index add(index parent, index token) {
+  [[nodiscard]] index add(index parent, Token token) {
     nodes_.push_back({parent, token});
     return index(nodes_.size()) - 1;
   }
-  [[nodiscard]] std::vector<index> sentence(index node) const {
-    std::vector<index> tokens;
+  [[nodiscard]] std::vector<Token> sentence(index node) const {
+    std::vector<Token> tokens;
     for (; node >= 0; node = nodes_[std::size_t(node)].parent)
       tokens.push_back(nodes_[std::size_t(node)].token);
     std::reverse(tokens.begin(), tokens.end());
@@ -92,7 +94,7 @@ class token_tree {
  private:
   struct entry {
     index parent;
-    index token;
+    Token token;
   };
   std::vector<entry> nodes_;
 };
@@ -105,11 +107,10 @@ struct extension {
 
 /// The best extensions, best first; ties go to the better parent, then to the smaller token.
 template <class M>
-[[nodiscard]] std::vector<extension> best_extensions(const M& logits,
-                                                     const std::vector<double>& so_far,
-                                                     index count) {
-  std::vector<extension> all;
-  std::vector<double> row;
+[[nodiscard]] auto best_extensions(const M& logits, const std::vector<double>& so_far,
+                                   index count) {
+  std::vector<later<M, extension>> all;
+  std::vector<later<M, double>> row;
   for (index i = 0; i < logits.rows(); ++i) {
     log_softmax_row(logits, i, row);
     for (index t = 0; t < logits.cols(); ++t) {
@@ -129,14 +130,15 @@ template <class M>
 }
 
 /// The best `count`, best first; of equal ones the first found, which is not longer.
+template <std::same_as<hypothesis> Sentence>
 class ranking {
  public:
   explicit ranking(index count) : count_(std::size_t(count)) {}
 
-  void add(hypothesis h) {
+  void add(Sentence h) {
     const auto at =
         std::upper_bound(best_.begin(), best_.end(), h.score,
-                         [](double score, const hypothesis& other) { return score > other.score; });
+                         [](double score, const Sentence& other) { return score > other.score; });
     best_.insert(at, std::move(h));
     if (best_.size() > count_) best_.pop_back();
   }
@@ -144,11 +146,11 @@ class ranking {
   [[nodiscard]] bool beats(double score) const {
     return best_.size() == count_ && best_.back().score >= score;
   }
-  [[nodiscard]] std::vector<hypothesis> take() { return std::move(best_); }
+  [[nodiscard]] std::vector<Sentence> take() { return std::move(best_); }
 
  private:
   std::size_t count_;
-  std::vector<hypothesis> best_;
+  std::vector<Sentence> best_;
 };
 
 }  // namespace detail
@@ -162,8 +164,8 @@ class ranking {
 template <search_state State, class Step>
 [[nodiscard]] hypothesis greedy_search(State state, const Step& step, const search_options& o) {
   detail::check_search("greedy_search", o);
-  hypothesis h;
-  std::vector<double> row;
+  detail::later<State, hypothesis> h;
+  std::vector<detail::later<State, double>> row;
   index last = o.begin;
   while (!h.ended && index(h.tokens.size()) < o.maximum_length) {
     const auto& logits = step(std::span<const index>(&last, 1), state);
@@ -200,10 +202,11 @@ template <search_state State, class Step>
 [[nodiscard]] std::vector<hypothesis> beam_search(State state, const Step& step,
                                                   const search_options& o) {
   detail::check_search("beam_search", o);
-  detail::token_tree tree;
-  detail::ranking found(o.beam);
-  std::vector<index> nodes{-1}, last{o.begin}, parents;
-  std::vector<double> so_far{0};
+  detail::token_tree<detail::later<State, index>> tree;
+  detail::ranking<detail::later<State, hypothesis>> found(o.beam);
+  using numbers = std::vector<detail::later<State, index>>;
+  numbers nodes{-1}, last{o.begin}, parents;
+  std::vector<detail::later<State, double>> so_far{0};
   const auto put_aside = [&](index node, index length, double log_probability, bool ended) {
     found.add({tree.sentence(node), log_probability,
                detail::score_of(log_probability, length, o.length_exponent), ended});
@@ -212,7 +215,7 @@ template <search_state State, class Step>
     const auto& logits = step(std::span<const index>(last), state);
     detail::check_logits("beam_search", logits, last.size());
     const auto best = detail::best_extensions(logits, so_far, o.beam);
-    const std::vector<index> before = nodes;
+    const numbers before = nodes;
     nodes.clear();
     last.clear();
     so_far.clear();

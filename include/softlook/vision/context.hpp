@@ -32,7 +32,7 @@ template <class T>
     return row_major<T>::Constant(1, 1, gate_of(g, statistics_of(x, size.pixels()).mean));
   const index e = *extent;
   row_major<T> gates(ceil_div(size.height, e), ceil_div(size.width, e));
-  Eigen::Array<double, 1, Eigen::Dynamic> lines(size.width);
+  Eigen::Array<later<T, double>, 1, Eigen::Dynamic> lines(size.width);
   for (index u = 0; u < gates.rows(); ++u) {
     const range rows{std::max<index>(e * u - e + 1, 0), std::min(e * u + e, size.height)};
     lines.setZero();

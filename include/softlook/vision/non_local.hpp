@@ -84,7 +84,7 @@ class non_local_block : public matrix_layer<non_local_block<T>, T> {
           *this, in.view(),
           [&](const auto&, const detail::call_policies<T>& call) {
             const embedded e = embed(call, in.view());
-            found = detail::run_weights(among_pixels(e, call)).front();
+            found = detail::run_weights<false>(among_pixels(e, call)).front();
           },
           policies...);
     }

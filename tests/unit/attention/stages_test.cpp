@@ -94,12 +94,13 @@ TYPED_TEST(ScoreStages, WeightsAreTheSoftmaxOfMaskedScores) {
   }
 }
 
-TYPED_TEST(ScoreStages, WeightsAreThoseOfNaiveAttention) {
-  EXPECT_TRUE(bitwise_equal(
-      attention_weights(this->p.Q, this->p.K, masks::causal_top_left{}, transforms::soft_cap{3.0}),
-      naive_attention(this->p.Q, this->p.K, this->p.V, masks::causal_top_left{},
-                      transforms::soft_cap{3.0})
-          .weights));
+TYPED_TEST(ScoreStages, WeightsAreThoseOfNaiveAttentionUpToRounding) {
+  EXPECT_LE(max_error(attention_weights(this->p.Q, this->p.K, masks::causal_top_left{},
+                                        transforms::soft_cap{3.0}),
+                      naive_attention(this->p.Q, this->p.K, this->p.V, masks::causal_top_left{},
+                                      transforms::soft_cap{3.0})
+                          .weights),
+            this->tolerance);
 }
 
 TYPED_TEST(ScoreStages, OfNoQueriesOrNoKeysAreEmpty) {

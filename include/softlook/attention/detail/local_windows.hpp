@@ -48,12 +48,12 @@ class sorted_windows {
   sorted_windows(const std::vector<double>& positions, index half_width, index keys, bool sorted)
       : centre_(positions.size()), offset_(positions.size()) {
     const auto most = static_cast<double>(keys), reach = static_cast<double>(half_width);
-    std::vector<std::pair<std::int32_t, std::int32_t>> starts;  // first key, row
+    std::vector<start> starts;
     for (const double p : positions) {
       // NaN reaches no key; its row is set to NaN afterwards.
       const double first =
           std::isnan(p) ? most : std::min(most, std::max(0.0, std::ceil(p - reach)));
-      starts.emplace_back(std::int32_t(first), std::int32_t(starts.size()));
+      starts.push_back({std::int32_t(first), std::int32_t(starts.size())});
     }
     if (sorted) std::sort(starts.begin(), starts.end());
     for (const auto& [first, row] : starts) {
@@ -80,6 +80,14 @@ class sorted_windows {
   }
 
  private:
+  struct start {
+    std::int32_t first;  // key
+    std::int32_t row;
+    friend bool operator<(const start& a, const start& b) {
+      return a.first != b.first ? a.first < b.first : a.row < b.row;
+    }
+  };
+
   std::vector<std::int32_t> order_, begin_, end_;  // of the sorted rows
   // p = centre + offset, of the rows as they were given: exact differences for long sources.
   std::vector<std::int32_t> centre_;

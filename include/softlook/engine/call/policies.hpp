@@ -86,17 +86,24 @@ template <class... Fs>
 /// The transforms among the policies, in the order written.
 template <class... Ps>
 [[nodiscard]] constexpr auto transforms_of(const Ps&... ps) {
-  return chain_of(std::tuple_cat(only_if<Ps, transform_kind>(ps)...));
+  if constexpr ((transform_policy<Ps> || ...))
+    return chain_of(std::tuple_cat(only_if<Ps, transform_kind>(ps)...));
+  else
+    return transform_chain<>{};
 }
 
 /// The one policy of a kind, or the default.
-template <class Kind, class Default, class... Ps>
-[[nodiscard]] constexpr auto policy_or(const Default& otherwise, const Ps&... ps) {
-  const auto found = std::tuple_cat(only_if<Ps, Kind>(ps)...);
-  if constexpr (std::tuple_size_v<decltype(found)> == 0)
-    return otherwise;
+template <class Kind, class Default>
+[[nodiscard]] constexpr Default policy_or(const Default& otherwise) {
+  return otherwise;
+}
+template <class Kind, class Default, class P, class... Ps>
+[[nodiscard]] constexpr auto policy_or(const Default& otherwise, [[maybe_unused]] const P& p,
+                                       const Ps&... ps) {
+  if constexpr (policy_of_kind<P, Kind>)
+    return p;
   else
-    return std::get<0>(found);
+    return policy_or<Kind>(otherwise, ps...);
 }
 
 /// The policy of one type, or what it is when it is not given.

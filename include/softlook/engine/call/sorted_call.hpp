@@ -86,16 +86,17 @@ template <class Score>
     return true;
 }
 
-/// The policies of a call by kind, and what they say behind functions.
+/// The policies of a call by kind, and what they say behind functions; which functions run it is
+/// said by set_kernels().
 template <class T, class... Ps>
-class sorted_policies {
+class stated_policies {
  public:
-  sorted_policies(const char* where, const Ps&... ps)
-      : sorted_policies(layer_call_of(where, ps...), std::bool_constant<(is_options<Ps> || ...)>{},
-                        ps...) {}
+  static constexpr bool has_options = (is_options<Ps> || ...);
+
+  stated_policies(const char* where, const Ps&... ps)
+      : stated_policies(layer_call_of(where, ps...), ps...) {}
   /// Of a part of a call: the executor and the options, if any, are those of the whole.
-  template <bool has_options>
-  sorted_policies(const layer_call& whole, std::bool_constant<has_options>, const Ps&... ps)
+  stated_policies(const layer_call& whole, const Ps&... ps)
       : score_(policy_or<score_kind>(scores::scaled_dot{}, ps...)),
         transforms_(transforms_of(ps...)),
         mask_(policy_or<mask_kind>(masks::none{}, ps...)) {
@@ -106,12 +107,22 @@ class sorted_policies {
     said_.place = value_of<frame>(ps...);
     said_.policy.mask = calls_of_mask<T>(mask_, said_.isa);
     said_.policy.transform = calls_of_transform<T>(transforms_, said_.isa);
-    said_.forward = &run_forward<score_type::is_additive, T>;
-    if constexpr (has_options) said_.naive = &run_naive<T>;
     if constexpr (may_project<score_type>()) said_.inputs = &make_inputs<T>;
   }
-  sorted_policies(const sorted_policies&) = delete;
-  sorted_policies& operator=(const sorted_policies&) = delete;
+  stated_policies(const stated_policies&) = delete;
+  stated_policies& operator=(const stated_policies&) = delete;
+
+  static constexpr bool is_additive = decltype(policy_or<score_kind>(
+      scores::scaled_dot{}, std::declval<const Ps&>()...))::is_additive;
+  static constexpr bool projects = may_project<decltype(policy_or<score_kind>(
+      scores::scaled_dot{}, std::declval<const Ps&>()...))>();
+
+  /// The kernels within a call's reach; the naive one if some options may ask for it.
+  template <reach Reach, bool may_be_naive>
+  static void set_kernels(call_policies<T>& call) {
+    call.forward = &run_forward<is_additive, Reach, T>;
+    if constexpr (may_be_naive) call.naive = &run_naive<is_additive, T>;
+  }
 
   [[nodiscard]] const call_policies<T>& operator*() const { return said_; }
   [[nodiscard]] const auto& transforms() const { return transforms_; }
@@ -135,7 +146,7 @@ class sorted_policies {
     return c;
   }
 
- private:
+ protected:
   using score_type =
       decltype(policy_or<score_kind>(scores::scaled_dot{}, std::declval<const Ps&>()...));
 
@@ -143,6 +154,22 @@ class sorted_policies {
   decltype(transforms_of(std::declval<const Ps&>()...)) transforms_;
   decltype(policy_or<mask_kind>(masks::none{}, std::declval<const Ps&>()...)) mask_;
   call_policies<T> said_;
+};
+
+/// The same, ready to be run.
+template <class T, class... Ps>
+class sorted_policies : public stated_policies<T, Ps...> {
+  using stated = stated_policies<T, Ps...>;
+
+ public:
+  sorted_policies(const char* where, const Ps&... ps) : stated(where, ps...) {
+    stated::template set_kernels<reach::any, stated::has_options>(this->said_);
+  }
+  template <bool has_options>
+  sorted_policies(const layer_call& whole, std::bool_constant<has_options>, const Ps&... ps)
+      : stated(whole, ps...) {
+    stated::template set_kernels<reach::any, has_options>(this->said_);
+  }
 };
 
 }  // namespace detail

@@ -127,15 +127,14 @@ struct layer_norm_args {
 };
 
 /// The kernels of one instruction set, in tables of their own, so that each is compiled where it is
-/// used: attention, products, what layers need besides.
+/// used: tiles of attention, few queries, products, what layers need besides.
 template <class T, bool Additive>
-struct kernel_table {
-  register_shape shape;
-  void (*tiled_forward)(const forward_args<T, Additive>&, range queries, T* scratch) = nullptr;
+using tiled_kernel = void (*)(const forward_args<T, Additive>&, range queries, T* scratch);
+
+template <class T, bool Additive>
+struct few_kernels {
   void (*few_queries)(const few_args<T, Additive>&, range keys, T* partial, T* scratch) = nullptr;
   void (*merge_chunks)(const few_args<T, Additive>&, T* partials, index chunks) = nullptr;
-  void (*prepare_score_vector)(T* v,
-                               index features) = nullptr;  // additive: see score_vector_layout
 };
 
 template <class T>

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -13,12 +14,17 @@
 #include "softlook/engine/kernels/recurrent_args.hpp"
 #include "softlook/engine/kernels/scaled_erfc.hpp"
 
-// gcc reads immintrin.h for as long as a fifth of what Eigen takes, and the kernels use fifteen of
-// its functions. They are one builtin each, and those of these versions are known.
-#if defined(__x86_64__) && !defined(__clang__) && __GNUC__ <= 16
-#define SOFTLOOK_STAMP_BUILTINS 1
+// Compilers read immintrin.h for as long as a fifth of what Eigen takes (clang a third), and the
+// kernels use fifteen of its functions. They are one builtin each, and those of these versions are
+// known.
+#if defined(__x86_64__) && defined(__clang__)
+#define SOFTLOOK_STAMP_BUILTINS (__clang_major__ >= 16 && __clang_major__ <= 19)
+#elif defined(__x86_64__)
+#define SOFTLOOK_STAMP_BUILTINS (__GNUC__ <= 16)
 #else
 #define SOFTLOOK_STAMP_BUILTINS 0
+#endif
+#if !SOFTLOOK_STAMP_BUILTINS
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -135,8 +141,26 @@ namespace stamped_lowest = stamped_baseline;
 #endif
 
 template <class T, bool Additive>
-[[nodiscard]] const kernel_table<T, Additive>& kernels_of([[maybe_unused]] instruction_set isa) {
-  return *SOFTLOOK_STAMPED(isa, kernels<T, Additive>);
+[[nodiscard]] tiled_kernel<T, Additive> tiled_kernel_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, tiled_forward<T, Additive>);
+}
+
+template <class T, bool Additive>
+[[nodiscard]] const few_kernels<T, Additive>& few_kernels_of(
+    [[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, few<T, Additive>);
+}
+
+/// void(T* v, index features): see score_vector_layout.
+template <class T>
+[[nodiscard]] auto score_vector_preparation_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, prepare_score_vector<T>);
+}
+
+/// void(Q, K, T scale, S, T* scratch): S = scale · Q Kᵀ.
+template <class T>
+[[nodiscard]] auto whole_scores_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, whole_scores<T>);
 }
 
 /// How kernels read rows of a matrix of Stored as T.
@@ -191,9 +215,10 @@ void set_edits(transform_calls<T>& calls, [[maybe_unused]] instruction_set isa) 
 }  // namespace detail
 
 /// The sets whose kernels this machine can run and this build holds, lowest first.
-[[nodiscard]] inline std::vector<instruction_set> available_instruction_sets() {
-  std::vector<instruction_set> sets;
-  for (const auto isa : {instruction_set::baseline, instruction_set::avx2, instruction_set::avx512})
+template <std::same_as<instruction_set> Set = instruction_set>  // compiled with a call
+[[nodiscard]] std::vector<Set> available_instruction_sets() {
+  std::vector<Set> sets;
+  for (const Set isa : {Set::baseline, Set::avx2, Set::avx512})
     if (detail::can_run(isa)) sets.push_back(isa);
   return sets;
 }

@@ -16,19 +16,29 @@
   prefix template const recurrent_kernels<T>& recurrents_of<T>(instruction_set);
 
 /// Attention from a checked call on; additive scores, like the naive kernel, in lists of their own.
-#define SOFTLOOK_INSTANTIATE_FORWARD(prefix, T)                                             \
-  prefix template score_inputs<T> make_inputs<T>(const attention_call<T>&, T*);             \
-  prefix template planned_run plan_run<T>(const attention_call<T>&, const register_shape&); \
-  prefix template input_sizes sizes_of_inputs<T>(const attention_call<T>&);                 \
-  prefix template void run_forward<false, T>(const attention_call<T>&);
+#define SOFTLOOK_INSTANTIATE_FORWARD(prefix, T)                                                 \
+  prefix template score_inputs<T> make_inputs<T>(const attention_call<T>&, T*);                 \
+  prefix template planned_run plan_run<reach::any, T>(const attention_call<T>&,                 \
+                                                      const register_shape&);                   \
+  prefix template input_sizes sizes_of_inputs<T>(const attention_call<T>&);                     \
+  prefix template void run_forward<false, reach::any, T>(const attention_call<T>&);             \
+  prefix template void run_forward<false, reach::tiled, T>(const attention_call<T>&);           \
+  prefix template void run_forward<false, reach::few_queries, T>(const attention_call<T>&);     \
+  prefix template std::vector<row_major<T>> run_raw_scores<false, T>(const attention_call<T>&); \
+  prefix template std::vector<row_major<T>> run_weights<false, T>(const attention_call<T>&);
 
-#define SOFTLOOK_INSTANTIATE_ADDITIVE(prefix, T) \
-  prefix template void run_forward<true, T>(const attention_call<T>&);
+#define SOFTLOOK_INSTANTIATE_ADDITIVE(prefix, T)                                               \
+  prefix template void run_forward<true, reach::any, T>(const attention_call<T>&);             \
+  prefix template void run_forward<true, reach::tiled, T>(const attention_call<T>&);           \
+  prefix template void run_forward<true, reach::few_queries, T>(const attention_call<T>&);     \
+  prefix template std::vector<row_major<T>> run_raw_scores<true, T>(const attention_call<T>&); \
+  prefix template std::vector<row_major<T>> run_weights<true, T>(const attention_call<T>&);
 
-#define SOFTLOOK_INSTANTIATE_NAIVE(prefix, T)                                         \
-  prefix template void run_naive<T>(const attention_call<T>&);                        \
-  prefix template std::vector<row_major<T>> run_weights<T>(const attention_call<T>&); \
-  prefix template std::vector<row_major<T>> run_raw_scores<T>(const attention_call<T>&);
+#define SOFTLOOK_INSTANTIATE_NAIVE(prefix, T)                                               \
+  prefix template void run_naive<false, T>(const attention_call<T>&);                       \
+  prefix template void run_naive<true, T>(const attention_call<T>&);                        \
+  prefix template std::vector<row_major<T>> run_stored<false, T>(const attention_call<T>&); \
+  prefix template std::vector<row_major<T>> run_stored<true, T>(const attention_call<T>&);
 
 /// The checks of a call, its masks and transforms.
 #define SOFTLOOK_INSTANTIATE_CHECKS(prefix, T)                    \
@@ -65,3 +75,12 @@
 /// Linear attention.
 #define SOFTLOOK_INSTANTIATE_LINEAR(prefix, T) \
   prefix template void run_linear<T>(const linear_call<T>&);
+
+/// Pictures of weights, in inspect::detail and in inspect.
+#define SOFTLOOK_INSTANTIATE_PICTURES(prefix)                                                  \
+  prefix template void make_printable<std::string>(std::string&);                              \
+  prefix template void check_names<labels>(const char*, const char*, index, labels&);          \
+  prefix template std::string text_of_maps<heat_map>(std::span<const heat_map>, const style&); \
+  prefix template std::string svg_of_maps<heat_map>(std::span<const heat_map>, const style&);
+#define SOFTLOOK_INSTANTIATE_PAGES(prefix) \
+  prefix template std::string to_html<report>(const report&);

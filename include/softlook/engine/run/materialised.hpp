@@ -20,22 +20,39 @@ template <class T>
   return A * B;
 }
 
-/// scale · score of every pair; Q and K are projected already.
+/// scale · score of every pair; Q and K are projected already. Of one kind of score each.
 template <class T>
-[[nodiscard]] row_major<T> materialised_scores(const matrix_view<T>& Q, const matrix_view<T>& K,
-                                               const score_recipe<T>& score, T scale) {
+[[nodiscard]] row_major<T> materialised_dots(const matrix_view<T>& Q, const matrix_view<T>& K,
+                                             T scale) {
+  const row_major<T> scaled = map_of(Q) * scale, transposed = map_of(K).transpose();
+  return plain_product(scaled, transposed);
+}
+template <class T>
+[[nodiscard]] row_major<T> materialised_additive(const matrix_view<T>& Q, const matrix_view<T>& K,
+                                                 const matrix_view<T>& weights, T scale) {
   const auto q = map_of(Q), k = map_of(K);
-  if (!score.additive) {
-    const row_major<T> scaled = q * scale, transposed = k.transpose();
-    return plain_product(scaled, transposed);
-  }
   row_major<T> S(Q.rows, K.rows), hidden(K.rows, K.cols);
-  const row_major<T> v = map_of(score.v).transpose() * scale;
+  const row_major<T> v = map_of(weights).transpose() * scale;
   for (index i = 0; i < Q.rows; ++i) {
     hidden = (k.rowwise() + q.row(i)).array().tanh().matrix();
     S.row(i) = plain_product(hidden, v).transpose();
   }
   return S;
+}
+template <bool Additive, class T>
+[[nodiscard]] row_major<T> materialised_scores(const matrix_view<T>& Q, const matrix_view<T>& K,
+                                               const score_recipe<T>& score, T scale) {
+  if constexpr (Additive)
+    return materialised_additive(Q, K, score.v, scale);
+  else
+    return materialised_dots(Q, K, scale);
+}
+/// Of the kind that the call says.
+template <class T>
+[[nodiscard]] row_major<T> materialised_scores(const matrix_view<T>& Q, const matrix_view<T>& K,
+                                               const score_recipe<T>& score, T scale) {
+  return score.additive ? materialised_additive(Q, K, score.v, scale)
+                        : materialised_dots(Q, K, scale);
 }
 
 /// Rows of S become weights, and their natural log-sum-exp; a row of −∞ becomes zeros and −∞.

@@ -207,7 +207,24 @@ inline void check_tile(const char* where, const tile_shape& t) {
                    formatted("it must lie between 1 and %d", int(max_query_tiles)).text);
 }
 
+/// The kernels that a call can come to, as far as its types tell: others are not compiled for it.
+enum class reach { any, tiled, few_queries };
+
+/// The kernels that rows of Q and K, and features, lead to where nothing else decides; what is
+/// known only when a program runs is negative (Eigen::Dynamic).
+[[nodiscard]] constexpr reach reach_of(index queries, index keys, index features,
+                                       index scalar_bytes) {
+  constexpr index any = 1 << 20;  // more make no difference
+  const auto least = [](index size) { return size < 0 ? 0 : size; };
+  const auto most = [](index size) { return size < 0 ? any : size; };
+  if (least(queries) > most_few_rows(scalar_bytes, most(keys), most(features))) return reach::tiled;
+  return most(queries) <= most_few_rows(scalar_bytes, least(keys), least(features))
+             ? reach::few_queries
+             : reach::any;
+}
+
 /// A tile of the options has been checked. `cache_bytes`: the second-level cache of a core.
+template <reach Reach = reach::any>
 [[nodiscard]] constexpr plan plan_for(const call_sizes& s, const register_shape& r,
                                       const options& o, index workers,
                                       index cache_bytes = index{1} << 20) {
@@ -216,11 +233,13 @@ inline void check_tile(const char* where, const tile_shape& t) {
   p.kernel = choice.kernel;
   p.reason = choice.reason;
   // Only what is used is laid out: the divisions of both would be a fifth of a tiny call.
-  if (p.kernel == kernel::few_queries) {
-    p.few = few_layout_for(s, r, std::clamp(shared_rows(s), index{1}, max_few_rows));
-    p.chunk = chunk_for(s.keys, p.few.block);
-    return p;
-  }
+  if constexpr (Reach != reach::tiled)
+    if (p.kernel == kernel::few_queries) {
+      p.few = few_layout_for(s, r, std::clamp(shared_rows(s), index{1}, max_few_rows));
+      p.chunk = chunk_for(s.keys, p.few.block);
+      return p;
+    }
+  if constexpr (Reach == reach::few_queries) return p;
   const index key_tile = o.tile ? round_up(o.tile->keys, r.rows) : key_tile_for(s, r);
   const index query_tiles = o.tile ? o.tile->query_tiles
                                    : query_tiles_for(s, r, key_tile, workers, cache_bytes);

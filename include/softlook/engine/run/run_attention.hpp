@@ -6,6 +6,7 @@
 #include "softlook/engine/run/materialised.hpp"
 #include "softlook/engine/run/plan.hpp"
 #include "softlook/engine/run/score_inputs.hpp"
+#include "softlook/engine/run/shown_weights.hpp"
 #include "softlook/engine/run/tasks.hpp"
 
 // From a checked call to tasks: plan, share out scratch, run. Compiled once for a scalar
@@ -85,16 +86,16 @@ inline index second_level_cache() {
   return bytes;
 }
 
-template <class T>
+template <reach Reach = reach::any, class T>
 [[nodiscard]] planned_run plan_run(const attention_call<T>& c, const register_shape& registers) {
   const index concurrency = c.exec.concurrency;
   planned_run run;
-  run.chosen = plan_for(sizes_of(c), registers, c.opts, concurrency, second_level_cache());
+  run.chosen = plan_for<Reach>(sizes_of(c), registers, c.opts, concurrency, second_level_cache());
   const plan& p = run.chosen;
-  if (p.kernel == kernel::tiled) {
+  if (Reach != reach::few_queries && p.kernel == kernel::tiled) {
     run.tasks = ceil_div(c.Q.rows, p.tiled.query_tiles * registers.width()) * c.query_heads;
     run.each = p.tiled.total;
-  } else if (p.kernel == kernel::few_queries) {
+  } else if (Reach != reach::tiled && p.kernel == kernel::few_queries) {
     run.chunks = std::max<index>(ceil_div(c.K.rows, p.chunk), 1);
     const index groups = ceil_div(c.Q.rows * c.group(), p.few.rows) * c.kv_heads;
     const index room = scratch_limit / index(sizeof(T)), partial = run.chunks * p.few.partial;
@@ -109,26 +110,27 @@ template <class T>
 }
 
 template <bool Additive, class T>
-void run_tiled(const running_call<T>& run, const kernel_table<T, Additive>& kernels, const plan& p,
+void run_tiled(const running_call<T>& run, const register_shape& registers, const plan& p,
                T* scratch) {
   const attention_call<T>& c = run.call;
-  const index step = p.tiled.query_tiles * kernels.shape.width();
+  const tiled_kernel<T, Additive> kernel = tiled_kernel_of<T, Additive>(c.isa);
+  const index step = p.tiled.query_tiles * registers.width();
   const index blocks = ceil_div(c.Q.rows, step);
   run_tasks(c.exec, blocks * c.query_heads, [&](index task, index worker) {
     // The last queries first: under a causal mask they are the longest.
     const index head = quotient(task, blocks), block = blocks - 1 - (task - head * blocks);
     const range queries{block * step, std::min((block + 1) * step, c.Q.rows)};
-    kernels.tiled_forward(run.template args_of_head<Additive>(p.tiled, head), queries,
-                          scratch + worker * p.tiled.total);
+    kernel(run.template args_of_head<Additive>(p.tiled, head), queries,
+           scratch + worker * p.tiled.total);
   });
 }
 
 /// Groups of rows that share keys and values, times chunks of keys; as many groups at a time as
 /// keep the partial states within the limit of one worker's scratch.
 template <bool Additive, class T>
-void run_few_queries(const running_call<T>& run, const kernel_table<T, Additive>& kernels,
-                     const planned_run& planned, T* scratch) {
+void run_few_queries(const running_call<T>& run, const planned_run& planned, T* scratch) {
   const attention_call<T>& c = run.call;
+  const few_kernels<T, Additive>& kernels = few_kernels_of<T, Additive>(c.isa);
   const plan& p = planned.chosen;
   const index rows = c.Q.rows * c.group(), chunks = planned.chunks;
   const index groups_at_once = planned.groups_at_once;
@@ -173,14 +175,19 @@ auto with_inputs(const attention_call<T>& c, const F& f) {
   return f(running_call<T>{c, inputs_of(c, start), c.score.v.data});
 }
 
-/// scale · scores of one head, everything materialised.
-template <class T>
-[[nodiscard]] row_major<T> naive_scores(const running_call<T>& run, index head) {
+/// scale · scores of one head: of the naive kernel, or to be shown.
+template <bool Additive, bool Naive, class T>
+[[nodiscard]] row_major<T> scores_of_head(const running_call<T>& run, index head) {
   const attention_call<T>& c = run.call;
   const index d_q = run.inputs.Q.cols / c.query_heads, d_k = run.inputs.K.cols / c.kv_heads;
-  return materialised_scores(run.inputs.Q.columns(head * d_q, d_q),
-                             run.inputs.K.columns(head / c.group() * d_k, d_k), c.score,
-                             T(run.scale));
+  const matrix_view<T> Q = run.inputs.Q.columns(head * d_q, d_q);
+  const matrix_view<T> K = run.inputs.K.columns(head / c.group() * d_k, d_k);
+  if constexpr (Naive)
+    return materialised_scores<Additive>(Q, K, c.score, T(run.scale));
+  else if constexpr (Additive)
+    return shown_additive(Q, K, c.score.v, T(run.scale));
+  else
+    return shown_dots(Q, K, T(run.scale), c.isa);
 }
 
 template <class T>
@@ -216,12 +223,12 @@ template <class T>
 }
 
 /// Weights of one head; output and log-sum-exp are written where the call has room for them.
-template <class T>
+template <bool Additive, class T>
 row_major<T> naive_head(const running_call<T>& run, index head) {
   const attention_call<T>& c = run.call;
   const problem whole = c.problem_of(head);
   const index e = c.values();
-  row_major<T> S = naive_scores(run, head);
+  row_major<T> S = scores_of_head<Additive, true>(run, head);
   transform_matrix(c.policy, c.frame, whole, view_of_scores(S));
   mask_matrix(c.policy, c.frame, whole, view_of_scores(S));
   row_major<T> P = S;
@@ -245,24 +252,41 @@ template <class T, class F>
   return all;
 }
 
-/// The weights of every query head.
-template <class T>
-[[nodiscard]] std::vector<row_major<T>> run_weights(const attention_call<T>& c) {
-  return matrices_of_heads(c, [](const auto& run, index head) { return naive_head(run, head); });
+/// The weights of every query head, and what else the call has room for.
+template <bool Additive, class T>
+[[nodiscard]] std::vector<row_major<T>> run_stored(const attention_call<T>& c) {
+  return matrices_of_heads(c, [](const running_call<T>& run, index head) {
+    return naive_head<Additive>(run, head);
+  });
 }
 
 /// scale · scores of every query head.
-template <class T>
+template <bool Additive, class T>
 [[nodiscard]] std::vector<row_major<T>> run_raw_scores(const attention_call<T>& c) {
-  return matrices_of_heads(c, [](const auto& run, index head) { return naive_scores(run, head); });
+  return matrices_of_heads(c, [](const running_call<T>& run, index head) {
+    return scores_of_head<Additive, false>(run, head);
+  });
 }
 
-template <class T>
+/// The weights of every query head, alone.
+template <bool Additive, class T>
+[[nodiscard]] std::vector<row_major<T>> run_weights(const attention_call<T>& c) {
+  return matrices_of_heads(c, [](const running_call<T>& run, index head) {
+    const attention_call<T>& call = run.call;
+    row_major<T> S = scores_of_head<Additive, false>(run, head);
+    transform_matrix(call.policy, call.frame, call.problem_of(head), view_of_scores(S));
+    mask_matrix(call.policy, call.frame, call.problem_of(head), view_of_scores(S));
+    for (index i = 0; i < S.rows(); ++i) show_weights(S.data() + i * S.cols(), S.cols());
+    return S;
+  });
+}
+
+template <bool Additive, class T>
 void run_naive(const attention_call<T>& c) {
   if (c.Q.rows == 0) return;
   with_inputs(c, [&](const running_call<T>& run) {
     run_tasks(c.exec, c.query_heads, [&](index head, index) {
-      const row_major<T> P = naive_head(run, head);
+      const row_major<T> P = naive_head<Additive>(run, head);
       for (index i = 0; i < c.weights.rows; ++i)
         for (index j = 0; j < P.cols(); ++j) c.weights(i, j) = P(i, j);
     });
@@ -270,24 +294,25 @@ void run_naive(const attention_call<T>& c) {
 }
 
 /// Runs a checked call that does not ask for the naive kernel.
-template <bool Additive, class T>
+template <bool Additive, reach Reach, class T>
 void run_forward(const attention_call<T>& c) {
   if (c.Q.rows == 0) return;
-  const kernel_table<T, Additive>& kernels = kernels_of<T, Additive>(c.isa);
+  const register_shape& registers = registers_of<T>(c.isa);
   const input_sizes sizes = sizes_of_inputs(c);
-  const planned_run planned = plan_run(c, kernels.shape);
+  const planned_run planned = plan_run<Reach>(c, registers);
 
   call_scratch arena(c.opts.workspace);
   T* const start = arena.take<T>(sizes.total() + planned.workers * planned.each + planned.partials);
   T* const v = start + sizes.total() - sizes.v;
   const running_call<T> run{c, inputs_of(c, start), v};
   for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * run.score_scale();
-  if constexpr (Additive) kernels.prepare_score_vector(v, c.score.v.cols);
+  if constexpr (Additive) score_vector_preparation_of<T>(c.isa)(v, c.score.v.cols);
   T* const scratch = v + sizes.v;
-  if (planned.chosen.kernel == kernel::tiled)
-    run_tiled<Additive>(run, kernels, planned.chosen, scratch);
-  else
-    run_few_queries<Additive>(run, kernels, planned, scratch);
+  const bool tiled = planned.chosen.kernel == kernel::tiled;
+  if constexpr (Reach != reach::few_queries)
+    if (tiled) run_tiled<Additive>(run, registers, planned.chosen, scratch);
+  if constexpr (Reach != reach::tiled)
+    if (!tiled) run_few_queries<Additive>(run, planned, scratch);
 }
 
 /// Runs a checked call.

@@ -13,6 +13,7 @@
 #include "softlook/engine/stamped/softmax/tiles.inl"
 #include "softlook/engine/stamped/softmax/tile_walk.inl"
 #include "softlook/engine/stamped/softmax/tiled_forward.inl"
+#include "softlook/engine/stamped/softmax/whole_scores.inl"
 #include "softlook/engine/stamped/softmax/few_scores.inl"
 #include "softlook/engine/stamped/softmax/few_queries.inl"
 #include "softlook/engine/stamped/gemm/packed_product.inl"
@@ -27,9 +28,8 @@ template <class T>
 inline constexpr register_shape registers{lanes<T>, tile_vectors, tile_rows};
 
 template <class T, bool Additive>
-inline constexpr kernel_table<T, Additive> kernels{
-    registers<T>, &tiled_forward<T, Additive>, &few_queries<T, Additive>,
-    &merge_chunks<T, Additive>, &prepare_score_vector<T>};
+inline constexpr few_kernels<T, Additive> few{&few_queries<T, Additive>,
+                                              &merge_chunks<T, Additive>};
 
 template <class T>
 inline constexpr product_kernels<T> products{registers<T>, &pack_weights<T>, &linear<T>};

@@ -6,6 +6,9 @@
 #include <charconv>
 #include <cmath>
 #include <cstddef>
+#include <cstdio>
+#include <initializer_list>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,20 +16,25 @@
 #include "softlook/core/types.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
-/// What pictures in a terminal and in SVG are made of: the width of a text, numbers, colours.
+/// What pictures in a terminal and in SVG are made of: the width of a text, numbers, colours. No
+/// template and no expression of Eigen, which every file that includes this would compile.
 namespace detail::drawing {
 
-/// Texts and characters one after another. gcc 12 warns without cause about "a" + std::string()
-/// (its bug 105651).
-template <class... Texts>
-[[nodiscard]] std::string joined(const Texts&... texts) {
+/// Texts one after another.
+[[nodiscard]] SOFTLOOK_SMALL inline std::string joined(
+    std::initializer_list<std::string_view> texts) {
   std::string out;
-  ((out += texts), ...);
+  for (const std::string_view text : texts) out += text;
   return out;
 }
 
+/// The numbers of a matrix in the order of its memory.
+[[nodiscard]] inline std::span<const double> numbers_of(const Eigen::MatrixXd& w) {
+  return {w.data(), static_cast<std::size_t>(w.size())};
+}
+
 /// The first code point of a text, which loses its bytes; U+FFFD for a byte that is not UTF-8.
-[[nodiscard]] inline char32_t take_code_point(std::string_view& text) {
+[[nodiscard]] SOFTLOOK_SMALL inline char32_t take_code_point(std::string_view& text) {
   const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
   const unsigned lead = byte(0);
   const std::size_t length = lead < 0x80 ? 1 : lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3 : 4;
@@ -55,7 +63,7 @@ template <class... Texts>
   return 1;
 }
 
-[[nodiscard]] inline index columns_of(std::string_view text) {
+[[nodiscard]] SOFTLOOK_SMALL inline index columns_of(std::string_view text) {
   index sum = 0;
   while (!text.empty()) sum += columns_of(take_code_point(text));
   return sum;
@@ -72,7 +80,7 @@ template <class... Texts>
 /// Tokens hold line ends and broken bytes, which neither a terminal nor XML can take: control
 /// characters become their pictures (␊); what is not UTF-8, and what would order the text beside it
 /// in another way than it stands, becomes U+FFFD.
-[[nodiscard]] inline std::string printable(std::string_view text) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string printable(std::string_view text) {
   std::string out;
   while (!text.empty()) {
     const std::string_view before = text;
@@ -88,7 +96,7 @@ template <class... Texts>
   return out;
 }
 
-[[nodiscard]] inline std::string escaped_for_xml(std::string_view text) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string escaped_for_xml(std::string_view text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
@@ -112,7 +120,7 @@ template <class... Texts>
 }
 
 /// Independent of the locale. An exact zero (a masked pair) is "0", a rounded one "0.00".
-[[nodiscard]] inline std::string number(double x, int decimals) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string number(double x, int decimals) {
   if (std::isnan(x)) return "NaN";
   if (std::isinf(x)) return x > 0 ? "inf" : "-inf";
   if (x == 0) return "0";
@@ -124,52 +132,55 @@ template <class... Texts>
   return {text.data(), end.ptr};
 }
 
-[[nodiscard]] inline std::string spaces(index count) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string spaces(index count) {
   return std::string(static_cast<std::size_t>(std::max<index>(count, 0)), ' ');
 }
-[[nodiscard]] inline std::string to_the_right(const std::string& text, index width) {
-  return spaces(width - columns_of(text)) + text;
+[[nodiscard]] SOFTLOOK_SMALL inline std::string to_the_right(const std::string& text, index width) {
+  return joined({spaces(width - columns_of(text)), text});
 }
-[[nodiscard]] inline std::string centred(const std::string& text, index width) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string centred(const std::string& text, index width) {
   const index free = std::max<index>(width - columns_of(text), 0);
-  return spaces(free - free / 2) + text + spaces(free / 2);
+  return joined({spaces(free - free / 2), text, spaces(free / 2)});
 }
 
-[[nodiscard]] inline index widest(const std::vector<std::string>& names) {
+[[nodiscard]] SOFTLOOK_SMALL inline index widest(const std::vector<std::string>& names) {
   index most = 0;
   for (const std::string& name : names) most = std::max(most, columns_of(name));
   return most;
 }
 
-[[nodiscard]] inline index widest_number(const Eigen::MatrixXd& w, int decimals) {
+[[nodiscard]] SOFTLOOK_SMALL inline index widest_number(const Eigen::MatrixXd& w, int decimals) {
   index most = 0;
-  for (const double x : w.reshaped()) most = std::max(most, columns_of(number(x, decimals)));
+  for (const double x : numbers_of(w)) most = std::max(most, columns_of(number(x, decimals)));
   return most;
 }
 
+/// The first letter of a text, with the marks that combine with it; the text loses it.
+[[nodiscard]] inline std::string_view take_letter(std::string_view& text) {
+  const std::string_view all = text;
+  static_cast<void>(take_code_point(text));
+  for (std::string_view rest = text; !rest.empty() && columns_of(take_code_point(rest)) == 0;)
+    text = rest;
+  return all.substr(0, all.size() - text.size());
+}
+
 /// Names written downwards, ending at the same line.
-[[nodiscard]] inline std::vector<std::string> downwards(const std::vector<std::string>& names) {
-  std::vector<std::vector<std::string>> letters;
+[[nodiscard]] SOFTLOOK_SMALL inline std::vector<std::string> downwards(
+    const std::vector<std::string>& names) {
   std::size_t height = 0;
-  for (std::string_view name : names) {
-    auto& column = letters.emplace_back();
-    while (!name.empty()) {
-      const std::string_view before = name;
-      const index width = columns_of(take_code_point(name));
-      const std::string_view letter = before.substr(0, before.size() - name.size());
-      if (width == 0 && !column.empty())
-        column.back() += letter;
-      else
-        column.emplace_back(letter);
-    }
-    height = std::max(height, column.size());
-  }
+  const auto letters_of = [](std::string_view name) {
+    std::size_t count = 0;
+    for (; !name.empty(); ++count) static_cast<void>(take_letter(name));
+    return count;
+  };
+  for (const std::string& name : names) height = std::max(height, letters_of(name));
   std::vector<std::string> lines(height);
-  for (const auto& column : letters)
-    for (std::size_t k = 0; k < height; ++k) {
-      const std::size_t skipped = height - column.size();
-      lines[k] += to_the_right(k < skipped ? "" : column[k - skipped], 2);
-    }
+  for (const std::string_view name : names) {
+    std::string_view rest = name;
+    const std::size_t skipped = height - letters_of(name);
+    for (std::size_t k = 0; k < height; ++k)
+      lines[k] += to_the_right(k < skipped ? "" : std::string(take_letter(rest)), 2);
+  }
   return lines;
 }
 
@@ -180,15 +191,17 @@ struct block {
 };
 
 /// Blocks beside each other, without spaces at the ends of lines.
-[[nodiscard]] inline std::string beside(const std::vector<block>& blocks) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string beside(const std::vector<block>& blocks) {
   std::size_t height = 0;
   for (const block& b : blocks) height = std::max(height, b.lines.size());
   std::string out;
   for (std::size_t k = 0; k < height; ++k) {
     std::string line;
     for (const block& b : blocks)
-      line += joined(line.empty() ? "" : "   ", k < b.lines.size() ? b.lines[k] : spaces(b.width));
-    out += line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
+      line += joined(
+          {line.empty() ? "" : "   ", k < b.lines.size() ? b.lines[k] : spaces(b.width)});
+    line.resize(line.find_last_not_of(' ') + 1);
+    ((out += line) += '\n');
   }
   return out;
 }
@@ -198,14 +211,14 @@ struct colour {
 };
 
 /// Black text on it has more contrast than white text (WCAG 2, relative luminance).
-[[nodiscard]] inline bool is_bright(colour c) {
+[[nodiscard]] SOFTLOOK_SMALL inline bool is_bright(colour c) {
   const auto linear = [](int v) { return std::pow(v / 255.0, 2.2); };
   return 0.2126 * linear(c.red) + 0.7152 * linear(c.green) + 0.0722 * linear(c.blue) > 0.179;
 }
 
 /// The viridis ramp of van der Walt and Smith (2015, public domain): even in lightness, and safe
 /// for colour-blind readers. t in [0, 1], linear between ten of its colours.
-[[nodiscard]] inline colour viridis(double t) {
+[[nodiscard]] SOFTLOOK_SMALL inline colour viridis(double t) {
   constexpr std::array<colour, 10> ramp = {{{68, 1, 84},
                                             {72, 40, 120},
                                             {62, 73, 137},
@@ -252,33 +265,44 @@ struct scale {
 }
 
 /// Text on a coloured ground in a terminal, with 24-bit codes or the nearest of the 6×6×6 cube.
-[[nodiscard]] inline std::string on_ground(const std::string& text, colour c, bool cube) {
+[[nodiscard]] SOFTLOOK_SMALL inline std::string on_ground(const std::string& text, colour c,
+                                                          bool cube) {
   std::string code = "\x1b[";
   code += is_bright(c) ? "38;5;16;48;" : "38;5;231;48;";  // black and white of the cube
   if (cube) {
     const auto level = [](int v) { return v < 48 ? 0 : v < 115 ? 1 : (v - 35) / 40; };
     const int place = 16 + 36 * level(c.red) + 6 * level(c.green) + level(c.blue);
-    code += joined("5;", std::to_string(place));
+    code += joined({"5;", std::to_string(place)});
   } else {
-    code += joined("2;", std::to_string(c.red), ';', std::to_string(c.green), ';',
-                   std::to_string(c.blue));
+    code += joined({"2;", std::to_string(c.red), ";", std::to_string(c.green), ";",
+                    std::to_string(c.blue)});
   }
-  return code + 'm' + text + "\x1b[0m";
+  return joined({code, "m", text, "\x1b[0m"});
+}
+
+/// Whether the file could be written.
+[[nodiscard]] SOFTLOOK_SMALL inline bool write_file(const std::string& path,
+                                                    const std::string& text) {
+  std::FILE* const file = std::fopen(path.c_str(), "wb");
+  if (!file) return false;
+  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  return (std::fclose(file) == 0) && written;
 }
 
 /// A coordinate or length in pixels.
-[[nodiscard]] inline std::string px(double x) { return x == 0 ? "0" : number(x, 1); }
+[[nodiscard]] SOFTLOOK_SMALL inline std::string px(double x) { return x == 0 ? "0" : number(x, 1); }
 
-[[nodiscard]] inline std::string text_at(double x, double y, std::string_view text,
+[[nodiscard]] SOFTLOOK_SMALL inline std::string text_at(double x, double y, std::string_view text,
                                          const std::string& attributes = "") {
-  return joined("<text x=\"", px(x), "\" y=\"", px(y), '"', attributes, '>', escaped_for_xml(text),
-                "</text>\n");
+  return joined({"<text x=\"", px(x), "\" y=\"", px(y), "\"", attributes, ">",
+                 escaped_for_xml(text), "</text>\n"});
 }
 
-[[nodiscard]] inline std::string box(double x, double y, double width, double height, colour c) {
-  return joined("<rect x=\"", px(x), "\" y=\"", px(y), "\" width=\"", px(width), "\" height=\"",
-                px(height), "\" fill=\"rgb(", std::to_string(c.red), ',', std::to_string(c.green),
-                ',', std::to_string(c.blue), ")\"/>\n");
+[[nodiscard]] SOFTLOOK_SMALL inline std::string box(double x, double y, double width, double height,
+                                                    colour c) {
+  return joined({"<rect x=\"", px(x), "\" y=\"", px(y), "\" width=\"", px(width), "\" height=\"",
+                 px(height), "\" fill=\"rgb(", std::to_string(c.red), ",",
+                 std::to_string(c.green), ",", std::to_string(c.blue), ")\"/>\n"});
 }
 
 }  // namespace detail::drawing

@@ -1,14 +1,12 @@
 #pragma once
 
-#include <string_view>
-
 #include "softlook/core/config.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail::report_page {
 
 /// The lines from a query to its keys, what is told about a cell, and what the reader can do.
-inline constexpr std::string_view lines_script = R"page(
+inline constexpr char lines_script[] = R"page(
 const lines = {width: 0, height: 0, left: 0, right: 0};
 function measureLines() {
   lines.height = spread(Math.max(rows, cols) * 24, 110, 640);

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <string_view>
-
 #include "softlook/core/config.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -10,7 +8,7 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// its security policy forbids the browser to ask for one.
 namespace detail::report_page {
 
-inline constexpr std::string_view head = R"page(<meta http-equiv="Content-Security-Policy"
+inline constexpr char head[] = R"page(<meta http-equiv="Content-Security-Policy"
   content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
@@ -87,7 +85,7 @@ bdi { unicode-bidi: isolate; }
 </head>
 )page";
 
-inline constexpr std::string_view body = R"page(<body>
+inline constexpr char body[] = R"page(<body>
 <noscript>This report draws its maps with a script that stands in this file; the browser does not run it.</noscript>
 <header>
   <h1 id="title"></h1>
@@ -130,7 +128,7 @@ inline constexpr std::string_view body = R"page(<body>
 
 /// Weights as numbers and colours. Texts reach the page as text only (textContent, fillText), never
 /// as HTML.
-inline constexpr std::string_view data_script = R"page("use strict";
+inline constexpr char data_script[] = R"page("use strict";
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
 const rows = data.queries.length, cols = data.keys.length;

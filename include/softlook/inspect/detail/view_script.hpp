@@ -1,14 +1,12 @@
 #pragma once
 
-#include <string_view>
-
 #include "softlook/core/config.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail::report_page {
 
 /// The grid of heads and the large map. As in data_script, texts are never HTML.
-inline constexpr std::string_view view_script = R"page(
+inline constexpr char view_script[] = R"page(
 const state = {layer: data.layer, head: data.head, query: 0, cell: null, zoom: 1, key: -1};
 const whole = {lowest: data.lowest, highest: data.highest};
 const current = () => mapOf(state.layer, state.head);

@@ -109,7 +109,7 @@ class attention_block {
                                                   const call_policies<T>& policies) const {
     attention_call<T> call = projected_call(in, scratch, policies);
     call.O = {};
-    return run_weights(call);
+    return run_weights<false>(call);
   }
 
  private:

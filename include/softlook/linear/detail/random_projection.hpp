@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <numbers>
 
@@ -24,10 +25,11 @@ namespace detail {
 
 /// Rows of N(0, 1) whose directions are orthogonal in every block of `features` rows: Gram-Schmidt,
 /// twice for orthogonality to the last bits, then each row gets the length of a Gaussian vector.
-[[nodiscard]] inline Eigen::MatrixXd orthogonal_gaussians(index rows, index features,
-                                                          std::uint64_t seed) {
+template <std::same_as<double> Real = double>  // so that it is compiled with a call
+[[nodiscard]] Eigen::Matrix<Real, Eigen::Dynamic, Eigen::Dynamic> orthogonal_gaussians(
+    index rows, index features, std::uint64_t seed) {
   constexpr std::uint32_t directions = 0, lengths = 1;
-  Eigen::MatrixXd W(rows, features);
+  Eigen::Matrix<Real, Eigen::Dynamic, Eigen::Dynamic> W(rows, features);
   for (index i = 0; i < rows; ++i) {
     double length = 0;
     for (index j = 0; j < features; ++j) {

@@ -216,7 +216,8 @@ class decoder_memory {
     static_cast<void>(check_policies<T, score_type, Ps...>() && check_single_head<Ps...>());
     check_query(where, query.cols());
     decoder_step<T> out{matrix(query.rows(), values_.cols()), matrix(query.rows(), rows_)};
-    const sorted_policies<T, score_type, Ps...> sorted(where, score_type{score_}, policies...);
+    using stated = stated_policies<T, score_type, Ps...>;
+    const stated sorted(where, score_type{score_}, policies...);
     const readable<Q> given(query);
     const auto& W = score_.queries.W;
     const matrix made = W ? projected(*W, given.view(), (*sorted).isa) : matrix();
@@ -224,6 +225,7 @@ class decoder_memory {
     call.O = writable_view(out.context);
     call.weights = writable_view(out.weights).columns(0, keys.rows);
     if (call.opts.kernel != kernel::naive) call.opts.kernel = kernel::few_queries;
+    stated::template set_kernels<reach::few_queries, stated::has_options>(call);
     packed_.lend(call);
     run(call);
     out.weights.rightCols(rows_ - keys.rows).setZero();

@@ -204,8 +204,9 @@ inline bool all_finite(const row_block<T>& rows, index count, index cols) {
 
 /// A panel back to a matrix: target(r, c) = panel[c·width + r] · scale[r], or without a scale.
 template <class T>
-inline void unpack_panel(const T* panel, index width, T* target, index rows, index depth,
-                         index row_stride, index col_stride, const T* scale = nullptr) {
+__attribute__((noinline)) inline void unpack_panel(const T* panel, index width, T* target,
+                                                   index rows, index depth, index row_stride,
+                                                   index col_stride, const T* scale = nullptr) {
   if (depth == 0) return;
   const index whole_depth = col_stride == 1 ? depth / 4 * 4 : 0;
   index done = 0;

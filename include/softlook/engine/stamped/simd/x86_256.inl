@@ -19,6 +19,15 @@ SOFTLOOK_ALWAYS_INLINE float_vector fma(float_vector a, float_vector b, float_ve
 SOFTLOOK_ALWAYS_INLINE double_vector fma(double_vector a, double_vector b, double_vector c) {
   return __builtin_ia32_vfmaddpd256(a, b, c);
 }
+#if defined(__clang__)
+SOFTLOOK_ALWAYS_INLINE float_vector negative_fma(float_vector a, float_vector b, float_vector c) {
+  return __builtin_ia32_vfmaddps256(-a, b, c);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector negative_fma(double_vector a, double_vector b,
+                                                  double_vector c) {
+  return __builtin_ia32_vfmaddpd256(-a, b, c);
+}
+#else
 SOFTLOOK_ALWAYS_INLINE float_vector negative_fma(float_vector a, float_vector b, float_vector c) {
   return __builtin_ia32_vfnmaddps256(a, b, c);
 }
@@ -26,6 +35,7 @@ SOFTLOOK_ALWAYS_INLINE double_vector negative_fma(double_vector a, double_vector
                                                   double_vector c) {
   return __builtin_ia32_vfnmaddpd256(a, b, c);
 }
+#endif
 SOFTLOOK_ALWAYS_INLINE float_vector max_of(float_vector a, float_vector b) {
   return __builtin_ia32_maxps256(a, b);
 }

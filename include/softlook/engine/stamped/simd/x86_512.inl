@@ -11,6 +11,8 @@ inline constexpr int current_rounding = 4;     // _MM_FROUND_CUR_DIRECTION
 inline constexpr int greater_than_quiet = 30;  // _CMP_GT_OQ
 inline constexpr int not_less = 21;            // _CMP_NLT_UQ
 inline constexpr int nearest_half = 16 + 8;    // of 2^-1, _MM_FROUND_NO_EXC
+inline constexpr std::uint16_t all_floats = 0xffff;
+inline constexpr std::uint8_t all_doubles = 0xff;
 
 SOFTLOOK_ALWAYS_INLINE float_vector broadcast(float x) {
   return float_vector{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
@@ -19,47 +21,65 @@ SOFTLOOK_ALWAYS_INLINE double_vector broadcast(double x) {
   return double_vector{x, x, x, x, x, x, x, x};
 }
 SOFTLOOK_ALWAYS_INLINE float_vector fma(float_vector a, float_vector b, float_vector c) {
-  return __builtin_ia32_vfmaddps512_mask(a, b, c, -1, current_rounding);
+  return __builtin_ia32_vfmaddps512_mask(a, b, c, all_floats, current_rounding);
 }
 SOFTLOOK_ALWAYS_INLINE double_vector fma(double_vector a, double_vector b, double_vector c) {
-  return __builtin_ia32_vfmaddpd512_mask(a, b, c, -1, current_rounding);
+  return __builtin_ia32_vfmaddpd512_mask(a, b, c, all_doubles, current_rounding);
 }
+#if defined(__clang__)
 SOFTLOOK_ALWAYS_INLINE float_vector negative_fma(float_vector a, float_vector b, float_vector c) {
-  return __builtin_ia32_vfnmaddps512_mask(a, b, c, -1, current_rounding);
+  return __builtin_ia32_vfmaddps512_mask(-a, b, c, all_floats, current_rounding);
 }
 SOFTLOOK_ALWAYS_INLINE double_vector negative_fma(double_vector a, double_vector b,
                                                   double_vector c) {
-  return __builtin_ia32_vfnmaddpd512_mask(a, b, c, -1, current_rounding);
+  return __builtin_ia32_vfmaddpd512_mask(-a, b, c, all_doubles, current_rounding);
 }
 SOFTLOOK_ALWAYS_INLINE float_vector max_of(float_vector a, float_vector b) {
-  return __builtin_ia32_maxps512_mask(a, b, float_vector{}, -1, current_rounding);
+  return __builtin_ia32_maxps512(a, b, current_rounding);
 }
 SOFTLOOK_ALWAYS_INLINE double_vector max_of(double_vector a, double_vector b) {
-  return __builtin_ia32_maxpd512_mask(a, b, double_vector{}, -1, current_rounding);
+  return __builtin_ia32_maxpd512(a, b, current_rounding);
 }
+#else
+SOFTLOOK_ALWAYS_INLINE float_vector negative_fma(float_vector a, float_vector b, float_vector c) {
+  return __builtin_ia32_vfnmaddps512_mask(a, b, c, all_floats, current_rounding);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector negative_fma(double_vector a, double_vector b,
+                                                  double_vector c) {
+  return __builtin_ia32_vfnmaddpd512_mask(a, b, c, all_doubles, current_rounding);
+}
+SOFTLOOK_ALWAYS_INLINE float_vector max_of(float_vector a, float_vector b) {
+  return __builtin_ia32_maxps512_mask(a, b, float_vector{}, all_floats, current_rounding);
+}
+SOFTLOOK_ALWAYS_INLINE double_vector max_of(double_vector a, double_vector b) {
+  return __builtin_ia32_maxpd512_mask(a, b, double_vector{}, all_doubles, current_rounding);
+}
+#endif
 SOFTLOOK_ALWAYS_INLINE bool any_greater(float_vector a, float_vector b) {
-  return __builtin_ia32_cmpps512_mask(a, b, greater_than_quiet, -1, current_rounding) != 0;
+  return __builtin_ia32_cmpps512_mask(a, b, greater_than_quiet, all_floats, current_rounding) != 0;
 }
 SOFTLOOK_ALWAYS_INLINE bool any_greater(double_vector a, double_vector b) {
-  return __builtin_ia32_cmppd512_mask(a, b, greater_than_quiet, -1, current_rounding) != 0;
+  return __builtin_ia32_cmppd512_mask(a, b, greater_than_quiet, all_doubles, current_rounding) != 0;
 }
 SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
-  return __builtin_ia32_rcp14ps512_mask(a, float_vector{}, -1);
+  return __builtin_ia32_rcp14ps512_mask(a, float_vector{}, all_floats);
 }
 SOFTLOOK_ALWAYS_INLINE float_vector round_to_halves(float_vector x) {
-  return __builtin_ia32_rndscaleps_mask(x, nearest_half, float_vector{}, -1, current_rounding);
+  return __builtin_ia32_rndscaleps_mask(x, nearest_half, float_vector{}, all_floats,
+                                        current_rounding);
 }
 SOFTLOOK_ALWAYS_INLINE double_vector round_to_halves(double_vector x) {
-  return __builtin_ia32_rndscalepd_mask(x, nearest_half, double_vector{}, -1, current_rounding);
+  return __builtin_ia32_rndscalepd_mask(x, nearest_half, double_vector{}, all_doubles,
+                                        current_rounding);
 }
 SOFTLOOK_ALWAYS_INLINE float_vector scaled_from(float_vector x, float_vector least, float_vector p,
                                                 float_vector n) {
-  const auto some = __builtin_ia32_cmpps512_mask(x, least, not_less, -1, current_rounding);
+  const auto some = __builtin_ia32_cmpps512_mask(x, least, not_less, all_floats, current_rounding);
   return __builtin_ia32_scalefps512_mask(p, n, float_vector{}, some, current_rounding);
 }
 SOFTLOOK_ALWAYS_INLINE double_vector scaled_from(double_vector x, double_vector least,
                                                  double_vector p, double_vector n) {
-  const auto some = __builtin_ia32_cmppd512_mask(x, least, not_less, -1, current_rounding);
+  const auto some = __builtin_ia32_cmppd512_mask(x, least, not_less, all_doubles, current_rounding);
   return __builtin_ia32_scalefpd512_mask(p, n, double_vector{}, some, current_rounding);
 }
 
