@@ -7,6 +7,7 @@ void whole_scores(const matrix_view<T>& Q, const matrix_view<T>& K, T scale,
   constexpr index width = tile_vectors * lanes<T>;
   const index depth = Q.cols;
   alignas(64) T tile[tile_rows * width] = {};
+  rows_ahead<T> nothing_ahead;
   T* const keys = scratch + round_up(Q.rows, width) * depth;
   for (index i = 0; i < Q.rows; i += width)
     pack_panel(row_of(Q, i), Q.rows - i < width ? Q.rows - i : width, depth, Q.row_stride,
@@ -18,8 +19,7 @@ void whole_scores(const matrix_view<T>& Q, const matrix_view<T>& K, T scale,
     for (index i = 0; i < Q.rows; i += width) {
       if (depth > 0)
         product_beside<T, tile_rows, tile_vectors, softmax_step<T>>(
-            {keys, tile_rows}, scratch + i * depth, tile, depth, finish::store, nullptr, nullptr,
-            {});
+            keys, scratch + i * depth, tile, 1, depth, nullptr, nullptr, nothing_ahead);
       unpack_panel(tile, width, &S(i, j), Q.rows - i < width ? Q.rows - i : width, count,
                    S.row_stride, S.col_stride);
     }
