@@ -38,6 +38,26 @@ valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file="$build/callgr
 
 # name, limit. Tabs between them.
 cat > "$build/limits" << 'LIMITS'
+avx2/tiled d=64	2.050
+avx2/tiled d=128	1.900
+avx2/causal d=64	2.200
+avx2/functor d=64	2.211
+avx2/ALiBi d=64	2.206
+avx2/a head of 64x64	2.513
+avx2/one query, m=4096 d=128	3.099
+avx2/packed product 128x384x384	1.812
+avx2/packed product 128x1536x384	1.744
+avx2/additive, for a pair and feature	10.198
+baseline/tiled d=64	4.621
+baseline/tiled d=128	4.528
+baseline/causal d=64	4.706
+baseline/functor d=64	4.792
+baseline/ALiBi d=64	4.795
+baseline/a head of 64x64	4.947
+baseline/one query, m=4096 d=128	6.166
+baseline/packed product 128x384x384	4.226
+baseline/packed product 128x1536x384	4.165
+baseline/additive, for a pair and feature	15.650
 LIMITS
 
 for dump in "$build"/callgrind.out.*; do

@@ -59,8 +59,8 @@ inline constexpr index scratch_limit = index{4} << 20;
 /// Register tiles of queries in a task: as many as leave their packed queries and outputs, and a
 /// tile of keys and values, in a quarter of the second-level cache (whose other half may belong to
 /// another thread, and which also sees what is passing through); fewer where that leaves workers
-/// idle; evenly spread. Four at least: keys and values come from further away once for a task, and
-/// with four tiles that is less than a byte in a cycle.
+/// idle; evenly spread. Five at least: keys and values come from further away, and are packed, once
+/// for a task; with five tiles that is less than a byte in a cycle.
 [[nodiscard]] constexpr index query_tiles_for(const call_sizes& s, const register_shape& r,
                                               index key_tile, index workers, index cache_bytes) {
   if (s.queries <= r.width()) return 1;
@@ -68,7 +68,7 @@ inline constexpr index scratch_limit = index{4} << 20;
   const index row_bytes = (s.features * forms + s.values + 4) * s.scalar_bytes;
   const index tile_bytes = key_tile * (s.features * forms + s.values) * s.scalar_bytes;
   const index room = std::max<index>(cache_bytes / 4 - tile_bytes, 0);
-  const index least = std::clamp(index{640 * 1024} / (row_bytes * r.width()), index{1}, index{4});
+  const index least = std::clamp(index{640 * 1024} / (row_bytes * r.width()), index{1}, index{5});
   const index most = std::clamp(room / (row_bytes * r.width()), least, index{12});
   const index tiles = ceil_div(std::max<index>(s.queries, 1), r.width());
   const index wanted_tasks = workers > 1 ? ceil_div(4 * workers, s.query_heads) : 1;
