@@ -18,6 +18,10 @@ inline constexpr bool is_heads = std::is_same_v<P, heads>;
 template <class P>
 inline constexpr bool is_frame = std::is_same_v<P, frame>;
 
+/// Of the policies of a call, whether each is of some kind.
+template <bool... Given>
+inline constexpr bool at_most_one = (int(Given) + ... + 0) <= 1;
+
 /// A policy that holds matrices says their scalar type.
 template <class P, class T>
 constexpr bool scalar_fits() {
@@ -32,12 +36,12 @@ constexpr bool scalar_fits() {
 template <class T, class... Ps>
 constexpr bool check_policies() {
   constexpr bool known = (policy<Ps> && ...);
-  constexpr bool one_score = (int(score_policy<Ps>) + ... + 0) <= 1;
-  constexpr bool one_mask = (int(mask_policy<Ps>) + ... + 0) <= 1;
-  constexpr bool one_executor = (int(executor<Ps>) + ... + 0) <= 1;
-  constexpr bool one_options = (int(is_options<Ps>) + ... + 0) <= 1;
-  constexpr bool one_heads = (int(is_heads<Ps>) + ... + 0) <= 1;
-  constexpr bool one_frame = (int(is_frame<Ps>) + ... + 0) <= 1;
+  constexpr bool one_score = at_most_one<score_policy<Ps>...>;
+  constexpr bool one_mask = at_most_one<mask_policy<Ps>...>;
+  constexpr bool one_executor = at_most_one<executor<Ps>...>;
+  constexpr bool one_options = at_most_one<is_options<Ps>...>;
+  constexpr bool one_heads = at_most_one<is_heads<Ps>...>;
+  constexpr bool one_frame = at_most_one<is_frame<Ps>...>;
   constexpr bool one_scalar = (scalar_fits<Ps, T>() && ...);
   static_assert(known,
                 "softlook: an argument after V is no policy: give scores::…, transforms::…, "

@@ -27,13 +27,13 @@ template <class T, class... Ps>
 constexpr bool check_linear_policies() {
   constexpr bool known = (linear_policy<Ps> && ...);
   constexpr bool one_scalar = (scalar_fits<Ps, T>() && ...);
-  constexpr bool one_of_a_kind = (int(policy_of_kind<Ps, feature_function_kind>) + ... + 0) <= 1 &&
-                                 (int(policy_of_kind<Ps, gate_kind>) + ... + 0) <= 1 &&
-                                 (int(policy_of_kind<Ps, update_kind>) + ... + 0) <= 1 &&
-                                 (int(policy_of_kind<Ps, normalization_kind>) + ... + 0) <= 1 &&
-                                 (int(executor<Ps>) + ... + 0) <= 1 &&
-                                 (int(is_options<Ps>) + ... + 0) <= 1 &&
-                                 (int(is_heads<Ps>) + ... + 0) <= 1;
+  constexpr bool one_of_a_kind = at_most_one<policy_of_kind<Ps, feature_function_kind>...> &&
+                                 at_most_one<policy_of_kind<Ps, gate_kind>...> &&
+                                 at_most_one<policy_of_kind<Ps, update_kind>...> &&
+                                 at_most_one<policy_of_kind<Ps, normalization_kind>...> &&
+                                 at_most_one<executor<Ps>...> &&
+                                 at_most_one<is_options<Ps>...> &&
+                                 at_most_one<is_heads<Ps>...>;
   static_assert(known,
                 "softlook: an argument of linear attention is no policy: give features::…, "
                 "random_features, gates::…, updates::…, normalizations::…, heads{…}, exec::… or "
