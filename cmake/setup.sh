@@ -126,6 +126,9 @@ need_tools() {
   cmake_args="-DCMAKE_CXX_COMPILER=$CXX"
   if command -v ccache > /dev/null 2>&1; then
     cmake_args="$cmake_args -DCMAKE_CXX_COMPILER_LAUNCHER=ccache"
+    # Or nothing that uses precompiled headers is taken from the cache; cmake/Precompiled.cmake.
+    CCACHE_SLOPPINESS=${CCACHE_SLOPPINESS:+$CCACHE_SLOPPINESS,}pch_defines,time_macros
+    export CCACHE_SLOPPINESS
   fi
   say "$("$CXX" --version | head -n 1), cmake $have, $jobs jobs"
 }

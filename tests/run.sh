@@ -24,7 +24,7 @@ want model
 build=$root/build/tests
 # No build type: -O2 with assertions (cmake/Warnings.cmake says why). Benchmarks are no tests.
 configure "$build" -DCMAKE_BUILD_TYPE= -DSOFTLOOK_BUILD_TESTS=ON -DSOFTLOOK_BUILD_EXAMPLES=ON \
-  -DSOFTLOOK_BUILD_BENCHMARKS=OFF -DSOFTLOOK_INSTALL=ON
+  -DSOFTLOOK_BUILD_BENCHMARKS=OFF -DSOFTLOOK_INSTALL=ON -DSOFTLOOK_BUILD_COMPILED=ON
 
 if [ -n "$cases" ]; then
   "$cmake" --build "$build" --parallel "$jobs" --target softlook_conformance ||

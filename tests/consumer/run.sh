@@ -1,7 +1,8 @@
 #!/bin/sh
 # run.sh WAY SOURCE WORK: builds and runs the consumer program in one way; the installed tree is
-# expected in WORK/first_prefix. Environment: CXX, CMAKE, CMAKE_GENERATOR, EIGEN_INCLUDE,
-# EIGEN_DIR. 77 means skipped.
+# expected in WORK/first_prefix, where the way `install` puts it. Environment: CXX, CMAKE,
+# CMAKE_GENERATOR, EIGEN_INCLUDE, EIGEN_DIR, and COMPILED_BUILD, a build that has softlook::compiled.
+# 77 means skipped.
 set -eu
 way=$1 source=$2 work=$3
 here=$source/tests/consumer
@@ -24,7 +25,18 @@ cmake_project() {
   "$build/build/consumer"
 }
 
+# softlook_build FOLDER COMPILED: nothing but what is installed.
+softlook_build() {
+  "$CMAKE" -S "$source" -B "$1" "-DEigen3_DIR=$EIGEN_DIR" "-DSOFTLOOK_BUILD_COMPILED=$2" \
+    -DSOFTLOOK_BUILD_TESTS=OFF -DSOFTLOOK_BUILD_EXAMPLES=OFF -DSOFTLOOK_BUILD_BENCHMARKS=OFF
+}
+
 case $way in
+  install)
+    rm -rf "$work/first_prefix"
+    softlook_build "$build/build" OFF
+    "$CMAKE" --install "$build/build" --prefix "$work/first_prefix"
+    ;;
   find_package)
     moved_prefix
     cmake_project "-DCMAKE_PREFIX_PATH=$build/prefix"
@@ -33,13 +45,13 @@ case $way in
     cmake_project "-DSOFTLOOK_SOURCE=$source"
     ;;
   compiled)
-    launcher=
-    if command -v ccache > /dev/null; then launcher=-DCMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
-    "$CMAKE" -S "$source" -B "$build/library" "-DEigen3_DIR=$EIGEN_DIR" $launcher \
-      -DSOFTLOOK_BUILD_COMPILED=ON -DSOFTLOOK_BUILD_TESTS=OFF -DSOFTLOOK_BUILD_EXAMPLES=OFF \
-      -DSOFTLOOK_BUILD_BENCHMARKS=OFF
-    "$CMAKE" --build "$build/library"
-    "$CMAKE" --install "$build/library" --prefix "$build/first_prefix"
+    library=${COMPILED_BUILD:-}
+    if [ -z "$library" ]; then
+      library=$build/library
+      softlook_build "$library" ON
+      "$CMAKE" --build "$library"
+    fi
+    "$CMAKE" --install "$library" --prefix "$build/first_prefix"
     mv "$build/first_prefix" "$build/prefix"
     if grep -rn "$work" "$build/prefix"; then
       echo "the installed tree names the folder it was installed to"

@@ -1,12 +1,12 @@
-// The kernels do not depend on policies, so the test programs compile them once, in kernels.cpp,
-// instead of once for each file, from the lists of softlook::compiled. A file that must stand alone
-// simply does not include this one.
+// The kernels do not depend on policies: test programs that are built without softlook::compiled (the
+// rows of .ci/run) compile them once, in kernels.cpp, instead of once for each file, from its lists.
 #pragma once
 
 #include "softlook/attention.hpp"
 #include "softlook/attention/detail/entmax_rows.hpp"
 #include "softlook/linear/detail/call.hpp"
 
+#if !SOFTLOOK_USES_COMPILED
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
@@ -32,3 +32,4 @@ SOFTLOOK_INSTANTIATE_LINEAR(extern, double)
 
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END
+#endif
