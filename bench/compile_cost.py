@@ -5,8 +5,8 @@
 
 Every file is compiled N times by each compiler, in alternation and never through ccache; the least
 user time of the child processes counts, because a busy machine only adds. Memory is their largest
-resident set. The files are what bench/README.md says. Fails when a row misses its target; needs
-Python 3 alone.
+resident set. The files are what bench/README.md says, and so are the targets, which are told, not
+enforced: seconds of a busy machine fail nothing. Needs Python 3 alone.
 """
 
 import argparse
@@ -138,22 +138,19 @@ def measure(cxx, eigen, rounds, folder, wanted):
 
 
 def show(version, rows):
-    """Prints a table; returns how many rows miss their targets."""
+    """Prints a table, and which rows miss their targets."""
     print(version)
     print(f"  {'':34} {'user s':>7} {'ratio':>6} {'MiB':>5} {'ratio':>6} {'object KiB':>11}")
     for row in rows:
         size = "" if row["object_bytes"] is None else f"{row['object_bytes'] / 1024:.0f}"
         print(f"  {row['name']:34} {row['seconds']:7.2f} {row['time_ratio']:6.2f} "
               f"{row['bytes'] / 2**20:5.0f} {row['memory_ratio']:6.2f} {size:>11}")
-    missed = 0
     for row in rows:
         for what, limit in zip(("time", "memory"), targets(row["name"])):
             if limit is None:
                 continue
             met = row[what + "_ratio"] <= limit
-            missed += not met
             print(f"  {row['name']}: at most {limit} x the {what}: {'met' if met else 'NOT met'}")
-    return missed
 
 
 def main():
@@ -167,19 +164,17 @@ def main():
     compilers = given.cxx or [c for c in ("g++", "clang++-19") if shutil.which(c)]
     if not compilers:
         sys.exit("no compiler: give --cxx")
-    results, missed = {}, 0
+    results = {}
     with tempfile.TemporaryDirectory() as folder:
         for cxx in compilers:
             version = subprocess.run([cxx, "--version"], check=True, capture_output=True,
                                      text=True).stdout.splitlines()[0]
             results[version] = measure(cxx, given.eigen or find_eigen(cxx), given.rounds, folder,
                                        re.compile(given.filter))
-            missed += show(version, results[version])
+            show(version, results[version])
     if given.json:
         with open(given.json, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=1)
-    if missed > 0:
-        sys.exit(f"{missed} targets are not met")
 
 
 if __name__ == "__main__":
