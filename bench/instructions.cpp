@@ -44,15 +44,14 @@ void count(const std::string& name, double units, const std::function<void()>& c
 }
 
 template <class... Policies>
-void count_attention(const set& s, const std::string& name, index n, index m, index d,
-                     double share, const Policies&... policies) {
+void count_attention(const set& s, const std::string& name, index n, index m, index d, double share,
+                     const Policies&... policies) {
   softlook::workspace scratch;
   const softlook::options o{.isa = s.isa, .workspace = &scratch};
   const matrix Q = matrix::Random(n, d), K = matrix::Random(m, d), V = matrix::Random(m, d);
   matrix O(n, d);
   const double fmas = share * 2.0 * double(n) * double(m) * double(d) / double(s.lanes);
-  count(s.name + ("/" + name), fmas,
-        [&] { softlook::attention_into(Q, K, V, O, policies..., o); });
+  count(s.name + ("/" + name), fmas, [&] { softlook::attention_into(Q, K, V, O, policies..., o); });
 }
 
 void count_product(const set& s, index n, index inputs, index outputs) {

@@ -8,6 +8,7 @@ over rounds, and a ratio is the median of the ratios within a round, because mac
 import argparse
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -67,6 +68,11 @@ def arguments():
     return args
 
 
+def front_end(args):
+    """Taken branches in a cycle: 1 on a core alone, half where another thread shares it."""
+    return float(subprocess.run([args.program, "--front-end"], check=True, capture_output=True).stdout)
+
+
 def measure(args, wanted, cores):
     results, problems = [], []
     with scratch_folder() as scratch:
@@ -74,8 +80,10 @@ def measure(args, wanted, cores):
             comparison = Comparison(args, threads, set(cores[-threads:]), scratch)
             for name, row in wanted:
                 say(f"{name}, {threads} thread{'s' if threads > 1 else ''}")
+                before = front_end(args)
                 with tempfile.TemporaryDirectory(dir=scratch) as folder:
                     results.append(comparison.run(name, row, folder))
+                results[-1]["front_end"] = min(before, front_end(args))
             problems += [f"{p} ({threads} threads)" for p in comparison.problems]
             comparison.end()
     return results, problems

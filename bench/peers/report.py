@@ -56,6 +56,11 @@ def lines_of(args, results, problems):
             if p["compile_seconds"]:
                 seconds = f"{p['compile_seconds']:.1f} s"
                 yield f"compiling, not counted: {seconds}: {label}, {label_of(r)}"
+    shared = [r for r in results if r["front_end"] < 0.75]
+    if shared:
+        worst = min(r["front_end"] for r in shared)
+        yield (f"SHARED CORE: beside {len(shared)} of {len(results)} rows another thread took a part of the "
+               f"front end (a taken branch in {worst:.2f} of the cycles at worst; 1 alone)")
     for name in PACKAGES:
         if not version(name):
             yield f"left out: {name} is not installed"

@@ -1,5 +1,5 @@
 #!/bin/sh
-# sh bench/peers/run.sh [--quick] [--filter TEXT] [--json FILE]
+# sh bench/peers/run.sh [--avx2] [--quick] [--filter TEXT] [--json FILE]
 # Runs softlook and its peers (PyTorch, ONNX Runtime, OpenVINO) in alternation, prints times and ratios,
 # and draws them. Installs what is missing: compiler, Eigen and Python's venv on Debian and Ubuntu, the
 # peers by pip into build/peers/venv. A peer that cannot be installed is named and left out. CXX chooses
@@ -14,6 +14,13 @@ case ${1:-} in
   -h | --help)
     sed -n '2,7s/^# //p' "$0"
     exit 0
+    ;;
+  --avx2)
+    # As on a processor without AVX-512. ONNX Runtime has no switch for it: its column is left as it is.
+    shift
+    SOFTLOOK_PEER_SET=avx2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 DNNL_MAX_CPU_ISA=AVX2
+    export SOFTLOOK_PEER_SET ATEN_CPU_CAPABILITY ONEDNN_MAX_CPU_ISA DNNL_MAX_CPU_ISA
+    say "held to AVX2: softlook, PyTorch, oneDNN (OpenVINO's copy of it may look elsewhere); ONNX Runtime has no switch"
     ;;
 esac
 
@@ -81,9 +88,12 @@ build_softlook() {
     eigen="-isystem ${CMAKE_PREFIX_PATH%%[:;]*}/include/eigen3 $eigen"
   fi
   # shellcheck disable=SC2086  # several arguments
-  $launcher "$CXX" -std=c++20 -O2 -pthread -I "$root/include" $eigen \
-    -c "$root/bench/peers/softlook_peer.cpp" -o "$build/softlook_peer.o" &&
-    "$CXX" -pthread "$build/softlook_peer.o" -o "$build/softlook_peer" ||
+  for source in peers/softlook_peer support/peak; do
+    $launcher "$CXX" -std=c++20 -O2 -pthread -I "$root" -I "$root/bench" -I "$root/include" $eigen \
+      -c "$root/bench/$source.cpp" -o "$build/$(basename "$source").o" ||
+      die "FAILED: $source.cpp does not build"
+  done
+  "$CXX" -pthread "$build/softlook_peer.o" "$build/peak.o" -o "$build/softlook_peer" ||
     die "FAILED: softlook_peer.cpp does not build"
 }
 

@@ -15,10 +15,14 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "bench/support/peak.hpp"
 
 namespace {
 
@@ -73,6 +77,13 @@ std::function<void()> with_executor(index threads, F f) {
   return [f, pool] { f(*pool); };
 }
 
+/// --avx2 of bench/peers/run.sh holds everyone to AVX2, where a switch for that exists.
+std::optional<softlook::instruction_set> forced_set() {
+  static const char* const wanted = std::getenv("SOFTLOOK_PEER_SET");
+  if (wanted && std::string_view(wanted) == "avx2") return softlook::instruction_set::avx2;
+  return {};
+}
+
 /// ALiBi as a user writes it, with the slopes of eight heads: 2⁻¹, 2⁻², …
 struct alibi {
   float operator()(float s, std::int32_t i, std::int32_t j, std::int32_t head) const {
@@ -103,7 +114,7 @@ prepared attention_with(const row_description& r, index threads, const Policies&
   const auto scratch = std::make_shared<softlook::workspace>();
   auto call = [=](const auto&... executor) {
     const auto& keys = memory->next();
-    const softlook::options kept{.workspace = scratch.get()};
+    const softlook::options kept{.isa = forced_set(), .workspace = scratch.get()};
     if (count == 1)
       softlook::attention_into(*Q, keys.K, keys.V, *O, policies..., executor..., kept);
     else
@@ -135,7 +146,8 @@ prepared additive(const row_description& r, index threads) {
   const auto O = std::make_shared<matrix>(n, d);
   auto call = [=](const auto&... executor) {
     softlook::attention_into(in->Q, in->K, in->V, *O, scores::additive{in->Wq, in->Wk, in->v},
-                             executor..., softlook::options{.workspace = &in->scratch});
+                             executor...,
+                             softlook::options{.isa = forced_set(), .workspace = &in->scratch});
   };
   return {with_executor(threads, call), O};
 }
@@ -180,7 +192,8 @@ prepared encoder(const row_description& r, index threads) {
   const auto Y = std::make_shared<matrix>(n, f);
   const auto scratch = std::make_shared<softlook::workspace>();
   auto call = [=](const auto&... executor) {
-    stack->into(*X, *Y, executor..., softlook::options{.workspace = scratch.get()});
+    stack->into(*X, *Y, executor...,
+                softlook::options{.isa = forced_set(), .workspace = scratch.get()});
   };
   return {with_executor(threads, call), Y};
 }
@@ -245,6 +258,10 @@ std::string answer_to(const std::string& line, prepared& work, index threads) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "--front-end") {
+    std::cout << bench::front_end_share() << '\n';
+    return 0;
+  }
   const softlook::index threads = argc > 1 ? std::atol(argv[1]) : 1;
   prepared work;
   for (std::string line; std::getline(std::cin, line);) {

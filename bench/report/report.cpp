@@ -12,6 +12,7 @@
 
 #include "report/chart.hpp"
 #include "report/results.hpp"
+#include "support/peak.hpp"
 
 namespace {
 
@@ -124,6 +125,23 @@ void print_load(const std::vector<result>& results) {
   if (median < 0.97)
     std::printf("BUSY MACHINE: half of the rows had at most %.0f %% of a core; do not quote them\n",
                 100 * median);
+}
+
+// The least of before and after each row: a contended time is no figure of the kernel.
+void print_neighbours(const std::vector<result>& results) {
+  std::vector<double> shares;
+  long shared = 0;
+  for (const result& r : results)
+    if (r.failure.empty() && r.has("front_end")) {
+      shares.push_back(r.counter("front_end"));
+      shared += shares.back() < bench::shared_front_end;
+    }
+  if (shared == 0) return;
+  std::sort(shares.begin(), shares.end());
+  std::printf(
+      "SHARED CORE: beside %ld of %zu rows another thread took a part of the front end (a taken "
+      "branch in %.2f of the cycles, median; 1 alone): their times are not the kernel's\n",
+      shared, shares.size(), shares[shares.size() / 2]);
 }
 
 void print_context(const nlohmann::json& document) {
@@ -297,6 +315,7 @@ int report_all(const arguments& a) {
   print_context(document);
   print_peaks(results);
   print_load(results);
+  print_neighbours(results);
   print_table(results);
   save(a.json, document.dump(2) + "\n");
   draw_speed(document, results, a.speed);

@@ -157,6 +157,25 @@ double peak_flops(precision p, int threads, int register_bytes) {
   return sum;
 }
 
+double front_end_share() {
+#if defined(__x86_64__)
+  const fma_loop loop = best_loop(32);
+  if (loop.register_bytes < 32) return 1;
+  const double cycles = peak_of_this_thread(loop, precision::single_precision) / (2 * 2 * 8);
+  constexpr std::int64_t passes = 1'000'000;
+  double best = std::numeric_limits<double>::infinity();
+  for (const auto begin = clock::now(); seconds_since(begin) < 0.02;) {
+    const auto start = clock::now();
+    std::int64_t left = passes;
+    asm volatile("1: sub $1, %0\n\tjnz 1b" : "+r"(left) : : "cc");
+    best = std::min(best, seconds_since(start));
+  }
+  return double(passes) / best / cycles;
+#else
+  return 1;
+#endif
+}
+
 const char* peak_instruction_set() { return best_loop(widest).name; }
 
 }  // namespace bench

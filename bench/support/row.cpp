@@ -123,16 +123,18 @@ double fastest_seconds(const std::function<void()>& call) {
 struct surroundings {
   double peak = 0;
   double bandwidth = 0;
+  double front_end = 1;
   std::vector<double> others{};
 
   static surroundings measure(const row& r, const prepared_row& work) {
     surroundings now{peak_flops(r.scalar, r.threads, r.register_bytes),
-                     work.reads.empty() ? 0 : read_bandwidth(work.reads)};
+                     work.reads.empty() ? 0 : read_bandwidth(work.reads), front_end_share()};
     for (const comparison& other : work.others) now.others.push_back(fastest_seconds(other.call));
     return now;
   }
   friend surroundings middle(const surroundings& a, const surroundings& b) {
-    surroundings both{(a.peak + b.peak) / 2, (a.bandwidth + b.bandwidth) / 2};
+    surroundings both{(a.peak + b.peak) / 2, (a.bandwidth + b.bandwidth) / 2,
+                      std::min(a.front_end, b.front_end)};
     for (std::size_t k = 0; k < a.others.size(); ++k)
       both.others.push_back(std::min(a.others[k], b.others[k]));
     return both;
@@ -175,6 +177,7 @@ void time_row(benchmark::State& state, const row& r) {
   state.counters["flops_per_second"] = per_second(r.flops);
   state.counters["fraction_of_peak"] = per_second(r.flops / around.peak);
   state.counters["peak_flops_per_second"] = around.peak;
+  state.counters["front_end"] = around.front_end;
   // On a busy machine the mean of a repetition says little, its fastest call still much.
   state.counters["fastest_seconds"] = fastest;
   state.counters["fastest_fraction_of_peak"] = r.flops / fastest / around.peak;

@@ -1,5 +1,6 @@
-// The kernels do not depend on policies: test programs that are built without softlook::compiled (the
-// rows of .ci/run) compile them once, in kernels.cpp, instead of once for each file, from its lists.
+// The kernels do not depend on policies: test programs that are built without softlook::compiled
+// (the rows of .ci/run) compile them once, in kernels.cpp, instead of once for each file, from its
+// lists.
 #pragma once
 
 #include "softlook/attention.hpp"

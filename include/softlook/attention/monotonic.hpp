@@ -124,8 +124,7 @@ class lazy_energies {
 
 /// Where the head stands after each query.
 template <class T, class P>
-[[nodiscard]] auto hard_alignments(const attention_call<T>& call, double bias,
-                                   const P& previous) {
+[[nodiscard]] auto hard_alignments(const attention_call<T>& call, double bias, const P& previous) {
   lazy_energies<T> energy(call, bias);
   std::vector<later<T, monotonic_head>> heads;
   monotonic_head head = head_of(previous);

@@ -14,10 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "softlook/core/concepts.hpp"
-#include "softlook/core/error.hpp"
 #include "softlook/engine/kernels/instantiate.hpp"
 #include "softlook/inspect/detail/drawing.hpp"
+#include "softlook/inspect/figures.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -29,7 +28,6 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// \{
 
 namespace inspect {
-
 using labels = std::vector<std::string>;
 
 /// How a terminal shows a shade. `ascii` and `blocks` (Unicode ░▒▓█) use no colour.
@@ -76,23 +74,6 @@ SOFTLOOK_SMALL void check_names(const char* what, const char* of_what, index cou
   for (auto& name : names) make_printable(name);
 }
 
-/// A copy, number by number: an expression of Eigen would be compiled for each type of matrix.
-template <dense_expression W>
-[[nodiscard]] Eigen::MatrixXd in_double(const W& weights) {
-  if constexpr (softlook::detail::has_strides<W>) {
-    Eigen::MatrixXd copy(weights.rows(), weights.cols());
-    double* to = copy.data();
-    const auto* const from = weights.derived().data();
-    const index rows = weights.rows(), down = weights.derived().rowStride();
-    for (index j = 0; j < weights.cols(); ++j)
-      for (index i = 0; i < rows; ++i)
-        *to++ = static_cast<double>(from[i * down + j * weights.derived().colStride()]);
-    return copy;
-  } else {
-    return weights.template cast<double>();
-  }
-}
-
 }  // namespace detail
 
 /// Weights (or scores) with the names of their rows and columns. Holds a copy of everything.
@@ -126,49 +107,6 @@ class heat_map {
   std::string title_;
 };
 
-/// The entropy of each row, with 0 · ln 0 = 0,
-///   H_i = −Σ_j w_ij · ln w_ij:
-/// e^H is the number of keys that a query effectively looks at. An empty row has entropy 0.
-template <dense_expression W>
-[[nodiscard]] Eigen::VectorXd row_entropy(const W& weights) {
-  const Eigen::MatrixXd w = detail::in_double(weights);
-  Eigen::VectorXd entropy(w.rows());
-  for (index i = 0; i < w.rows(); ++i) {
-    double sum = 0;
-    for (index j = 0; j < w.cols(); ++j) sum += w(i, j) == 0 ? 0 : 0 - w(i, j) * std::log(w(i, j));
-    entropy[i] = sum;
-  }
-  return entropy;
-}
-
-struct key_weight {
-  index key;
-  double weight;
-  friend bool operator==(const key_weight&, const key_weight&) = default;
-};
-
-/// For each query its `count` strongest keys, strongest first; of equal weights the earlier key.
-/// Those of weight 0 (masked) and NaN are left out. \throws argument_error  if count is negative.
-template <dense_expression W>
-[[nodiscard]] auto strongest_keys(const W& weights, index count) {
-  using row_type = std::vector<softlook::detail::later<W, key_weight>>;
-  if (count < 0)
-    softlook::detail::raise_argument("inspect::strongest_keys", "count", static_cast<double>(count),
-                                     "a number of keys is at least 0");
-  const Eigen::MatrixXd w = detail::in_double(weights);
-  std::vector<row_type> rows(static_cast<std::size_t>(w.rows()));
-  for (index i = 0; i < w.rows(); ++i) {
-    auto& row = rows[static_cast<std::size_t>(i)];
-    for (index j = 0; j < w.cols(); ++j)
-      if (w(i, j) != 0 && !std::isnan(w(i, j))) row.push_back({j, w(i, j)});
-    std::sort(row.begin(), row.end(), [](const key_weight& a, const key_weight& b) {
-      return a.weight != b.weight ? a.weight > b.weight : a.key < b.key;
-    });
-    if (static_cast<index>(row.size()) > count) row.resize(static_cast<std::size_t>(count));
-  }
-  return rows;
-}
-
 /// A line for each query:  "love -> aime 0.90, je 0.06", or "love -> nothing" for an empty row.
 /// \throws argument_error  if count is negative.
 template <std::same_as<heat_map> Map = heat_map>  // so that strongest_keys() waits for a call
@@ -178,9 +116,9 @@ template <std::same_as<heat_map> Map = heat_map>  // so that strongest_keys() wa
   for (std::size_t i = 0; i < rows.size(); ++i) {
     std::string line;
     for (const auto& [key, weight] : rows[i])
-      line += softlook::detail::drawing::joined(
-          {line.empty() ? "" : ", ", map.keys()[std::size_t(key)], " ",
-           softlook::detail::drawing::number(weight, 2)});
+      line +=
+          softlook::detail::drawing::joined({line.empty() ? "" : ", ", map.keys()[std::size_t(key)],
+                                             " ", softlook::detail::drawing::number(weight, 2)});
     out += softlook::detail::drawing::joined(
         {map.queries()[i], " -> ", line.empty() ? "nothing" : line, "\n"});
   }
@@ -325,8 +263,7 @@ struct frame {
                    " text-anchor=\"end\"");
   for (index j = 0; j < map.weights().cols(); j += col_step) {
     const double x = f.left + middle(j), y = f.top - 7;
-    const std::string turned =
-        joined({" transform=\"rotate(-45 ", px(x + 3), " ", px(y), ")\""});
+    const std::string turned = joined({" transform=\"rotate(-45 ", px(x + 3), " ", px(y), ")\""});
     out += f.slanted ? text_at(x + 3, y, map.keys()[std::size_t(j)], turned)
                      : text_at(x, y, map.keys()[std::size_t(j)], " text-anchor=\"middle\"");
   }
@@ -412,12 +349,11 @@ template <std::same_as<heat_map> Map>
   body += legend_svg(right + between, legend_end, maps, s);
   const std::string width = px(right + between + legend);
   const std::string height = px(std::max(bottom, legend_end) + border);
-  return joined(
-      {"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"", width, "\" height=\"", height,
-       "\" viewBox=\"0 0 ", width, " ", height,
-       "\" font-family=\"sans-serif\" font-size=\"13\" shape-rendering=\"crispEdges\">\n"
-       "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
-       body, "</svg>\n"});
+  return joined({"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"", width, "\" height=\"",
+                 height, "\" viewBox=\"0 0 ", width, " ", height,
+                 "\" font-family=\"sans-serif\" font-size=\"13\" shape-rendering=\"crispEdges\">\n"
+                 "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
+                 body, "</svg>\n"});
 }
 
 }  // namespace detail
@@ -456,12 +392,10 @@ inline void write_svg(const std::string& path, const heat_map& map, const style&
 
 /// \}
 
-SOFTLOOK_NAMESPACE_END
-
 #if SOFTLOOK_USES_COMPILED
-SOFTLOOK_NAMESPACE_BEGIN
 namespace inspect::detail {
 SOFTLOOK_INSTANTIATE_PICTURES(extern)
 }  // namespace inspect::detail
-SOFTLOOK_NAMESPACE_END
 #endif
+
+SOFTLOOK_NAMESPACE_END

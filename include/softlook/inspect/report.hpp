@@ -315,10 +315,10 @@ template <std::same_as<report> Report = report>  // so that the page waits for a
   const std::string title = given.empty() ? "Attention weights" : drawing::printable(given);
   return drawing::joined(
       {"<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n", "<title>",
-      drawing::escaped_for_xml(title), "</title>\n", report_page::head, report_page::body,
-      "<script type=\"application/json\" id=\"data\">", detail::data_of(r), "</script>\n<script>\n",
-      report_page::data_script, report_page::view_script, report_page::lines_script,
-      "</script>\n</body>\n</html>\n"});
+       drawing::escaped_for_xml(title), "</title>\n", report_page::head, report_page::body,
+       "<script type=\"application/json\" id=\"data\">", detail::data_of(r),
+       "</script>\n<script>\n", report_page::data_script, report_page::view_script,
+       report_page::lines_script, "</script>\n</body>\n</html>\n"});
 }
 
 /// \throws std::runtime_error  if the file cannot be written.

@@ -28,7 +28,8 @@ class ExtremeScores : public ::testing::Test {
       const auto some = Q.topRows(queries).eval();
       const auto B = bias.topRows(queries).eval();
       for (const way& which : every_way()) {
-        const auto state = attention_with_log_sum_exp(some, K, p.V, transforms::bias(B), which.opts);
+        const auto state =
+            attention_with_log_sum_exp(some, K, p.V, transforms::bias(B), which.opts);
         for (index i = 0; i < queries; ++i) {
           std::vector<long double> s(static_cast<std::size_t>(m));
           long double top = -std::numeric_limits<long double>::infinity(), sum = 0;

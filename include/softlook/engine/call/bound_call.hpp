@@ -74,10 +74,9 @@ class bound_call {
   /// Those that the call's types do not rule out.
   void set_kernels() {
     constexpr bool decided = stated::has_options || stated::projects || (is_heads<Ps> || ...);
-    constexpr reach within =
-        decided ? reach::any
-                : reach_of(Q::RowsAtCompileTime, K::RowsAtCompileTime, K::ColsAtCompileTime,
-                           index(sizeof(scalar)));
+    constexpr reach within = decided ? reach::any
+                                     : reach_of(Q::RowsAtCompileTime, K::RowsAtCompileTime,
+                                                K::ColsAtCompileTime, index(sizeof(scalar)));
     stated::template set_kernels<within, stated::has_options>(call_);
   }
 

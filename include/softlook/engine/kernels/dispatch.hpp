@@ -146,8 +146,7 @@ template <class T, bool Additive>
 }
 
 template <class T, bool Additive>
-[[nodiscard]] const few_kernels<T, Additive>& few_kernels_of(
-    [[maybe_unused]] instruction_set isa) {
+[[nodiscard]] const few_kernels<T, Additive>& few_kernels_of([[maybe_unused]] instruction_set isa) {
   return *SOFTLOOK_STAMPED(isa, few<T, Additive>);
 }
 

@@ -41,9 +41,9 @@
   prefix template std::vector<row_major<T>> run_stored<true, T>(const attention_call<T>&);
 
 /// The checks of a call, its masks and transforms.
-#define SOFTLOOK_INSTANTIATE_CHECKS(prefix, T)                    \
-  prefix template void check_heads<T>(const attention_call<T>&);  \
-  prefix template void check_call<T>(attention_call<T>&);         \
+#define SOFTLOOK_INSTANTIATE_CHECKS(prefix, T)                   \
+  prefix template void check_heads<T>(const attention_call<T>&); \
+  prefix template void check_call<T>(attention_call<T>&);        \
   prefix template void check_output<T>(const attention_call<T>&);
 
 #define SOFTLOOK_INSTANTIATE_MASK(prefix, T, mask) \

@@ -43,10 +43,10 @@ struct plan {
 inline constexpr index scratch_limit = index{4} << 20;
 
 /// Keys in a tile. It may depend on the sizes of a row and on the instruction set, never on the
-/// number of queries or on the machine: where a tile begins decides when the output is rescaled, and
-/// that decides bits. With 32 bytes short rows take fewer keys, because two tiles of scores share a
-/// first-level cache of 32 KiB with the packed queries, and long rows more, because the output is
-/// read and written once for each tile.
+/// number of queries or on the machine: where a tile begins decides when the output is rescaled,
+/// and that decides bits. With 32 bytes short rows take fewer keys, because two tiles of scores
+/// share a first-level cache of 32 KiB with the packed queries, and long rows more, because the
+/// output is read and written once for each tile.
 [[nodiscard]] constexpr index key_tile_for(const call_sizes& s, const register_shape& r) {
   const bool long_rows = (s.features + s.values) * s.scalar_bytes > 768;
   const index dot = r.lanes * s.scalar_bytes != 32 ? 96 : long_rows ? 128 : 64;
@@ -241,8 +241,8 @@ template <reach Reach = reach::any>
     }
   if constexpr (Reach == reach::few_queries) return p;
   const index key_tile = o.tile ? round_up(o.tile->keys, r.rows) : key_tile_for(s, r);
-  const index query_tiles = o.tile ? o.tile->query_tiles
-                                   : query_tiles_for(s, r, key_tile, workers, cache_bytes);
+  const index query_tiles =
+      o.tile ? o.tile->query_tiles : query_tiles_for(s, r, key_tile, workers, cache_bytes);
   p.tiled = tiled_layout_for(s, r, key_tile, query_tiles);
   return p;
 }

@@ -255,9 +255,8 @@ template <class T, class F>
 /// The weights of every query head, and what else the call has room for.
 template <bool Additive, class T>
 [[nodiscard]] std::vector<row_major<T>> run_stored(const attention_call<T>& c) {
-  return matrices_of_heads(c, [](const running_call<T>& run, index head) {
-    return naive_head<Additive>(run, head);
-  });
+  return matrices_of_heads(
+      c, [](const running_call<T>& run, index head) { return naive_head<Additive>(run, head); });
 }
 
 /// scale · scores of every query head.

@@ -61,8 +61,7 @@ class inherited_environment {
 
   class scope {
    public:
-    explicit scope(const inherited_environment& from)
-        : foreign_(this_thread() != from.thread_) {
+    explicit scope(const inherited_environment& from) : foreign_(this_thread() != from.thread_) {
       if (!foreign_) return;
       std::fegetenv(&own_);
       std::fesetenv(&from.caller_);
@@ -175,9 +174,7 @@ inline void run_task_refs(const executor_ref& exec, index count, const task_ref&
   shared of_tasks{f, {exec.concurrency, count}};
   const auto guarded = [&of_tasks](index task, index worker) {
     const inherited_environment::scope as_caller(of_tasks.environment);
-    const auto numbered = [&of_tasks](index t, index w) {
-      of_tasks.f(t, of_tasks.workers.of(w));
-    };
+    const auto numbered = [&of_tasks](index t, index w) { of_tasks.f(t, of_tasks.workers.of(w)); };
     of_tasks.error.guard(task, worker, ref_to_tasks(numbered));
   };
   exec.bulk(exec.executor, count, ref_to_tasks(guarded));

@@ -198,8 +198,8 @@ struct block {
   for (std::size_t k = 0; k < height; ++k) {
     std::string line;
     for (const block& b : blocks)
-      line += joined(
-          {line.empty() ? "" : "   ", k < b.lines.size() ? b.lines[k] : spaces(b.width)});
+      line +=
+          joined({line.empty() ? "" : "   ", k < b.lines.size() ? b.lines[k] : spaces(b.width)});
     line.resize(line.find_last_not_of(' ') + 1);
     ((out += line) += '\n');
   }
@@ -274,8 +274,8 @@ struct scale {
     const int place = 16 + 36 * level(c.red) + 6 * level(c.green) + level(c.blue);
     code += joined({"5;", std::to_string(place)});
   } else {
-    code += joined({"2;", std::to_string(c.red), ";", std::to_string(c.green), ";",
-                    std::to_string(c.blue)});
+    code += joined(
+        {"2;", std::to_string(c.red), ";", std::to_string(c.green), ";", std::to_string(c.blue)});
   }
   return joined({code, "m", text, "\x1b[0m"});
 }
@@ -293,7 +293,7 @@ struct scale {
 [[nodiscard]] SOFTLOOK_SMALL inline std::string px(double x) { return x == 0 ? "0" : number(x, 1); }
 
 [[nodiscard]] SOFTLOOK_SMALL inline std::string text_at(double x, double y, std::string_view text,
-                                         const std::string& attributes = "") {
+                                                        const std::string& attributes = "") {
   return joined({"<text x=\"", px(x), "\" y=\"", px(y), "\"", attributes, ">",
                  escaped_for_xml(text), "</text>\n"});
 }
@@ -301,8 +301,8 @@ struct scale {
 [[nodiscard]] SOFTLOOK_SMALL inline std::string box(double x, double y, double width, double height,
                                                     colour c) {
   return joined({"<rect x=\"", px(x), "\" y=\"", px(y), "\" width=\"", px(width), "\" height=\"",
-                 px(height), "\" fill=\"rgb(", std::to_string(c.red), ",",
-                 std::to_string(c.green), ",", std::to_string(c.blue), ")\"/>\n"});
+                 px(height), "\" fill=\"rgb(", std::to_string(c.red), ",", std::to_string(c.green),
+                 ",", std::to_string(c.blue), ")\"/>\n"});
 }
 
 }  // namespace detail::drawing

@@ -31,8 +31,7 @@ constexpr bool check_linear_policies() {
                                  at_most_one<policy_of_kind<Ps, gate_kind>...> &&
                                  at_most_one<policy_of_kind<Ps, update_kind>...> &&
                                  at_most_one<policy_of_kind<Ps, normalization_kind>...> &&
-                                 at_most_one<executor<Ps>...> &&
-                                 at_most_one<is_options<Ps>...> &&
+                                 at_most_one<executor<Ps>...> && at_most_one<is_options<Ps>...> &&
                                  at_most_one<is_heads<Ps>...>;
   static_assert(known,
                 "softlook: an argument of linear attention is no policy: give features::…, "

@@ -52,8 +52,9 @@ struct panel_operand {
 /// tiles use the part before it, too seldom to take a load from the product.
 inline constexpr int prefetch_step = 16;
 
-/// Rows of a matrix where they lie, against packed weights. Broadcasting from them costs nothing more than from a panel as
-/// long as they fit the first-level cache, so what is used once need not be packed.
+/// Rows of a matrix where they lie, against packed weights. Broadcasting from them costs nothing
+/// more than from a panel as long as they fit the first-level cache, so what is used once need not
+/// be packed.
 template <class T, int Rows>
 struct strided_operand {
   const T* row[Rows];

@@ -62,8 +62,8 @@ SOFTLOOK_ALWAYS_INLINE void prefetch(const T* p, index offset) {
 // negative_fma(a, b, c) = −a·b + c, any_greater(a, b), and max_of(a, b), which is b when either
 // is NaN: put the operand whose NaN must survive second. Where SOFTLOOK_STAMP_RECIPROCAL is 1, also
 // near_reciprocal(a) for float. Where SOFTLOOK_STAMP_SCALES is 1, also the nearest multiple of
-// ½, round_to_halves(x), and scaled_from(x, least, p, n): p·2^n where x is at least `least` (or NaN), 0
-// elsewhere.
+// ½, round_to_halves(x), and scaled_from(x, least, p, n): p·2^n where x is at least `least` (or
+// NaN), 0 elsewhere.
 #if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 64
 #include "softlook/engine/stamped/simd/x86_512.inl"
 #elif SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 32

@@ -1,5 +1,5 @@
-// The online softmax over a tile of scores in units of log 4, rows × (Vectors vectors of lanes), one
-// softmax for each lane. Everything is vertical: no lane ever looks at another.
+// The online softmax over a tile of scores in units of log 4, rows × (Vectors vectors of lanes),
+// one softmax for each lane. Everything is vertical: no lane ever looks at another.
 //   \see Milakov and Gimelshein, 2018; Dao et al., "FlashAttention", 2022, algorithm 1.
 
 /// top = max(top, S over its rows); a NaN score returns through the sum, whatever becomes of the
@@ -34,8 +34,7 @@ inline void raise_to_panel(const T* S, index rows, index width, T* top) {
 /// The part of add_exponentials() for Rows rows from `at`, one behind the other.
 template <class T, int Vectors, int Rows, bool Careful>
 SOFTLOOK_ALWAYS_INLINE void exponentiate_rows(T* at, const vec<T> (&top)[Vectors],
-                                              vec<T> (&sum)[Vectors],
-                                              const exponential<T>& exp4) {
+                                              vec<T> (&sum)[Vectors], const exponential<T>& exp4) {
   vec<T> p[Rows * Vectors];
 #pragma GCC unroll 8
   for (int k = 0; k < Rows * Vectors; ++k) p[k] = load(at + k * lanes<T>) - top[k % Vectors];
@@ -203,7 +202,8 @@ __attribute__((noinline)) inline void absorb_with_care(T* S, index rows, index w
 template <class T>
 inline T natural_log_sum_exp(T maximum, T sum) {
   if (sum == 0) return -infinity<T>;
-  const double value = __builtin_fma(double(maximum), 1.38629436111989061883, __builtin_log(double(sum)));
+  const double value =
+      __builtin_fma(double(maximum), 1.38629436111989061883, __builtin_log(double(sum)));
   // The rounding of a maximum near the ends of the range must not leave it.
   constexpr T most = sizeof(T) == 4 ? T(__FLT_MAX__) : T(__DBL_MAX__);
   if (maximum > -infinity<T> && maximum < infinity<T>)

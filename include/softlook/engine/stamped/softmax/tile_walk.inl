@@ -85,9 +85,9 @@ inline bool score_panels(const forward_args<T, Additive>& a, query_tile<T>& q,
   } else {
     if (to - from == tile_vectors && depth > 0) {
       const bool whole = count % tile_rows == 0;
-      product_beside<T, tile_rows, tile_vectors, Work>(
-          k.keys_packed + row * depth, q.packed, S, ceil_div(count, index(tile_rows)), depth,
-          whole ? top : nullptr, beside, ahead);
+      product_beside<T, tile_rows, tile_vectors, Work>(k.keys_packed + row * depth, q.packed, S,
+                                                       ceil_div(count, index(tile_rows)), depth,
+                                                       whole ? top : nullptr, beside, ahead);
       return whole && top;
     }
     const product_run all{0, depth, from, to};
@@ -124,9 +124,8 @@ inline void fill_rows(const forward_args<T, Additive>& a, query_tile<T>& q,
       score_panels(a, q, k, row, count, used.from, used.to, beside, edited ? nullptr : top, S);
   if (edited)
     edit_panel(*a.policy, *a.frame, a.whole,
-               {width, std::int32_t(count), q.vectors, 0, q.positions},
-               {q.first, q.first + q.used}, k.keys.begin + row, a.keys.rows, partial, a.score_unit,
-               S);
+               {width, std::int32_t(count), q.vectors, 0, q.positions}, {q.first, q.first + q.used},
+               k.keys.begin + row, a.keys.rows, partial, a.score_unit, S);
   if (!raised) raise_to_panel(S, count, width, top);
   live.add(row, count, used.from, used.to);
 }
