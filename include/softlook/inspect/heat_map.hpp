@@ -73,7 +73,6 @@ SOFTLOOK_SMALL void check_names(const char* what, const char* of_what, index cou
                                 of_what, count, "every one has a name, or none has");
   for (auto& name : names) make_printable(name);
 }
-
 }  // namespace detail
 
 /// Weights (or scores) with the names of their rows and columns. Holds a copy of everything.
