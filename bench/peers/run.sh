@@ -18,8 +18,9 @@ case ${1:-} in
   --avx2)
     # As on a processor without AVX-512. ONNX Runtime has no switch for it: its column is left as it is.
     shift
-    SOFTLOOK_PEER_SET=avx2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 DNNL_MAX_CPU_ISA=AVX2
-    export SOFTLOOK_PEER_SET ATEN_CPU_CAPABILITY ONEDNN_MAX_CPU_ISA DNNL_MAX_CPU_ISA
+    SOFTLOOK_PEER_SET=avx2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
+    ONEDNN_MAX_CPU_ISA=AVX2 DNNL_MAX_CPU_ISA=AVX2
+    export SOFTLOOK_PEER_SET ATEN_CPU_CAPABILITY MKL_ENABLE_INSTRUCTIONS ONEDNN_MAX_CPU_ISA DNNL_MAX_CPU_ISA
     say "held to AVX2: softlook, PyTorch, oneDNN (OpenVINO's copy of it may look elsewhere); ONNX Runtime has no switch"
     ;;
 esac
