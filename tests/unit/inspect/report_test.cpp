@@ -265,7 +265,7 @@ TEST(Report, EscapesNamesSoThatNothingEndsItsElement) {
             "\"\\u003c!--\\u003cscript\",\"\\u0022\\u0027\\u0060\\u005c\\u0026\","
             "\"\xE2\x90\x8A\xE2\x90\x8D\xE2\x90\x89\xE2\x90\x81\xEF\xBF\xBD\","
             "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\","
-            "\"\\u2028\\u2029\"]");
+            "\"\xEF\xBF\xBD\xEF\xBF\xBD\"]");
 }
 
 TEST(Report, NeutralisesWhatOrdersTheTextAroundIt) {
