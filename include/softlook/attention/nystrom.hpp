@@ -33,9 +33,9 @@ constexpr bool check_nystrom_policies() {
 
 /// Matrices of a call: L landmarks, everything for query heads side by side.
 template <class T>
-class nystrom_memory {
+class nystrom_scratch {
  public:
-  nystrom_memory(const attention_call<T>& c, index landmarks, index width, index workers)
+  nystrom_scratch(const attention_call<T>& c, index landmarks, index width, index workers)
       : landmarks_(landmarks),
         features_(c.Q.cols),
         values_(c.O.cols),
@@ -165,7 +165,7 @@ class nystrom_call {
   const product_kernels<T>& kernels_;
   index landmarks_;
   index iterations_;
-  std::optional<nystrom_memory<T>> at_;
+  std::optional<nystrom_scratch<T>> at_;
 };
 
 template <class T>

@@ -16,7 +16,7 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// What a call needs, in bytes from the start of its memory: shared, and for each worker.
+/// What a call needs, in bytes from the start of its scratch: shared, and for each worker.
 template <class T>
 struct entmax_layout {
   index rows = 0;     // queries in a block

@@ -167,7 +167,7 @@ void run_few_queries(const running_call<T>& run, const planned_run& planned, T* 
   }
 }
 
-/// f(a running call) between its steps and the end of their memory.
+/// f(a running call) between its steps and the end of their scratch.
 template <class T, class F>
 auto with_inputs(const attention_call<T>& c, const F& f) {
   call_scratch scratch(c.opts.workspace);
