@@ -114,7 +114,6 @@ TYPED_TEST(Parameters, ScaleOfScores) {
       (void)attention(this->p.Q, this->p.K, this->p.V, opts);
     });
   }
-  const options none;
   const auto with = [&](double x) { return options{.scale = x}; };
   const auto &Q = this->p.Q, &K = this->p.K, &V = this->p.V;
   const auto everywhere = [&](const char* where, const auto& f) {
