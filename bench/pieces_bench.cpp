@@ -69,7 +69,7 @@ struct packed_tile {
         most = std::max(most, x);
         if (which == piece::scores) note(S[j * width + i], x);
       }
-      for (double& x : s) total += x = which == piece::values ? 1 : std::exp2(x - most);
+      for (double& x : s) total += x = which == piece::values ? 1 : std::exp2(2 * (x - most));
       for (index c = 0; which != piece::scores && c < d; ++c) {
         double o = 0;
         for (index j = 0; j < keys; ++j) o += s[j] * V(j, c);
@@ -82,30 +82,32 @@ struct packed_tile {
 };
 
 // A struct of the same members for each set; `room` stands for its namespace.
-#define PIECES(set)                                                                                \
-  namespace set##_room {                                                                           \
-    namespace room = softlook::detail::stamped_##set;                                              \
-    struct pieces {                                                                                \
-      using softmax = room::softmax_step<float>;                                                   \
-      using side_work = room::side_work<softmax>;                                                  \
-      static constexpr int rows = room::tile_rows, vectors = room::tile_vectors;                   \
-      static constexpr int width = vectors * room::lanes<float>;                                   \
-      static void product(room::panel_operand<float, rows> A, const float* B, float* C,            \
-                          bench::index depth, float* top = nullptr, side_work beside = {}) {       \
-        room::product_beside<float, rows, vectors>(                                                \
-            A, B, C, depth, room::finish::store, static_cast<const float*>(nullptr), top, beside); \
-      }                                                                                            \
-      static side_work share_of(softmax* step, bench::index depth) {                               \
-        return room::share_of(step, depth);                                                        \
-      }                                                                                            \
-      static void begin(softmax& step, packed_tile& t) {                                           \
-        room::begin_exponentials(step, t.next_S, keys, t.maximum);                                 \
-      }                                                                                            \
-      static void end(softmax& step, packed_tile& t) {                                             \
-        room::exponentiate_rest<float, vectors>(step);                                             \
-        room::join_softmax(step.top, step.added, width, t.maximum, t.sum, t.correction);           \
-      }                                                                                            \
-    };                                                                                             \
+#define PIECES(set)                                                                             \
+  namespace set##_room {                                                                        \
+    namespace room = softlook::detail::stamped_##set;                                           \
+    struct pieces {                                                                             \
+      using softmax = room::softmax_step<float>;                                                \
+      static constexpr int rows = room::tile_rows, vectors = room::tile_vectors;                \
+      static constexpr int width = vectors * room::lanes<float>;                                \
+      static void scores(packed_tile& t, float* S, float* top, softmax* beside) {               \
+        room::rows_ahead<float> nothing_ahead;                                                  \
+        room::product_beside<float, rows, vectors>(t.keys_packed, t.lanes, S, keys / rows, t.d, \
+                                                   top, beside, nothing_ahead);                 \
+      }                                                                                         \
+      static void values(packed_tile& t) {                                                      \
+        room::rows_ahead<float> nothing_ahead;                                                  \
+        room::product_of_columns<float, rows, vectors>(                                         \
+            t.V.data(), t.d, t.S, t.O, t.d, keys, room::finish::store,                          \
+            static_cast<const float*>(nullptr), nothing_ahead);                                 \
+      }                                                                                         \
+      static void begin(softmax& step, packed_tile& t) {                                        \
+        room::begin_exponentials(step, t.next_S, keys, t.maximum);                              \
+      }                                                                                         \
+      static void end(softmax& step, packed_tile& t) {                                          \
+        room::exponentiate_rest<float, vectors>(step);                                          \
+        room::join_softmax(step.top, step.added, width, t.maximum, t.sum, t.correction);        \
+      }                                                                                         \
+    };                                                                                          \
   }
 PIECES(avx512)
 PIECES(avx2)
@@ -128,16 +130,9 @@ class pieces_of {
 
  private:
   void scores(float* S, float* top, typename Set::softmax* before) {
-    for (index r = 0; r < keys; r += Set::rows) {
-      typename Set::side_work beside = Set::share_of(before, tile_.d);
-      Set::product({tile_.keys_packed + r * tile_.d, Set::rows}, tile_.lanes, S + r * tile_.width,
-                   tile_.d, top, beside);
-    }
+    Set::scores(tile_, S, top, before);
   }
-  void values() {
-    for (index c = 0; c < tile_.d; c += Set::rows)
-      Set::product({tile_.V.data() + c, tile_.d}, tile_.S, tile_.O + c * tile_.width, keys);
-  }
+  void values() { Set::values(tile_); }
   void together() {
     constexpr float none = -std::numeric_limits<float>::infinity();
     auto& now = steps_[turn_];
