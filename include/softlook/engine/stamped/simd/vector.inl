@@ -86,9 +86,9 @@ SOFTLOOK_ALWAYS_INLINE void keep_order([[maybe_unused]] V& x) {
 #endif
 }
 
-// sum += a·b in the register of the sum: with 16 registers a compiler lets the sum move into that
-// of an operand, and copies it back. accumulate_loaded() reads b from memory.
-#if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 32
+// sum += a·b in the register of the sum: where registers are short a compiler lets the sum move
+// into that of an operand, and copies it back. accumulate_loaded() reads b from memory.
+#if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES >= 32
 SOFTLOOK_ALWAYS_INLINE void accumulate(float_vector& sum, float_vector a, float_vector b) {
   __asm__ volatile("vfmadd231ps {%2, %1, %0|%0, %1, %2}" : "+v"(sum) : "v"(a), "v"(b));
 }
