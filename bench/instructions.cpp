@@ -5,12 +5,12 @@
 #include <valgrind/callgrind.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <string>
 
 #include "softlook/attention.hpp"
 #include "softlook/layers.hpp"
+#include "support/alibi.hpp"
 
 namespace {
 
@@ -21,15 +21,6 @@ struct set {
   const char* name;
   softlook::instruction_set isa;
   index lanes;
-};
-
-/// A user's own function of score and positions.
-struct falls_with_distance {
-  float slope = 0.0625F;
-  template <class S>
-  S operator()(S s, std::int32_t i, std::int32_t j) const {
-    return s - S(slope) * S(std::abs(i - j));
-  }
 };
 
 /// Counts one call after one that warms up, and prints what it is divided by.
@@ -85,8 +76,7 @@ void count_all(const set& s) {
   count_attention(s, "tiled d=64", 1024, 1024, 64, 1);
   count_attention(s, "tiled d=128", 1024, 1024, 128, 1);
   count_attention(s, "causal d=64", 1024, 1024, 64, 0.5, softlook::masks::causal_top_left{});
-  count_attention(s, "functor d=64", 1024, 1024, 64, 1,
-                  softlook::transforms::map(falls_with_distance{}));
+  count_attention(s, "functor d=64", 1024, 1024, 64, 1, softlook::transforms::map(bench::alibi{}));
   count_attention(s, "ALiBi d=64", 1024, 1024, 64, 1, softlook::transforms::alibi{.slope = 0.125});
   count_attention(s, "a head of 64x64", 64, 64, 64, 1);
   count_attention(s, "one query, m=4096 d=128", 1, 4096, 128, 1);

@@ -31,12 +31,7 @@ fi
 need_tools benchmark
 # The table and the drawings are made by a program that reads JSON.
 if [ -z "${CMAKE_PREFIX_PATH:-}" ] && ! has_header nlohmann/json.hpp; then
-  hint="install nlohmann-json (Debian and Ubuntu: nlohmann-json3-dev) and run this again"
-  command -v apt-get > /dev/null 2>&1 || die "nlohmann-json is missing; $hint"
-  if [ "$(id -u)" -ne 0 ] && ! sudo -n true > /dev/null 2>&1; then
-    die "nlohmann-json is missing and installing it needs root; $hint"
-  fi
-  apt_install nlohmann-json3-dev || die "apt-get could not install nlohmann-json3-dev; $hint"
+  install_or_die nlohmann-json nlohmann-json3-dev
 fi
 
 # A user's plain -O2: the point is that softlook needs no -march. The naive path has its own flags.

@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "support/alibi.hpp"
 #include "support/forward.hpp"
 
 namespace {
 
+using bench::alibi;
 using bench::index;
 using bench::matrix;
 using bench::shape;
@@ -20,14 +22,6 @@ struct none {
   template <class T>
   T operator()(T s, std::int32_t, std::int32_t) const {
     return s;
-  }
-};
-
-struct alibi {
-  float slope = 0.0625f;
-  template <class T>
-  T operator()(T s, std::int32_t i, std::int32_t j) const {
-    return s - T(slope) * T(std::abs(i - j));
   }
 };
 

@@ -100,6 +100,29 @@ apt_install() {
   return 1
 }
 
+# install_or_die WHAT PACKAGE: of what one script alone needs.
+install_or_die() {
+  hint="install $1 (Debian and Ubuntu: $2) and run this again"
+  command -v apt-get > /dev/null 2>&1 || die "$1 is missing; $hint"
+  if [ "$(id -u)" -ne 0 ] && ! sudo -n true > /dev/null 2>&1; then
+    die "$1 is missing and installing it needs root; $hint"
+  fi
+  apt_install "$2" || die "apt-get could not install $2; $hint"
+}
+
+# compile SOURCE OBJECT: as a user of the headers does, plain -O2, no -march and no CMake.
+compile() {
+  launcher=
+  if command -v ccache > /dev/null 2>&1; then launcher=ccache; fi
+  eigen="-isystem /usr/include/eigen3 -isystem /usr/local/include/eigen3"
+  if [ -n "${CMAKE_PREFIX_PATH:-}" ]; then
+    eigen="-isystem ${CMAKE_PREFIX_PATH%%[:;]*}/include/eigen3 $eigen"
+  fi
+  # shellcheck disable=SC2086  # several arguments
+  $launcher "$CXX" -std=c++20 -O2 -Wall -Wextra -Wconversion -Wshadow -pthread \
+    -I "$root" -I "$root/bench" -I "$root/include" $eigen -c "$1" -o "$2" || die "FAILED: $1 does not build"
+}
+
 # need_tools [gtest] [benchmark]: afterwards the build can be configured, or the script has ended.
 need_tools() {
   list_missing "$@"

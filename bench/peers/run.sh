@@ -80,20 +80,9 @@ install_peers() {
   fi
 }
 
-# A user's plain -O2: no -march, nothing else.
 build_softlook() {
-  launcher=
-  if command -v ccache > /dev/null 2>&1; then launcher=ccache; fi
-  eigen="-isystem /usr/include/eigen3 -isystem /usr/local/include/eigen3"
-  if [ -n "${CMAKE_PREFIX_PATH:-}" ]; then
-    eigen="-isystem ${CMAKE_PREFIX_PATH%%[:;]*}/include/eigen3 $eigen"
-  fi
-  # shellcheck disable=SC2086  # several arguments
-  for source in peers/softlook_peer support/peak; do
-    $launcher "$CXX" -std=c++20 -O2 -pthread -I "$root" -I "$root/bench" -I "$root/include" $eigen \
-      -c "$root/bench/$source.cpp" -o "$build/$(basename "$source").o" ||
-      die "FAILED: $source.cpp does not build"
-  done
+  compile "$root/bench/peers/softlook_peer.cpp" "$build/softlook_peer.o"
+  compile "$root/bench/support/peak.cpp" "$build/peak.o"
   "$CXX" -pthread "$build/softlook_peer.o" "$build/peak.o" -o "$build/softlook_peer" ||
     die "FAILED: softlook_peer.cpp does not build"
 }
