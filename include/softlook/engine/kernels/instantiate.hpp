@@ -16,23 +16,21 @@
   prefix template const recurrent_kernels<T>& recurrents_of<T>(instruction_set);
 
 /// Attention from a checked call on; additive scores, like the naive kernel, in lists of their own.
-#define SOFTLOOK_INSTANTIATE_FORWARD(prefix, T)                                                 \
-  prefix template score_inputs<T> make_inputs<T>(const attention_call<T>&, T*);                 \
-  prefix template planned_run plan_run<reach::any, T>(const attention_call<T>&,                 \
-                                                      const register_shape&);                   \
-  prefix template input_sizes sizes_of_inputs<T>(const attention_call<T>&);                     \
-  prefix template void run_forward<false, reach::any, T>(const attention_call<T>&);             \
-  prefix template void run_forward<false, reach::tiled, T>(const attention_call<T>&);           \
-  prefix template void run_forward<false, reach::few_queries, T>(const attention_call<T>&);     \
-  prefix template std::vector<row_major<T>> run_raw_scores<false, T>(const attention_call<T>&); \
-  prefix template std::vector<row_major<T>> run_weights<false, T>(const attention_call<T>&);
+#define SOFTLOOK_INSTANTIATE_FORWARD(prefix, T)                                 \
+  prefix template score_inputs<T> make_inputs<T>(const attention_call<T>&, T*); \
+  prefix template planned_run plan_run<reach::any, T>(const attention_call<T>&, \
+                                                      const register_shape&);   \
+  prefix template input_sizes sizes_of_inputs<T>(const attention_call<T>&);     \
+  SOFTLOOK_INSTANTIATE_RUNS(prefix, T, false)
 
-#define SOFTLOOK_INSTANTIATE_ADDITIVE(prefix, T)                                               \
-  prefix template void run_forward<true, reach::any, T>(const attention_call<T>&);             \
-  prefix template void run_forward<true, reach::tiled, T>(const attention_call<T>&);           \
-  prefix template void run_forward<true, reach::few_queries, T>(const attention_call<T>&);     \
-  prefix template std::vector<row_major<T>> run_raw_scores<true, T>(const attention_call<T>&); \
-  prefix template std::vector<row_major<T>> run_weights<true, T>(const attention_call<T>&);
+#define SOFTLOOK_INSTANTIATE_ADDITIVE(prefix, T) SOFTLOOK_INSTANTIATE_RUNS(prefix, T, true)
+
+#define SOFTLOOK_INSTANTIATE_RUNS(prefix, T, additive)                                             \
+  prefix template void run_forward<additive, reach::any, T>(const attention_call<T>&);             \
+  prefix template void run_forward<additive, reach::tiled, T>(const attention_call<T>&);           \
+  prefix template void run_forward<additive, reach::few_queries, T>(const attention_call<T>&);     \
+  prefix template std::vector<row_major<T>> run_raw_scores<additive, T>(const attention_call<T>&); \
+  prefix template std::vector<row_major<T>> run_weights<additive, T>(const attention_call<T>&);
 
 #define SOFTLOOK_INSTANTIATE_NAIVE(prefix, T)                                               \
   prefix template void run_naive<false, T>(const attention_call<T>&);                       \

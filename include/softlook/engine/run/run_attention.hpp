@@ -195,15 +195,20 @@ template <class T>
   return {S.data(), S.rows(), S.cols(), S.cols(), 1};
 }
 
+/// Transforms and masks the scores of a head, or of some of its rows, which `frame` places.
+template <class T>
+void edit_scores(const attention_call<T>& c, const call_frame& frame, index head, row_major<T>& S) {
+  transform_matrix(c.policy, frame, c.problem_of(head), view_of_scores(S));
+  mask_matrix(c.policy, frame, c.problem_of(head), view_of_scores(S));
+}
+
 /// Scores of some rows of the first head, transformed and masked.
 template <class T>
 [[nodiscard]] row_major<T> masked_scores(const running_call<T>& run, range rows) {
   const attention_call<T>& c = run.call;
   row_major<T> S = materialised_scores(run.inputs.Q.rows_from(rows.begin, rows.count()),
                                        run.inputs.K, c.score, T(run.scale));
-  const call_frame frame = c.frame.from_row(rows.begin);
-  transform_matrix(c.policy, frame, c.problem_of(0), view_of_scores(S));
-  mask_matrix(c.policy, frame, c.problem_of(0), view_of_scores(S));
+  edit_scores(c, c.frame.from_row(rows.begin), 0, S);
   return S;
 }
 
@@ -226,11 +231,9 @@ template <class T>
 template <bool Additive, class T>
 row_major<T> naive_head(const running_call<T>& run, index head) {
   const attention_call<T>& c = run.call;
-  const problem whole = c.problem_of(head);
   const index e = c.values();
   row_major<T> S = scores_of_head<Additive, true>(run, head);
-  transform_matrix(c.policy, c.frame, whole, view_of_scores(S));
-  mask_matrix(c.policy, c.frame, whole, view_of_scores(S));
+  edit_scores(c, c.frame, head, S);
   row_major<T> P = S;
   Eigen::Matrix<T, Eigen::Dynamic, 1> log_sum_exp(S.rows());
   softmax_rows(P, log_sum_exp);
@@ -271,10 +274,8 @@ template <bool Additive, class T>
 template <bool Additive, class T>
 [[nodiscard]] std::vector<row_major<T>> run_weights(const attention_call<T>& c) {
   return matrices_of_heads(c, [](const running_call<T>& run, index head) {
-    const attention_call<T>& call = run.call;
     row_major<T> S = scores_of_head<Additive, false>(run, head);
-    transform_matrix(call.policy, call.frame, call.problem_of(head), view_of_scores(S));
-    mask_matrix(call.policy, call.frame, call.problem_of(head), view_of_scores(S));
+    edit_scores(run.call, run.call.frame, head, S);
     for (index i = 0; i < S.rows(); ++i) show_weights(S.data() + i * S.cols(), S.cols());
     return S;
   });

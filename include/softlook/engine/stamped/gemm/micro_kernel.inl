@@ -48,8 +48,8 @@ struct panel_operand {
   SOFTLOOK_ALWAYS_INLINE index wide_step(int width) const { return width; }
 };
 
-/// A quarter of a line with each step: often enough to read B from memory while a few register
-/// tiles use the part before it, too seldom to take a load from the product.
+/// A quarter of a line for each step, asked for with each block: often enough to read B from memory
+/// while a few register tiles use the part before it, too seldom to take a load from the product.
 inline constexpr int prefetch_step = 16;
 
 /// Rows of a matrix where they lie, against packed weights. Broadcasting from them costs nothing

@@ -67,8 +67,8 @@ inline void tile_additive_scores(query_tile<T>& q, additive_panel<T>& keys, cons
 }
 
 /// Scores of the key rows [row, row + count) of a tile against the vectors [from, to) of a register
-/// tile; what others get means nothing. More than a panel only for all vectors. Returns whether the
-/// maximum `top`, if there is one, has been raised to them.
+/// tile; what others get means nothing. Returns whether the maximum `top`, if there is one, has
+/// been raised to them.
 template <class T, bool Additive, class Work>
 inline bool score_panels(const forward_args<T, Additive>& a, query_tile<T>& q,
                          key_tile<T, Additive>& k, index row, index count, int from, int to,
