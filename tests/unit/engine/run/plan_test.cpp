@@ -51,6 +51,41 @@ TEST(Plan, KeyTilesDoNotDependOnQueriesOrKeys) {
   });
 }
 
+// A quarter of the second-level cache holds the tiles of queries and one of keys and values.
+TEST(Plan, QueryTilesFollowTheSecondLevelCache) {
+  const register_shape avx2{.lanes = 8, .vectors = 3, .rows = 4};
+  const call_sizes s{.queries = 4800, .keys = 4096, .features = 64, .values = 64};
+  const auto tiles = [&](index kib) {
+    return plan_for(s, avx2, {.kernel = kernel::tiled}, 1, kib << 10).tiled.query_tiles;
+  };
+  EXPECT_EQ(tiles(256), 5);
+  EXPECT_EQ(tiles(512), 7);
+  EXPECT_EQ(tiles(1024), 12);
+  EXPECT_EQ(tiles(8192), 12);
+  for_every_call([](call_sizes each, const register_shape& r) {
+    each.queries = 4800;
+    index before = 1;
+    for (const index kib : {1, 256, 512, 1024, 2048, 65536}) {
+      const index now = query_tiles_for(each, r, key_tile_for(each, r), 1, kib << 10);
+      EXPECT_GE(now, before);
+      EXPECT_LE(now, max_query_tiles);
+      before = now;
+    }
+  });
+}
+
+TEST(Plan, KeyTilesOfAvx2AreShortForShortRowsAndLongForLongOnes) {
+  const auto keys = [](index features, index scalar_bytes, index lanes, index rows) {
+    return key_tile_for({.features = features, .values = features, .scalar_bytes = scalar_bytes},
+                        {.lanes = lanes, .vectors = 3, .rows = rows});
+  };
+  EXPECT_EQ(keys(64, 4, 8, 4), 64);
+  EXPECT_EQ(keys(128, 4, 8, 4), 128);
+  EXPECT_EQ(keys(64, 8, 4, 4), 128);
+  EXPECT_EQ(keys(64, 4, 16, 8), 96);
+  EXPECT_EQ(keys(128, 4, 16, 8), 96);
+}
+
 TEST(Plan, ScratchStaysWithinItsLimitWhateverTheNumberOfQueriesAndKeys) {
   for_every_call([](call_sizes s, const register_shape& r) {
     for (const index count : {1, 50, 131072}) {
