@@ -24,7 +24,7 @@ fi
 build=$root/build/bench/instructions
 rm -rf "$build"
 mkdir -p "$build"
-compile "$root/bench/instructions.cpp" "$build/instructions.o"
+compile_alone "$root/bench/instructions.cpp" "$build/instructions.o"
 "$CXX" "$build/instructions.o" -o "$build/instructions" -pthread
 valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file="$build/callgrind.out" \
   "$build/instructions" > "$build/units" 2> "$build/valgrind.log" ||

@@ -110,8 +110,8 @@ install_or_die() {
   apt_install "$2" || die "apt-get could not install $2; $hint"
 }
 
-# compile SOURCE OBJECT: as a user of the headers does, plain -O2, no -march and no CMake.
-compile() {
+# compile_alone SOURCE OBJECT: as a user of the headers does, plain -O2, no -march and no CMake.
+compile_alone() {
   launcher=
   if command -v ccache > /dev/null 2>&1; then launcher=ccache; fi
   eigen="-isystem /usr/include/eigen3 -isystem /usr/local/include/eigen3"

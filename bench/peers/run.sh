@@ -81,8 +81,8 @@ install_peers() {
 }
 
 build_softlook() {
-  compile "$root/bench/peers/softlook_peer.cpp" "$build/softlook_peer.o"
-  compile "$root/bench/support/peak.cpp" "$build/peak.o"
+  compile_alone "$root/bench/peers/softlook_peer.cpp" "$build/softlook_peer.o"
+  compile_alone "$root/bench/support/peak.cpp" "$build/peak.o"
   "$CXX" -pthread "$build/softlook_peer.o" "$build/peak.o" -o "$build/softlook_peer" ||
     die "FAILED: softlook_peer.cpp does not build"
 }
