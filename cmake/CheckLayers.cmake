@@ -14,6 +14,7 @@ set(rooms
   "4 engine/run"
   "5 engine/call"
   "6 attention"
+  "6 cache"
   "6 linear"
   "6 position"
   "6 inspect"
@@ -22,7 +23,7 @@ set(rooms
   "8 seq2seq"
   "8 vision")
 # Front doors, at the top level: above all rooms.
-set(doors attention linear layers transformer seq2seq vision positional inspect)
+set(doors attention cache linear layers transformer seq2seq vision positional inspect)
 set(door_rank 9)
 
 # <room>/detail is for the room alone. The layers of a Transformer are made of the same parts as a

@@ -12,6 +12,7 @@
 #include "softlook/attention/monotonic.hpp"
 #include "softlook/attention/nystrom.hpp"
 #include "softlook/attention/positional.hpp"
+#include "softlook/cache.hpp"
 #include "softlook/exec/sequential.hpp"
 #include "softlook/exec/thread_pool.hpp"
 #include "softlook/inspect.hpp"

@@ -72,29 +72,29 @@ template <reach Reach, class Q, class K, class V, class... Ps>
 ///         V.rows() == K.rows(), heads divide the columns and kv divides query; argument_error for
 ///         a parameter out of range.
 /// Cost: O(n·m·(d + e)) time; scratch per worker independent of n and m. Never stores n×m.
-template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
+template <dense_expression Q, row_expression K, row_expression V, class... Ps>
 [[nodiscard]] auto attention(const Q& q, const K& k, const V& v, const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+  if constexpr (detail::check_stored_types<Q, K, V, Ps...>()) {
     return detail::bind("attention", q, k, v, policies...).output();
   }
 }
 
 /// attention() into the caller's n×e (or n×(query·e)) matrix, block or map, which is never resized.
 /// \throws argument_error  if O overlaps an input; nothing has been written then.
-template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
+template <dense_expression Q, row_expression K, row_expression V, dense_expression O,
           class... Ps>
 void attention_into(const Q& q, const K& k, const V& v, O&& o, const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O>()) {
+  if constexpr (detail::check_stored_types<Q, K, V, Ps...>() && detail::check_stored_scalars<Q, O>()) {
     detail::bind("attention_into", q, k, v, policies...).run(o);
   }
 }
 
 /// attention() and the natural log-sum-exp of each row's scores (scaled, transformed, masked), a
 /// vector, or with heads{…} n×query; −∞ for an empty row.
-template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
+template <dense_expression Q, row_expression K, row_expression V, class... Ps>
 [[nodiscard]] auto attention_with_log_sum_exp(const Q& q, const K& k, const V& v,
                                               const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+  if constexpr (detail::check_stored_types<Q, K, V, Ps...>()) {
     return detail::attend_state<detail::reach::any>("attention_with_log_sum_exp", q, k, v,
                                                     policies...);
   }
@@ -102,29 +102,29 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
 
 /// attention() by the tiled kernel, whatever the shape.
 /// \see Dao et al., "FlashAttention", 2022; Dao, "FlashAttention-2", 2023, algorithm 1.
-template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
+template <dense_expression Q, row_expression K, row_expression V, class... Ps>
 [[nodiscard]] auto flash_attention(const Q& q, const K& k, const V& v, const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+  if constexpr (detail::check_stored_types<Q, K, V, Ps...>()) {
     return detail::bind("flash_attention", q, k, v, policies...)
         .template output<detail::reach::tiled>();
   }
 }
 
 /// attention_into() by the tiled kernel.
-template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
+template <dense_expression Q, row_expression K, row_expression V, dense_expression O,
           class... Ps>
 void flash_attention_into(const Q& q, const K& k, const V& v, O&& o, const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O>()) {
+  if constexpr (detail::check_stored_types<Q, K, V, Ps...>() && detail::check_stored_scalars<Q, O>()) {
     detail::bind("flash_attention_into", q, k, v, policies...)
         .template run<detail::reach::tiled>(o);
   }
 }
 
 /// attention_with_log_sum_exp() by the tiled kernel.
-template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
+template <dense_expression Q, row_expression K, row_expression V, class... Ps>
 [[nodiscard]] auto flash_attention_with_log_sum_exp(const Q& q, const K& k, const V& v,
                                                     const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+  if constexpr (detail::check_stored_types<Q, K, V, Ps...>()) {
     return detail::attend_state<detail::reach::tiled>("flash_attention_with_log_sum_exp", q, k, v,
                                                       policies...);
   }
@@ -190,10 +190,10 @@ template <class T>
 /// What attention(Q, K, V, policies…) would do, without doing it: kernel, instruction set, tiles,
 /// scratch and the reason. Of the matrices only the shapes matter.
 /// \throws  as attention().
-template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
+template <dense_expression Q, row_expression K, row_expression V, class... Ps>
 [[nodiscard]] attention_plan plan_attention(const Q& q, const K& k, const V& v,
                                             const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
+  if constexpr (detail::check_stored_types<Q, K, V, Ps...>()) {
     return detail::describe(detail::bind("plan_attention", q, k, v, policies...).call());
   }
 }
@@ -209,11 +209,11 @@ struct naive_result {
 
 /// Attention with everything stored: the baseline, and the one that shows its weights.
 /// Cost: O(n·m) memory for each head.
-template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
+template <dense_expression Q, row_expression K, row_expression V, class... Ps>
 [[nodiscard]] auto naive_attention(const Q& q, const K& k, const V& v, const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>()) {
-    using T = detail::scalar_of<Q>;
-    using matrix = plain_matrix_like<Q>;
+  if constexpr (detail::check_stored_types<Q, K, V, Ps...>()) {
+    using matrix = detail::wide_matrix_like<Q>;
+    using T = typename matrix::Scalar;
     using state = detail::state_of<matrix, Ps...>;
     using weights = decltype(detail::of_heads<matrix, T, Ps...>({}));
     auto call = detail::bind("naive_attention", q, k, v, policies...);
@@ -233,10 +233,11 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
 ///   P = softmax(scale · Q Kᵀ), restricted to the mask.
 /// A query that may attend to no key gets a row of zeros. With heads{…} a vector of matrices, one
 /// for each query head.
-template <dense_expression Q, dense_expression K, class... Ps>
+template <dense_expression Q, row_expression K, class... Ps>
 [[nodiscard]] auto attention_weights(const Q& q, const K& k, const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, K, Ps...>()) {
-    return detail::of_heads<plain_matrix_like<Q>, detail::scalar_of<Q>, Ps...>(
+  if constexpr (detail::check_stored_types<Q, K, K, Ps...>()) {
+    using matrix = detail::wide_matrix_like<Q>;
+    return detail::of_heads<matrix, typename matrix::Scalar, Ps...>(
         detail::bind("attention_weights", q, k, detail::no_values{}, policies...).weights());
   }
 }
@@ -298,14 +299,16 @@ template <class T, class... Ps>
 
 /// The n×m scores at a stage; exactly what attention() softens. With heads{…} a vector of matrices,
 /// one for each query head.
-template <dense_expression Q, dense_expression K, class... Ps>
+template <dense_expression Q, row_expression K, class... Ps>
 [[nodiscard]] auto attention_scores(const Q& q, const K& k, stage at, const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, K, Ps...>()) {
-    using T = detail::scalar_of<Q>;
-    const auto call = detail::bind("attention_scores", q, k, detail::no_values{}, policies...);
+  if constexpr (detail::check_stored_types<Q, K, K, Ps...>()) {
+    using matrix = detail::wide_matrix_like<Q>;
+    using T = typename matrix::Scalar;
+    auto call = detail::bind("attention_scores", q, k, detail::no_values{}, policies...);
     const auto capping = detail::capping_of(call.policies());
-    return detail::of_heads<plain_matrix_like<Q>, T, Ps...>(
-        detail::scores_at(at, call.raw_scores(), call.call(),
+    auto raw = call.raw_scores();
+    return detail::of_heads<matrix, T, Ps...>(
+        detail::scores_at(at, std::move(raw), call.call(),
                           detail::calls_of_transform<T>(capping, call.call().isa)));
   }
 }

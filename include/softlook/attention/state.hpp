@@ -15,10 +15,11 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// Attention over a part of the keys: the normalised output and the natural log-sum-exp of the
 /// scores of each row, and of each head where there are several. Together they are all that later
 /// keys need to know.
-template <class Matrix, class LogSumExp = Eigen::Matrix<typename Matrix::Scalar, Eigen::Dynamic, 1>>
+template <class Matrix, class LogSumExp =
+                            Eigen::Matrix<detail::arithmetic<typename Matrix::Scalar>, Eigen::Dynamic, 1>>
 struct attention_state {
   using scalar = typename Matrix::Scalar;
-  using vector = Eigen::Matrix<scalar, Eigen::Dynamic, 1>;
+  using vector = Eigen::Matrix<detail::arithmetic<scalar>, Eigen::Dynamic, 1>;
   using log_sum_exp_type = LogSumExp;
   Matrix output;          ///< n×e, or n×(heads·e)
   LogSumExp log_sum_exp;  ///< n, or n×heads
@@ -26,14 +27,14 @@ struct attention_state {
 
 /// The state of a call with heads{…}.
 template <class Matrix>
-using multi_head_state = attention_state<Matrix, Matrix>;
+using multi_head_state = attention_state<Matrix, detail::wide_matrix_like<Matrix>>;
 
 /// The state before any key: zeros and −∞, the identity of merge.
 template <class Matrix>
 [[nodiscard]] attention_state<Matrix> empty_state(index queries, index values) {
-  using scalar = typename Matrix::Scalar;
-  return {Matrix::Zero(queries, values), attention_state<Matrix>::vector::Constant(
-                                             queries, -std::numeric_limits<scalar>::infinity())};
+  using vector = typename attention_state<Matrix>::vector;
+  return {Matrix::Zero(queries, values),
+          vector::Constant(queries, -std::numeric_limits<typename vector::Scalar>::infinity())};
 }
 
 /// The state over the keys of both, as if they had been attended in one call:
@@ -45,7 +46,8 @@ template <class Matrix>
 template <class Matrix, class LogSumExp>
 [[nodiscard]] attention_state<Matrix, LogSumExp> merge(
     const attention_state<Matrix, LogSumExp>& a, const attention_state<Matrix, LogSumExp>& b) {
-  using scalar = typename Matrix::Scalar;
+  using scalar = typename LogSumExp::Scalar;
+  using stored = typename Matrix::Scalar;
   detail::check_sizes("merge", "b.output.rows()", b.output.rows(), "a.output.rows()",
                       a.output.rows(), "both states belong to the same queries");
   detail::check_sizes("merge", "b.output.cols()", b.output.cols(), "a.output.cols()",
@@ -81,7 +83,10 @@ template <class Matrix, class LogSumExp>
       softmax all{top, 1};
       const scalar ratio = softmax{low, 1}.merge_into(top, all.sum);  // ≤ 1: nothing overflows
       const scalar larger = all.finish(), smaller = ratio / all.sum;
-      to = (left > right ? larger : smaller) * from_a + (left > right ? smaller : larger) * from_b;
+      const scalar weight_a = left > right ? larger : smaller;
+      const scalar weight_b = left > right ? smaller : larger;
+      to = (weight_a * from_a.template cast<scalar>() + weight_b * from_b.template cast<scalar>())
+               .template cast<stored>();
       both.log_sum_exp(i, h) = top + std::log1p(ratio);
     }
   return both;

@@ -7,6 +7,7 @@
 
 #include "softlook/core/frame.hpp"
 #include "softlook/core/heads.hpp"
+#include "softlook/core/segments.hpp"
 #include "softlook/core/types.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -54,7 +55,8 @@ concept executor = requires(const E& e, const detail::any_task& f) {
 
 template <class P>
 concept policy = score_policy<P> || transform_policy<P> || mask_policy<P> || executor<P> ||
-                 std::same_as<P, options> || std::same_as<P, heads> || std::same_as<P, frame>;
+                 std::same_as<P, options> || std::same_as<P, heads> || std::same_as<P, frame> ||
+                 std::same_as<P, segments> || std::same_as<P, padded_batch>;
 
 template <class T>
 concept real_scalar = std::same_as<T, float> || std::same_as<T, double>;
@@ -63,7 +65,23 @@ template <class X>
 concept dense_expression =
     std::is_base_of_v<Eigen::DenseBase<std::remove_cvref_t<X>>, std::remove_cvref_t<X>>;
 
+/// Rows of keys or of values in a storage of their own: int8_rows, paged_rows, those of a kv_cache.
+/// They say with which scalar they are computed (Scalar), how many they are, and how kernels read
+/// them.
+template <class X>
+concept stored_rows = requires { typename std::remove_cvref_t<X>::stored_rows_tag; };
+
+/// What attention takes as K and V: an expression of float or double, of Eigen::half or
+/// Eigen::bfloat16 (then the arithmetic is in float), or stored rows.
+template <class X>
+concept row_expression = dense_expression<X> || stored_rows<X>;
+
 namespace detail {
+
+/// The scalar in which numbers of a type are computed: float for those of 16 bits.
+template <class S>
+using arithmetic = std::conditional_t<
+    std::is_same_v<S, Eigen::half> || std::is_same_v<S, Eigen::bfloat16>, float, S>;
 
 template <class X>
 using scalar_of = typename std::remove_cvref_t<X>::Scalar;
@@ -171,6 +189,16 @@ template <class X>
 using plain_matrix_like =
     Eigen::Matrix<typename std::remove_cvref_t<X>::Scalar, Eigen::Dynamic, Eigen::Dynamic,
                   detail::is_row_major<X> ? int(Eigen::RowMajor) : int(Eigen::ColMajor)>;
+
+namespace detail {
+
+/// The same with the scalar of the arithmetic.
+template <class X>
+using wide_matrix_like =
+    Eigen::Matrix<arithmetic<scalar_of<X>>, Eigen::Dynamic, Eigen::Dynamic,
+                  is_row_major<X> ? int(Eigen::RowMajor) : int(Eigen::ColMajor)>;
+
+}  // namespace detail
 
 /// \}
 

@@ -44,6 +44,7 @@ struct problem {
   std::int32_t keys = 0;
   std::int32_t head = 0;
   std::int32_t heads = 1;
+  std::int32_t sequence = 0;  // of a batch
 };
 
 /// Instruction sets the kernels are compiled for; `baseline` is what the compiler may assume.

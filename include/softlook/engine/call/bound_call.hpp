@@ -13,11 +13,27 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
+/// Sizes that a type tells; stored rows tell none.
+template <class X>
+[[nodiscard]] constexpr index rows_of_type() {
+  if constexpr (dense_expression<X>)
+    return X::RowsAtCompileTime;
+  else
+    return Eigen::Dynamic;
+}
+template <class X>
+[[nodiscard]] constexpr index columns_of_type() {
+  if constexpr (dense_expression<X>)
+    return X::ColsAtCompileTime;
+  else
+    return Eigen::Dynamic;
+}
+
 /// A checked call of expressions, which it keeps evaluated.
 template <class Q, class K, class V, class... Ps>
 class bound_call {
  public:
-  using scalar = scalar_of<Q>;
+  using scalar = arithmetic<scalar_of<Q>>;
   using matrix = plain_matrix_like<Q>;
 
   bound_call(const char* where, const Q& q, const K& k, const V& v, const Ps&... ps)
@@ -25,7 +41,10 @@ class bound_call {
         keys_(k),
         values_(v),
         policies_(where, ps...),
-        call_(policies_.bind(queries_.view(), keys_.view(), values())) {}
+        call_(policies_.bind(queries_.view(), keys_.shape(), value_shape(),
+                             keys_.source((*policies_).isa), value_source())) {
+    if constexpr (stated::projects) want_matrices();
+  }
 
   /// By this kernel, whatever the options say.
   bound_call& pin(std::optional<kernel> which) {
@@ -38,16 +57,14 @@ class bound_call {
   /// Into O, and into the log-sum-exp if it has data; tiled, or by the kernel that is chosen.
   template <reach Reach = reach::any, class O>
   void run(O& o, const mutable_matrix_view<scalar>& log_sum_exp = {}) {
-    call_.O = writable_view(o);
-    call_.log_sum_exp = log_sum_exp;
-    check_output(call_);
-    if constexpr (Reach == reach::any) {
-      set_kernels();
+    const auto of_caller = writable_view(o);
+    if constexpr (std::is_same_v<scalar_of<O>, scalar>) {
+      run_into<Reach>(of_caller, log_sum_exp);
     } else {
-      call_.opts.kernel = kernel::tiled;
-      stated::template set_kernels<reach::tiled, false>(call_);
+      row_major<scalar> wide(of_caller.rows, of_caller.cols);
+      run_into<Reach>(writable_view(wide), log_sum_exp);
+      o = wide.template cast<scalar_of<O>>();
     }
-    detail::run(call_);
   }
   template <reach Reach = reach::any>
   [[nodiscard]] matrix output() {
@@ -56,13 +73,16 @@ class bound_call {
     return o;
   }
   /// Alone; with what else the call has room for; scores before transforms and mask.
-  [[nodiscard]] std::vector<row_major<scalar>> weights() const {
+  [[nodiscard]] std::vector<row_major<scalar>> weights() {
+    want_matrices();
     return run_weights<stated::is_additive>(call_);
   }
-  [[nodiscard]] std::vector<row_major<scalar>> stored() const {
+  [[nodiscard]] std::vector<row_major<scalar>> stored() {
+    want_matrices();
     return run_stored<stated::is_additive>(call_);
   }
-  [[nodiscard]] std::vector<row_major<scalar>> raw_scores() const {
+  [[nodiscard]] std::vector<row_major<scalar>> raw_scores() {
+    want_matrices();
     return run_raw_scores<stated::is_additive>(call_);
   }
 
@@ -73,26 +93,61 @@ class bound_call {
 
   /// Those that the call's types do not rule out.
   void set_kernels() {
-    constexpr bool decided = stated::has_options || stated::projects || (is_heads<Ps> || ...);
+    constexpr bool decided = stated::has_options || stated::projects ||
+                             ((is_heads<Ps> || is_sequences<Ps>) || ...);
     constexpr reach within = decided ? reach::any
-                                     : reach_of(Q::RowsAtCompileTime, K::RowsAtCompileTime,
-                                                K::ColsAtCompileTime, index(sizeof(scalar)));
+                                     : reach_of(Q::RowsAtCompileTime, rows_of_type<K>(), columns_of_type<K>(),
+                                                index(sizeof(scalar)));
     stated::template set_kernels<within, stated::has_options>(call_);
   }
 
  private:
   using stated = stated_policies<scalar, Ps...>;
 
-  [[nodiscard]] matrix_view<scalar> values() const {
-    if constexpr (std::is_same_v<V, no_values>)
-      return keys_.view().columns(0, 0);
+  static constexpr bool has_values = !std::is_same_v<V, no_values>;
+
+  [[nodiscard]] matrix_view<scalar> value_shape() const {
+    if constexpr (has_values)
+      return values_.shape();
     else
-      return values_.view();
+      return keys_.shape().columns(0, 0);
+  }
+  [[nodiscard]] row_source<scalar> value_source() const {
+    const instruction_set isa = (*policies_).isa;
+    if constexpr (has_values)
+      return values_.source(isa);
+    else
+      return keys_.source(isa).columns(0, 0);
+  }
+  /// K and V as matrices of T, for what reads them without a source.
+  void want_matrices() {
+    call_.K = keys_.matrix(call_.isa);
+    if constexpr (has_values)
+      call_.V = values_.matrix(call_.isa);
+    else
+      call_.V = call_.K.columns(0, 0);
   }
 
-  readable<Q> queries_;
-  readable<K> keys_;
-  readable<V> values_;
+  template <reach Reach>
+  void run_into(const mutable_matrix_view<scalar>& O,
+                const mutable_matrix_view<scalar>& log_sum_exp) {
+    call_.O = O;
+    call_.log_sum_exp = log_sum_exp;
+    check_output(call_);
+    if constexpr (Reach == reach::any) {
+      set_kernels();
+    } else {
+      call_.opts.kernel = kernel::tiled;
+      stated::template set_kernels<reach::tiled, false>(call_);
+    }
+    if constexpr (stated::has_options)
+      if (call_.opts.kernel == kernel::naive) want_matrices();
+    detail::run(call_);
+  }
+
+  queries_as<Q, scalar> queries_;
+  rows_as<K, scalar> keys_;
+  rows_as<V, scalar> values_;
   stated policies_;
   attention_call<scalar> call_;
 };

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <span>
 #include <utility>
 
 #include "softlook/engine/run/attention_call.hpp"
@@ -153,6 +154,65 @@ void place_in_frame(attention_call<T>& c) {
       end + check_place(c.where, "frame.query_positions", 0, "frame.queries", f.queries, end);
 }
 
+/// Offsets of sequences in `rows` rows.
+inline void check_offsets(const char* where, const char* name,
+                          std::span<const std::int32_t> offsets, const char* rows_name, index rows) {
+  if (offsets.empty()) raise_argument(where, name, 0, "there is an offset for each end");
+  if (offsets.front() != 0) raise_argument(where, name, offsets.front(), "the first offset is 0");
+  for (std::size_t s = 1; s < offsets.size(); ++s)
+    if (offsets[s] < offsets[s - 1])
+      raise_sizes(where, name, offsets[s], "the offset before it", offsets[s - 1],
+                  "offsets never fall");
+  check_sizes(where, name, offsets.back(), rows_name, rows, "the last offset is the end of the rows");
+}
+/// Lengths of sequences of `rows` rows each.
+inline void check_lengths(const char* where, const char* name,
+                          std::span<const std::int32_t> lengths, index sequences, index rows) {
+  if (lengths.empty()) return;
+  check_sizes(where, name, index(lengths.size()), "sequences", sequences,
+              "there is a length for each sequence");
+  for (const std::int32_t length : lengths)
+    if (length < 0 || length > rows)
+      raise_argument(where, name, length,
+                     formatted("a sequence has between 0 and %td rows", rows).text);
+}
+
+/// The sequences that a caller gave.
+template <class T>
+void place_sequences(attention_call<T>& c) {
+  call_sequences& to = c.sequences;
+  if (const segments& s = c.packed_rows; !s.queries.empty() || !s.keys.empty()) {
+    const auto keys = s.keys.empty() ? s.queries : s.keys;
+    check_offsets(c.where, "an offset of segments.queries", s.queries, "Q.rows()", c.Q.rows);
+    check_offsets(c.where, s.keys.empty() ? "an offset of segments.queries" : "an offset of segments.keys",
+                  keys, "K.rows()", c.K.rows);
+    check_sizes(c.where, "segments.keys.size()", index(keys.size()), "segments.queries.size()",
+                index(s.queries.size()), "both are of the same sequences");
+    to.count = index(s.queries.size()) - 1;
+    to.query_offsets = s.queries.data();
+    to.key_offsets = keys.data();
+  } else if (c.padded_rows) {
+    const padded_batch& b = *c.padded_rows;
+    if (b.sequences < 1)
+      raise_argument(c.where, "padded_batch.sequences", double(b.sequences), "there is at least 1");
+    const auto rows_of_each = [&](const char* name, index rows) {
+      if (rows % b.sequences != 0)
+        raise_sizes(c.where, name, rows, "padded_batch.sequences", b.sequences,
+                    "every sequence has the same number of rows");
+      return rows / b.sequences;
+    };
+    to.count = b.sequences;
+    to.queries = rows_of_each("Q.rows()", c.Q.rows);
+    to.keys = rows_of_each("K.rows()", c.K.rows);
+    check_lengths(c.where, "padded_batch.query_lengths", b.query_lengths, b.sequences, to.queries);
+    check_lengths(c.where, "padded_batch.key_lengths", b.key_lengths, b.sequences, to.keys);
+    to.query_lengths = b.query_lengths.empty() ? nullptr : b.query_lengths.data();
+    to.key_lengths = b.key_lengths.empty() ? nullptr : b.key_lengths.data();
+  } else {
+    raise_argument(c.where, "segments.queries", 0, "there is an offset for each end");
+  }
+}
+
 template <class T>
 void check_shapes(const attention_call<T>& c) {
   const char* where = c.where;
@@ -196,19 +256,30 @@ void check_output(const attention_call<T>& c) {
                                       : "an output row holds a value for each query head"});
 }
 
+/// Whether masks and transforms fit a problem of n queries and m keys, in each head.
+template <class T>
+void check_policies_in(const attention_call<T>& c, const call_frame& f, index n, index m) {
+  const policy_calls<T>& p = c.policy;
+  for (index head = 0; head < c.query_heads; ++head) {
+    const problem whole = f.whole(n, m, head, c.query_heads);
+    if (p.transform.check) p.transform.check(p.transform.transform, c.where, whole);
+    if (p.mask.check) p.mask.check(p.mask.mask, c.where, whole);
+  }
+}
+
 /// What must hold of a call whose score is known. Kernels read K and V themselves unless something
 /// else is given.
 template <class T>
 void check_call(attention_call<T>& c) {
-  if (!c.key_rows.read) c.key_rows = source_of(c.K, strided_rows_of<T, T>(c.isa));
-  if (!c.value_rows.read) c.value_rows = source_of(c.V, strided_rows_of<T, T>(c.isa));
+  if (!c.key_rows.read) c.key_rows = source_of(c.K, stored_rows_of<T, T>(c.isa));
+  if (!c.value_rows.read) c.value_rows = source_of(c.V, stored_rows_of<T, T>(c.isa));
   check_shapes(c);
   place_in_frame(c);
-  const policy_calls<T>& p = c.policy;
-  for (index head = 0; head < c.query_heads; ++head) {
-    const problem whole = c.problem_of(head);
-    if (p.transform.check) p.transform.check(p.transform.transform, c.where, whole);
-    if (p.mask.check) p.mask.check(p.mask.mask, c.where, whole);
+  if (c.sequences.count == 0) check_policies_in(c, c.frame, c.Q.rows, c.K.rows);
+  for (index s = 0; s < c.sequences.count; ++s) {
+    call_frame f;
+    f.sequence = s;
+    check_policies_in(c, f, c.sequences.queries_of(s).count(), c.sequences.keys_of(s).count());
   }
 }
 

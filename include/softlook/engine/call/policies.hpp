@@ -17,6 +17,8 @@ template <class P>
 inline constexpr bool is_heads = std::is_same_v<P, heads>;
 template <class P>
 inline constexpr bool is_frame = std::is_same_v<P, frame>;
+template <class P>
+inline constexpr bool is_sequences = std::is_same_v<P, segments> || std::is_same_v<P, padded_batch>;
 
 /// Of the policies of a call, whether each is of some kind.
 template <bool... Given>
@@ -41,18 +43,18 @@ constexpr bool check_policies() {
   constexpr bool one_executor = at_most_one<executor<Ps>...>;
   constexpr bool one_options = at_most_one<is_options<Ps>...>;
   constexpr bool one_heads = at_most_one<is_heads<Ps>...>;
-  constexpr bool one_frame = at_most_one<is_frame<Ps>...>;
+  constexpr bool one_frame = at_most_one<is_frame<Ps>..., is_sequences<Ps>...>;
   constexpr bool one_scalar = (scalar_fits<Ps, T>() && ...);
   static_assert(known,
                 "softlook: an argument after V is no policy: give scores::…, transforms::…, "
-                "masks::…, heads{…}, frame{…}, exec::… or options{…}; wrap a function as "
+                "masks::…, heads{…}, frame{…}, segments{…}, exec::… or options{…}; wrap a function as "
                 "transforms::map(f) or masks::where(f)");
   static_assert(one_score, "softlook: give at most one score");
   static_assert(one_mask, "softlook: give at most one mask; combine masks with &, | and !");
   static_assert(one_executor, "softlook: give at most one executor");
   static_assert(one_options, "softlook: give at most one options{…}");
   static_assert(one_heads, "softlook: give at most one heads{…}");
-  static_assert(one_frame, "softlook: give at most one frame{…}");
+  static_assert(one_frame, "softlook: give at most one frame{…}, segments{…} or padded_batch{…}");
   static_assert(one_scalar,
                 "softlook: Q, K, V and the matrices of a policy must share one scalar type");
   return known && one_score && one_mask && one_executor && one_options && one_heads && one_frame &&
@@ -134,7 +136,7 @@ template <class... Ps>
 /// Calls that know one head only, and whose rows are all there are.
 template <class... Ps>
 constexpr bool check_single_head() {
-  constexpr bool single = (!(is_heads<Ps> || is_frame<Ps>) && ...);
+  constexpr bool single = (!(is_heads<Ps> || is_frame<Ps> || is_sequences<Ps>) && ...);
   static_assert(single,
                 "softlook: this attention has one head and all rows; call it for each head, "
                 "head_columns(X, head, heads), and leave frame{…} out");

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "softlook/engine/call/policies.hpp"
+#include "softlook/engine/kernels/dispatch.hpp"
 
 // Eigen expressions as views.
 
@@ -54,6 +55,28 @@ constexpr bool check_types() {
     return false;
 }
 
+/// The same where matrices may be kept in fewer bits than those of the arithmetic.
+template <class Q, class... Xs>
+constexpr bool check_stored_scalars() {
+  using T = arithmetic<scalar_of<Q>>;
+  constexpr bool real = real_scalar<T> && (real_scalar<arithmetic<scalar_of<Xs>>> && ...);
+  constexpr bool same = (std::is_same_v<arithmetic<scalar_of<Xs>>, T> && ...);
+  static_assert(real,
+                "softlook: attention reads float, double, Eigen::half and Eigen::bfloat16; cast the "
+                "inputs first");
+  static_assert(same || !real,
+                "softlook: Q, K, V and the output must share one scalar type, or be of float and of "
+                "16 bits, which are computed in float");
+  return real && same;
+}
+template <class Q, class K, class V, class... Ps>
+constexpr bool check_stored_types() {
+  if constexpr (check_stored_scalars<Q, K, V>())
+    return check_policies<arithmetic<scalar_of<Q>>, Ps...>();
+  else
+    return false;
+}
+
 /// The columns of an output whose heads have not been checked yet.
 template <class... Ps>
 [[nodiscard]] index output_columns(index value_columns, const Ps&... policies) {
@@ -64,10 +87,78 @@ template <class... Ps>
 /// The place of V in calls that need no values.
 struct no_values {};
 
-template <>
-class readable<no_values> {
+/// Queries as a view of T, converted if they are kept in fewer bits.
+template <class X, class T>
+class queries_as {
  public:
-  explicit readable(const no_values&) {}
+  explicit queries_as(const X& x) : held_(x.template cast<T>()) {}
+  [[nodiscard]] matrix_view<T> view() const { return view_of(held_); }
+
+ private:
+  const row_major<T> held_;
+};
+template <class X, class T>
+  requires std::is_same_v<scalar_of<X>, T>
+class queries_as<X, T> : public readable<X> {
+  using readable<X>::readable;
+};
+
+/// How numbers of 16 bits are known to the kernels.
+template <class S>
+using bits_of = std::conditional_t<std::is_same_v<S, Eigen::half>, half_bits, bfloat16_bits>;
+
+/// Keys or values, read by the kernels as T.
+template <class X, class T>
+class rows_as {
+ public:
+  explicit rows_as(const X& x) : held_(x) {}
+  /// No data: what is stored otherwise is known by its shape.
+  [[nodiscard]] matrix_view<T> shape() const { return {nullptr, held_.rows(), held_.cols(), 0, 0}; }
+  [[nodiscard]] row_source<T> source(instruction_set isa) const {
+    if constexpr (stored_rows<X>) {
+      return held_.source(isa);
+    } else {
+      const auto view = held_.view();
+      using bits = bits_of<scalar_of<X>>;
+      const matrix_view<bits> X_bits{reinterpret_cast<const bits*>(view.data), view.rows, view.cols,
+                                     view.row_stride, view.col_stride};
+      return source_of<T>(X_bits, stored_rows_of<T, bits>(isa));
+    }
+  }
+  /// For who wants a matrix: converted once.
+  [[nodiscard]] matrix_view<T> matrix(instruction_set isa) {
+    const row_source<T> rows = source(isa);
+    if (converted_.size() == 0) {
+      converted_.resize(rows.rows, round_up(rows.cols, 4));
+      rows.read->copy(rows, {0, rows.rows}, converted_.cols(), converted_.data());
+    }
+    return {converted_.data(), rows.rows, rows.cols, converted_.cols(), 1};
+  }
+
+ private:
+  struct viewed : readable<X> {
+    explicit viewed(const X& x) : readable<X>(x) {}
+    [[nodiscard]] index rows() const { return this->view().rows; }
+    [[nodiscard]] index cols() const { return this->view().cols; }
+  };
+  std::conditional_t<stored_rows<X>, const X&, const viewed> held_;
+  row_major<T> converted_;
+};
+template <class X, class T>
+  requires(dense_expression<X> && std::is_same_v<scalar_of<X>, T>)
+class rows_as<X, T> : public readable<X> {
+ public:
+  using readable<X>::readable;
+  [[nodiscard]] matrix_view<T> shape() const { return this->view(); }
+  [[nodiscard]] row_source<T> source(instruction_set isa) const {
+    return source_of<T>(this->view(), stored_rows_of<T, T>(isa));
+  }
+  [[nodiscard]] matrix_view<T> matrix(instruction_set) const { return this->view(); }
+};
+template <class T>
+class rows_as<no_values, T> {
+ public:
+  explicit rows_as(const no_values&) {}
 };
 
 }  // namespace detail

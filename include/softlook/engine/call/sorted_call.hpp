@@ -5,7 +5,7 @@
 
 #include "softlook/engine/call/checks.hpp"
 #include "softlook/engine/call/policies.hpp"
-#include "softlook/engine/run/run_attention.hpp"
+#include "softlook/engine/run/sequences.hpp"
 #include "softlook/exec/sequential.hpp"
 #include "softlook/mask/none.hpp"
 #include "softlook/score/dot.hpp"
@@ -92,6 +92,7 @@ template <class T, class... Ps>
 class stated_policies {
  public:
   static constexpr bool has_options = (is_options<Ps> || ...);
+  static constexpr bool has_sequences = (is_sequences<Ps> || ...);
 
   stated_policies(const char* where, const Ps&... ps)
       : stated_policies(layer_call_of(where, ps...), ps...) {}
@@ -105,6 +106,9 @@ class stated_policies {
     said_.query_heads = given.query;
     said_.kv_heads = given.kv_or_query();
     said_.place = value_of<frame>(ps...);
+    said_.packed_rows = value_of<segments>(ps...);
+    if constexpr ((std::is_same_v<Ps, padded_batch> || ...))
+      said_.padded_rows = value_of<padded_batch>(ps...);
     said_.policy.mask = calls_of_mask<T>(mask_, said_.isa);
     said_.policy.transform = calls_of_transform<T>(transforms_, said_.isa);
     if constexpr (may_project<score_type>()) said_.inputs = &make_inputs<T>;
@@ -120,30 +124,39 @@ class stated_policies {
   /// The kernels within a call's reach; the naive one if some options may ask for it.
   template <reach Reach, bool may_be_naive>
   static void set_kernels(call_policies<T>& call) {
-    call.forward = &run_forward<is_additive, Reach, T>;
-    if constexpr (may_be_naive) call.naive = &run_naive<is_additive, T>;
+    if constexpr (has_sequences) {
+      call.forward = &run_sequences<is_additive, Reach, T>;
+      if constexpr (may_be_naive) call.naive = &run_naive_sequences<is_additive, T>;
+    } else {
+      call.forward = &run_forward<is_additive, Reach, T>;
+      if constexpr (may_be_naive) call.naive = &run_naive<is_additive, T>;
+    }
   }
 
   [[nodiscard]] const call_policies<T>& operator*() const { return said_; }
   [[nodiscard]] const auto& transforms() const { return transforms_; }
 
-  /// The call of these matrices, checked but for its output. Keys and values are stored as K_s and
-  /// V_s and read as T; what is not T is seen by the kernels only.
-  template <class K_s, class V_s>
-  [[nodiscard]] attention_call<T> bind(const matrix_view<T>& Q, const matrix_view<K_s>& K,
-                                       const matrix_view<V_s>& V) const {
-    static_assert(std::is_same_v<K_s, T> && std::is_same_v<V_s, T>,
-                  "softlook: keys and values are stored in the type of the arithmetic");
+  /// The call of these matrices, checked but for its output. Keys and values that are not T have
+  /// sources, and views without data.
+  [[nodiscard]] attention_call<T> bind(const matrix_view<T>& Q, const matrix_view<T>& K,
+                                       const matrix_view<T>& V, const row_source<T>& keys,
+                                       const row_source<T>& values) const {
     attention_call<T> c(said_);
     c.Q = Q;
     c.K = K;
     c.V = V;
-    c.key_rows = source_of<T>(K, strided_rows_of<T, K_s>(c.isa));
-    c.value_rows = source_of<T>(V, strided_rows_of<T, V_s>(c.isa));
+    c.key_rows = keys;
+    c.value_rows = values;
     check_heads(c);
     c.score = score_.template recipe<T>(c.where, c.query_features(), c.key_features());
+    if constexpr (has_sequences) place_sequences(c);
     check_call(c);
     return c;
+  }
+  [[nodiscard]] attention_call<T> bind(const matrix_view<T>& Q, const matrix_view<T>& K,
+                                       const matrix_view<T>& V) const {
+    const row_functions<T>& read = stored_rows_of<T, T>(said_.isa);
+    return bind(Q, K, V, source_of<T>(K, read), source_of<T>(V, read));
   }
 
  protected:

@@ -162,10 +162,10 @@ template <class T>
   return SOFTLOOK_STAMPED(isa, whole_scores<T>);
 }
 
-/// How kernels read rows of a matrix of Stored as T.
-template <class T, class Stored>
-[[nodiscard]] const row_functions<T>& strided_rows_of([[maybe_unused]] instruction_set isa) {
-  return *SOFTLOOK_STAMPED(isa, strided_rows<T, Stored>);
+/// How kernels read rows of a matrix of Stored, or of pages of them, as T.
+template <class T, class Stored, bool Paged = false>
+[[nodiscard]] const row_functions<T>& stored_rows_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, stored_rows<T, Stored, Paged>);
 }
 
 /// For who plans and runs nothing: no kernel is compiled for it.

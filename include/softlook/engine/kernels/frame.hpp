@@ -19,6 +19,7 @@ struct call_frame {
   index later_queries = 0;  // behind those of the call; with a list: all of the problem
   index later_keys = 0;
   index private_keys = 0;
+  index sequence = 0;  // of a batch
   const std::int32_t* query_positions = nullptr;
   const std::int32_t* key_begin = nullptr;
   const std::int32_t* key_end = nullptr;
@@ -47,7 +48,7 @@ struct call_frame {
   [[nodiscard]] problem whole(index n, index m, index head, index heads) const {
     const index queries = query_positions ? later_queries : first_query + n + later_queries;
     return {std::int32_t(queries), std::int32_t(first_key + shared_keys(m) + later_keys),
-            std::int32_t(head), std::int32_t(heads)};
+            std::int32_t(head), std::int32_t(heads), std::int32_t(sequence)};
   }
 };
 

@@ -11,7 +11,7 @@
 #define SOFTLOOK_INSTANTIATE_TABLES(prefix, T)                                    \
   prefix template const register_shape& registers_of<T>(instruction_set);         \
   prefix template const product_kernels<T>& products_of<T>(instruction_set);      \
-  prefix template const row_functions<T>& strided_rows_of<T, T>(instruction_set); \
+  prefix template const row_functions<T>& stored_rows_of<T, T>(instruction_set); \
   prefix template const layer_kernels<T>& layers_of<T>(instruction_set);          \
   prefix template const recurrent_kernels<T>& recurrents_of<T>(instruction_set);
 
@@ -31,6 +31,11 @@
   prefix template void run_forward<additive, reach::few_queries, T>(const attention_call<T>&);     \
   prefix template std::vector<row_major<T>> run_raw_scores<additive, T>(const attention_call<T>&); \
   prefix template std::vector<row_major<T>> run_weights<additive, T>(const attention_call<T>&);
+
+/// Several sequences in one call.
+#define SOFTLOOK_INSTANTIATE_SEQUENCES(prefix, T)                                            \
+  prefix template void run_sequences<false, reach::any, T>(const attention_call<T>&);        \
+  prefix template void run_sequences<true, reach::any, T>(const attention_call<T>&);
 
 #define SOFTLOOK_INSTANTIATE_NAIVE(prefix, T)                                               \
   prefix template void run_naive<false, T>(const attention_call<T>&);                       \

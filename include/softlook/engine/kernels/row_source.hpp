@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "softlook/core/types.hpp"
 
 // Rows of keys and values wherever they are stored: the kernels read them through functions that
@@ -13,6 +15,27 @@ template <class T>
 struct row_block {
   const T* data = nullptr;
   index stride = 0;
+  index count = 0;
+};
+
+/// Numbers of 16 bits, as IEEE 754 and as the upper half of a float; numbers of 8 are std::int8_t
+/// with a scale for each row and head.
+struct half_bits {
+  std::uint16_t bits;
+};
+struct bfloat16_bits {
+  std::uint16_t bits;
+};
+
+/// Rows in pages, each of 2^page_shift rows one behind the other: row r is row r mod 2^page_shift of
+/// page r / 2^page_shift.
+struct row_pages {
+  const void* const* pages = nullptr;
+  const float* const* scales = nullptr;  // of numbers of 8 bits: rows × heads of each page
+  index page_shift = 0;
+  index row_stride = 0;    // in numbers as they are stored
+  index scale_stride = 0;  // heads
+  index head_columns = 1;  // that share a scale
 };
 
 template <class T>
@@ -24,8 +47,8 @@ struct row_functions {
   /// Panels of `width` rows, one behind the other, each depth-major; a ragged one is filled with
   /// zeros.
   void (*pack)(const row_source<T>&, range rows, index width, T* panels) = nullptr;
-  /// Where the rows lie, or no data: their columns must be contiguous, and the rows equally far
-  /// apart.
+  /// Where the first of the rows lie, and how many they are; none where columns are not contiguous
+  /// or not of T. They are equally far apart.
   row_block<T> (*in_place)(const row_source<T>&, range rows) = nullptr;
   /// The rows one behind the other, zeros behind the columns up to `padded` (a multiple of 4).
   void (*copy)(const row_source<T>&, range rows, index padded, T* buffer) = nullptr;
@@ -33,14 +56,17 @@ struct row_functions {
   void (*prefetch)(const row_source<T>&, range& rows, index count) = nullptr;
 };
 
-/// rows × cols scalars in a storage that the functions know.
+/// rows × cols scalars in a storage that the functions know: the first number of a strided matrix, or
+/// row_pages.
 template <class T>
 struct row_source {
   const row_functions<T>* read = nullptr;
   const void* storage = nullptr;
   index rows = 0;
   index cols = 0;
+  index first_row = 0;
   index first_col = 0;
+  index offset = 0;  // of a strided matrix, in its own scalars, besides those two
   index row_stride = 0;  // of a strided matrix, in its own scalars
   index col_stride = 0;
 
@@ -51,19 +77,32 @@ struct row_source {
     part.cols = count;
     return part;
   }
+  /// The same shape, so many scalars further on.
+  [[nodiscard]] row_source moved_by(index scalars) const {
+    row_source part = *this;
+    part.offset += scalars;
+    return part;
+  }
+  [[nodiscard]] row_source rows_from(index first, index count) const {
+    row_source part = *this;
+    part.first_row += first;
+    part.rows = count;
+    return part;
+  }
 };
 
 template <class T, class Stored>
 [[nodiscard]] row_source<T> source_of(const matrix_view<Stored>& X, const row_functions<T>& read) {
-  return {&read, X.data, X.rows, X.cols, 0, X.row_stride, X.col_stride};
+  return {&read, X.data, X.rows, X.cols, 0, 0, 0, X.row_stride, X.col_stride};
 }
 
 /// The strided matrix of Stored behind a source. A matrix without columns may have no memory.
 template <class Stored, class T>
 [[nodiscard]] inline matrix_view<Stored> stored_matrix(const row_source<T>& X) {
   const auto* const data = static_cast<const Stored*>(X.storage);
-  return {X.cols > 0 && X.rows > 0 ? data + X.first_col * X.col_stride : data, X.rows, X.cols,
-          X.row_stride, X.col_stride};
+  const index first = X.first_row * X.row_stride + X.first_col * X.col_stride + X.offset;
+  return {X.cols > 0 && X.rows > 0 ? data + first : data, X.rows, X.cols, X.row_stride,
+          X.col_stride};
 }
 
 }  // namespace detail

@@ -21,12 +21,63 @@ struct layer_call {
   instruction_set isa = instruction_set::baseline;
 };
 
+/// Columns of one head of a matrix: heads lie beside each other, or `apart` scalars from one to the
+/// next.
+template <class Element>
+[[nodiscard]] strided_view<Element> columns_of_head(const strided_view<Element>& X, index head,
+                                                    index count, index apart) {
+  if (apart == 0) return X.columns(head * count, count);
+  return {X.data + head * apart, X.rows, count, X.row_stride, X.col_stride};
+}
+template <class T>
+[[nodiscard]] row_source<T> columns_of_head(const row_source<T>& X, index head, index count,
+                                            index apart) {
+  if (apart == 0) return X.columns(head * count, count);
+  return X.columns(0, count).moved_by(head * apart);
+}
+
+/// Scalars from one head, or one sequence, to the next, where they do not lie beside, or behind, each
+/// other.
+struct call_distances {
+  index Q = 0;
+  index K = 0;
+  index V = 0;
+  index O = 0;
+  index log_sum_exp = 0;
+};
+
+/// The sequences of a call: rows between offsets, or the first of the same number of rows each.
+struct call_sequences {
+  index count = 0;  // none: the call is one problem
+  const std::int32_t* query_offsets = nullptr;
+  const std::int32_t* key_offsets = nullptr;
+  const std::int32_t* query_lengths = nullptr;
+  const std::int32_t* key_lengths = nullptr;
+  index queries = 0;  // rows of each, if there are no offsets
+  index keys = 0;
+  call_distances apart;
+
+  [[nodiscard]] range queries_of(index s) const {
+    return rows_of(s, query_offsets, query_lengths, queries);
+  }
+  [[nodiscard]] range keys_of(index s) const { return rows_of(s, key_offsets, key_lengths, keys); }
+
+ private:
+  [[nodiscard]] static range rows_of(index s, const std::int32_t* offsets,
+                                     const std::int32_t* lengths, index rows) {
+    if (offsets) return {offsets[s], offsets[s + 1]};
+    return {s * rows, s * rows + (lengths ? index{lengths[s]} : rows)};
+  }
+};
+
 /// Q and K as the kernels see them: their scores are dot products or additive.
 template <class T>
 struct score_inputs {
   matrix_view<T> Q;
   matrix_view<T> K;
   row_source<T> key_rows;
+  index query_heads_apart = 0;
+  index key_heads_apart = 0;
 };
 
 template <class T>
@@ -39,6 +90,8 @@ struct call_policies : layer_call {
   index query_heads = 1;
   index kv_heads = 1;
   softlook::frame place;
+  segments packed_rows;
+  std::optional<padded_batch> padded_rows;
   policy_calls<T> policy;
   void (*forward)(const attention_call<T>&) = nullptr;
   /// None where no policy can ask for the naive kernel: such a call does not compile it.
@@ -60,6 +113,8 @@ struct attention_call : call_policies<T> {
   mutable_matrix_view<T> log_sum_exp;  // n×heads, or no data
   score_recipe<T> score;
   call_frame frame;
+  call_distances heads_apart;
+  call_sequences sequences;
   const T* packed = nullptr;  // keys of an additive score packed for `isa`, or none
   packed_keys_layout packed_at;
   mutable_matrix_view<T> weights;  // n×m: of one head, by the naive and the few-query kernel

@@ -50,12 +50,12 @@ struct running_call {
     const index d_q = c.shared(inputs.Q.cols, c.query_heads);
     const index d_k = c.shared(inputs.K.cols, c.kv_heads);
     forward_args<T, Additive> a;
-    a.Q = inputs.Q.columns(head * d_q, d_q);
-    a.keys = inputs.key_rows.columns(kv_head * d_k, d_k);
-    a.values = c.value_rows.columns(kv_head * c.values(), c.values());
-    a.O = c.O.columns(head * c.values(), c.values());
+    a.Q = columns_of_head(inputs.Q, head, d_q, inputs.query_heads_apart);
+    a.keys = columns_of_head(inputs.key_rows, kv_head, d_k, inputs.key_heads_apart);
+    a.values = columns_of_head(c.value_rows, kv_head, c.values(), c.heads_apart.V);
+    a.O = columns_of_head(c.O, head, c.values(), c.heads_apart.O);
     if (c.log_sum_exp.data) {
-      a.log_sum_exp = &c.log_sum_exp(0, head);
+      a.log_sum_exp = columns_of_head(c.log_sum_exp, head, 1, c.heads_apart.log_sum_exp).data;
       a.log_sum_exp_stride = c.log_sum_exp.row_stride;
     }
     a.whole = c.problem_of(head);
@@ -109,20 +109,63 @@ template <reach Reach = reach::any, class T>
   return run;
 }
 
+/// A block of queries of one head.
 template <bool Additive, class T>
-void run_tiled(const running_call<T>& run, const register_shape& registers, const plan& p,
-               T* scratch) {
+void tiled_task(const running_call<T>& run, const register_shape& registers, const plan& p,
+                index task, T* scratch) {
   const attention_call<T>& c = run.call;
-  const tiled_kernel<T, Additive> kernel = tiled_kernel_of<T, Additive>(c.isa);
   const index step = p.tiled.query_tiles * registers.width();
   const index blocks = ceil_div(c.Q.rows, step);
-  run_tasks(c.exec, blocks * c.query_heads, [&](index task, index worker) {
-    // The last queries first: under a causal mask they are the longest.
-    const index head = quotient(task, blocks), block = blocks - 1 - (task - head * blocks);
-    const range queries{block * step, std::min((block + 1) * step, c.Q.rows)};
-    kernel(run.template args_of_head<Additive>(p.tiled, head), queries,
-           scratch + worker * p.tiled.total);
+  // The last queries first: under a causal mask they are the longest.
+  const index head = quotient(task, blocks), block = blocks - 1 - (task - head * blocks);
+  const range queries{block * step, std::min((block + 1) * step, c.Q.rows)};
+  tiled_kernel_of<T, Additive>(c.isa)(run.template args_of_head<Additive>(p.tiled, head), queries,
+                                      scratch);
+}
+
+template <bool Additive, class T>
+void run_tiled(const running_call<T>& run, const register_shape& registers,
+               const planned_run& planned, T* scratch) {
+  const plan& p = planned.chosen;
+  run_tasks(run.call.exec, planned.tasks, [&](index task, index worker) {
+    tiled_task<Additive>(run, registers, p, task, scratch + worker * p.tiled.total);
   });
+}
+
+/// Groups of rows that share a head of keys and values.
+template <class T>
+[[nodiscard]] index groups_of_few(const attention_call<T>& c, const planned_run& planned) {
+  return ceil_div(c.Q.rows * c.group(), planned.chosen.few.rows) * c.kv_heads;
+}
+
+template <bool Additive, class T>
+[[nodiscard]] few_args<T, Additive> few_args_of(const running_call<T>& run,
+                                                const planned_run& planned, index group) {
+  const attention_call<T>& c = run.call;
+  const plan& p = planned.chosen;
+  const index rows = c.Q.rows * c.group(), groups_per_head = ceil_div(rows, p.few.rows);
+  const auto apart = [](index given, index beside) { return given != 0 ? given : beside; };
+  const index kv_head = quotient(group, groups_per_head);
+  few_args<T, Additive> f;
+  f.head = run.template args_of_head<Additive>(p.tiled, kv_head * c.group());
+  f.head_stride_Q = apart(run.inputs.query_heads_apart, f.head.Q.cols * f.head.Q.col_stride);
+  f.head_stride_O = apart(c.heads_apart.O, c.values() * c.O.col_stride);
+  f.head_stride_log_sum_exp = apart(c.heads_apart.log_sum_exp, c.log_sum_exp.col_stride);
+  const index first = (group - kv_head * groups_per_head) * p.few.rows;
+  f.rows = {first, std::min(first + p.few.rows, rows)};
+  f.layout = p.few;
+  f.packed = c.packed;
+  f.packed_at = c.packed_at;
+  f.weights = c.weights.data;
+  f.weights_stride = c.weights.row_stride;
+  return f;
+}
+
+/// Keys of a chunk.
+template <class T>
+[[nodiscard]] range chunk_of(const attention_call<T>& c, const planned_run& planned, index chunk) {
+  const index keys = planned.chosen.chunk;
+  return {chunk * keys, std::min((chunk + 1) * keys, c.K.rows)};
 }
 
 /// Groups of rows that share keys and values, times chunks of keys; as many groups at a time as
@@ -131,39 +174,30 @@ template <bool Additive, class T>
 void run_few_queries(const running_call<T>& run, const planned_run& planned, T* scratch) {
   const attention_call<T>& c = run.call;
   const few_kernels<T, Additive>& kernels = few_kernels_of<T, Additive>(c.isa);
-  const plan& p = planned.chosen;
-  const index rows = c.Q.rows * c.group(), chunks = planned.chunks;
-  const index groups_at_once = planned.groups_at_once;
+  const few_layout& at = planned.chosen.few;
+  const index chunks = planned.chunks, groups = groups_of_few(c, planned);
   T* const partials = scratch + planned.workers * planned.each;
-  const index groups_per_head = ceil_div(rows, p.few.rows), groups = groups_per_head * c.kv_heads;
-  const auto args_of_group = [&](index group) {
-    few_args<T, Additive> f;
-    const index kv_head = quotient(group, groups_per_head);
-    f.head = run.template args_of_head<Additive>(p.tiled, kv_head * c.group());
-    f.head_stride_Q = f.head.Q.cols * f.head.Q.col_stride;
-    f.head_stride_O = c.values() * c.O.col_stride;
-    f.head_stride_log_sum_exp = c.log_sum_exp.col_stride;
-    const index first = (group - kv_head * groups_per_head) * p.few.rows;
-    f.rows = {first, std::min(first + p.few.rows, rows)};
-    f.layout = p.few;
-    f.packed = c.packed;
-    f.packed_at = c.packed_at;
-    f.weights = c.weights.data;
-    f.weights_stride = c.weights.row_stride;
-    return f;
-  };
-  for (index from = 0; from < groups; from += groups_at_once) {
-    const index count = std::min(groups_at_once, groups - from);
-    const few_args<T, Additive> first = args_of_group(from);  // often the only one
+  for (index from = 0; from < groups; from += planned.groups_at_once) {
+    const index count = std::min(planned.groups_at_once, groups - from);
+    // Often the only one.
+    const few_args<T, Additive> first = few_args_of<Additive>(run, planned, from);
+    const auto with_args = [&](index group, const auto& f) {
+      if (group == 0)
+        f(first);
+      else
+        f(few_args_of<Additive>(run, planned, from + group));
+    };
     run_tasks(c.exec, count * chunks, [&](index task, index worker) {
       const index group = quotient(task, chunks), chunk = task - group * chunks;
-      const range keys{chunk * p.chunk, std::min((chunk + 1) * p.chunk, c.K.rows)};
-      kernels.few_queries(group == 0 ? first : args_of_group(from + group), keys,
-                          partials + task * p.few.partial, scratch + worker * p.few.total);
+      with_args(group, [&](const few_args<T, Additive>& f) {
+        kernels.few_queries(f, chunk_of(c, planned, chunk), partials + task * at.partial,
+                            scratch + worker * at.total);
+      });
     });
     for (index g = 0; g < count; ++g)
-      kernels.merge_chunks(g == 0 ? first : args_of_group(from + g),
-                           partials + g * chunks * p.few.partial, chunks);
+      with_args(g, [&](const few_args<T, Additive>& f) {
+        kernels.merge_chunks(f, partials + g * chunks * at.partial, chunks);
+      });
   }
 }
 
@@ -180,8 +214,9 @@ template <bool Additive, bool Naive, class T>
 [[nodiscard]] row_major<T> scores_of_head(const running_call<T>& run, index head) {
   const attention_call<T>& c = run.call;
   const index d_q = run.inputs.Q.cols / c.query_heads, d_k = run.inputs.K.cols / c.kv_heads;
-  const matrix_view<T> Q = run.inputs.Q.columns(head * d_q, d_q);
-  const matrix_view<T> K = run.inputs.K.columns(head / c.group() * d_k, d_k);
+  const matrix_view<T> Q = columns_of_head(run.inputs.Q, head, d_q, run.inputs.query_heads_apart);
+  const matrix_view<T> K =
+      columns_of_head(run.inputs.K, head / c.group(), d_k, run.inputs.key_heads_apart);
   if constexpr (Naive)
     return materialised_scores<Additive>(Q, K, c.score, T(run.scale));
   else if constexpr (Additive)
@@ -238,9 +273,12 @@ row_major<T> naive_head(const running_call<T>& run, index head) {
   Eigen::Matrix<T, Eigen::Dynamic, 1> log_sum_exp(S.rows());
   softmax_rows(P, log_sum_exp);
   if (c.O.rows > 0)
-    weighted_sum(P, S, c.V.columns(head / c.group() * e, e), c.O.columns(head * e, e));
-  if (c.log_sum_exp.data)
-    for (index i = 0; i < S.rows(); ++i) c.log_sum_exp(i, head) = log_sum_exp[i];
+    weighted_sum(P, S, columns_of_head(c.V, head / c.group(), e, c.heads_apart.V),
+                 columns_of_head(c.O, head, e, c.heads_apart.O));
+  if (c.log_sum_exp.data) {
+    const auto to = columns_of_head(c.log_sum_exp, head, 1, c.heads_apart.log_sum_exp);
+    for (index i = 0; i < S.rows(); ++i) to(i, 0) = log_sum_exp[i];
+  }
   return P;
 }
 
@@ -310,7 +348,7 @@ void run_forward(const attention_call<T>& c) {
   T* const scratch = v + sizes.v;
   const bool tiled = planned.chosen.kernel == kernel::tiled;
   if constexpr (Reach != reach::few_queries)
-    if (tiled) run_tiled<Additive>(run, registers, planned.chosen, scratch);
+    if (tiled) run_tiled<Additive>(run, registers, planned, scratch);
   if constexpr (Reach != reach::tiled)
     if (!tiled) run_few_queries<Additive>(run, planned, scratch);
 }

@@ -165,14 +165,15 @@ template <class T>
   score_inputs<T> inputs;
   inputs.Q = made(queries_of(c), true, space);
   inputs.K = made(keys_of(c), false, space + sizes.queries);
-  inputs.key_rows = source_of(inputs.K, strided_rows_of<T, T>(c.isa));
+  inputs.key_rows = source_of(inputs.K, stored_rows_of<T, T>(c.isa));
   return inputs;
 }
 
 /// What the kernels see: Q and K as they are, where the call takes no step.
 template <class T>
 [[nodiscard]] score_inputs<T> inputs_of(const attention_call<T>& c, T* space) {
-  return c.inputs ? c.inputs(c, space) : score_inputs<T>{c.Q, c.K, c.key_rows};
+  return c.inputs ? c.inputs(c, space) : score_inputs<T>{c.Q, c.K, c.key_rows, c.heads_apart.Q,
+                                                             c.heads_apart.K};
 }
 
 }  // namespace detail

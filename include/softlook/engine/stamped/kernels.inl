@@ -3,6 +3,7 @@
 // clang-format off
 #include "softlook/engine/stamped/simd/vector.inl"
 #include "softlook/engine/stamped/simd/math.inl"
+#include "softlook/engine/stamped/simd/stored.inl"
 #include "softlook/engine/stamped/gemm/pack.inl"
 #include "softlook/engine/stamped/gemm/rows.inl"
 #include "softlook/engine/stamped/gemm/micro_kernel.inl"

@@ -141,7 +141,7 @@ inline index few_next_values(const few_args<T, Additive>& f, range keys, index s
   if (step != few_copied_rows && V.cols == f.layout.values) {
     const index count = keys.count() < step ? keys.count() : step;
     block = V.read->in_place(V, {keys.begin, keys.begin + count});
-    if (block.data) return count;
+    if (block.count > 0) return block.count;
   }
   const index count = keys.count() < few_copied_rows ? keys.count() : few_copied_rows;
   block = padded_rows(V, {keys.begin, keys.begin + count}, f.layout.values, count, buffer);

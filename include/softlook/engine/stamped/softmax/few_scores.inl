@@ -78,11 +78,9 @@ __attribute__((noinline)) inline void dot_run(const T* q, const T* keys, index k
 /// keys it took.
 template <class T, bool Additive>
 inline index few_dot_run(const few_args<T, Additive>& f, const row_block<T>& keys, index count,
-                         T* scratch) {
+                         const T* q, T* scores) {
   constexpr index n = lanes<T>;
   if (f.rows.count() != 1) return 0;
-  const T* q = scratch + f.layout.queries;
-  T* scores = scratch + f.layout.scores;
   switch (f.head.keys.cols / n) {
     case 8:
       dot_run<T, 8>(q, keys.data, keys.stride, count, scores);
@@ -102,25 +100,42 @@ inline index few_dot_run(const few_args<T, Additive>& f, const row_block<T>& key
   return 0;
 }
 
+/// Scores of one group of keys, of whole vectors of features.
+template <class T, bool Additive>
+SOFTLOOK_ALWAYS_INLINE void few_dot_group(const few_args<T, Additive>& f, const row_block<T>& keys,
+                                          index done, T* scratch) {
+  const few_layout& at = f.layout;
+  for (index r = 0; r < f.rows.count(); ++r)
+    dot_keys(scratch + at.queries + r * at.features, keys.data, keys.stride, at.features,
+             scratch + at.scores + r * at.block + done);
+}
+
 template <class T, bool Additive>
 inline void few_dot_scores(const few_args<T, Additive>& f, range keys, T* scratch) {
   constexpr index n = lanes<T>;
   const few_layout& at = f.layout;
   const row_source<T>& K = f.head.keys;
   const index whole = keys.count() / n * n;
-  // Whole groups where they lie, if their features are whole vectors.
-  row_block<T> lying;
-  if (K.cols == at.features) lying = K.read->in_place(K, {keys.begin, keys.begin + whole});
-  index done = lying.data ? few_dot_run(f, lying, whole, scratch) : 0;
-  for (; done < keys.count(); done += n) {
+  for (index done = 0; done < keys.count();) {
     const index j = keys.begin + done;
-    const row_block<T> block = lying.data && done < whole
-                                   ? row_block<T>{lying.data + done * lying.stride, lying.stride}
-                                   : padded_rows(K, {j, j + n < keys.end ? j + n : keys.end},
-                                                 at.features, n, scratch + at.keys);
-    for (index r = 0; r < f.rows.count(); ++r)
-      dot_keys(scratch + at.queries + r * at.features, block.data, block.stride, at.features,
-               scratch + at.scores + r * at.block + done);
+    // Whole groups where they lie, if their features are whole vectors.
+    row_block<T> lying;
+    if (K.cols == at.features && done < whole) {
+      lying = K.read->in_place(K, {j, keys.begin + whole});
+      lying.count = lying.count / n * n;
+    }
+    if (lying.count == 0) {
+      few_dot_group(f, padded_rows(K, {j, j + n < keys.end ? j + n : keys.end}, at.features, n,
+                                   scratch + at.keys),
+                    done, scratch);
+      done += n;
+      continue;
+    }
+    index taken =
+        few_dot_run(f, lying, lying.count, scratch + at.queries, scratch + at.scores + done);
+    for (; taken < lying.count; taken += n)
+      few_dot_group(f, {lying.data + taken * lying.stride, lying.stride}, done + taken, scratch);
+    done += lying.count;
   }
 }
 
