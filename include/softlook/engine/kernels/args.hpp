@@ -47,6 +47,8 @@ struct forward_args {
   mutable_matrix_view<T> O;
   T* log_sum_exp = nullptr;
   index log_sum_exp_stride = 0;
+  T* row_maximum = nullptr;  // of each query, in units of log 4, and the sum relative to it; or none
+  T* row_sum = nullptr;
   problem whole;                      // what policies are told
   const call_frame* frame = nullptr;  // where the rows stand in it
   const policy_calls<T>* policy = nullptr;
@@ -54,6 +56,24 @@ struct forward_args {
   T query_scale = 1;  // dot: multiplied into the queries. additive: multiplied into v
   T score_unit = 1;   // multiplied in after the transforms; log4 e is in one of the two
   tiled_layout layout;
+};
+
+/// Weights of some queries and keys of a head: P(i, j) is that of query first_query + i and key
+/// first_key + j of the call.
+template <class T>
+struct weight_block {
+  matrix_view<T> P;
+  index first_query = 0;
+  index first_key = 0;
+};
+
+/// Who takes the weights, a block after the other; entropies of the queries of the call, in nats, are
+/// added up if they are wanted.
+template <class T>
+struct weight_request {
+  void* self = nullptr;
+  void (*take)(void* self, const weight_block<T>&) = nullptr;
+  T* entropy = nullptr;
 };
 
 /// Where the few-query kernel keeps what, in scalars.
@@ -135,6 +155,14 @@ template <class T, bool Additive>
 struct few_kernels {
   void (*few_queries)(const few_args<T, Additive>&, range keys, T* partial, T* scratch) = nullptr;
   void (*merge_chunks)(const few_args<T, Additive>&, T* partials, index chunks) = nullptr;
+};
+
+template <class T, bool Additive>
+struct weight_kernels {
+  void (*weights)(const forward_args<T, Additive>&, range queries, const weight_request<T>&,
+                  T* scratch) = nullptr;
+  void (*add_sums)(const weight_block<T>&, T* sums) = nullptr;
+  index (*next_above)(const weight_block<T>&, index key, const T* least) = nullptr;
 };
 
 template <class T>

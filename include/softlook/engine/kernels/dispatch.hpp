@@ -150,6 +150,12 @@ template <class T, bool Additive>
   return *SOFTLOOK_STAMPED(isa, few<T, Additive>);
 }
 
+template <class T, bool Additive>
+[[nodiscard]] const weight_kernels<T, Additive>& weights_of(
+    [[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, weights<T, Additive>);
+}
+
 /// void(T* v, index features): see score_vector_layout.
 template <class T>
 [[nodiscard]] auto score_vector_preparation_of([[maybe_unused]] instruction_set isa) {

@@ -14,6 +14,7 @@
 #include "softlook/engine/stamped/softmax/tiles.inl"
 #include "softlook/engine/stamped/softmax/tile_walk.inl"
 #include "softlook/engine/stamped/softmax/tiled_forward.inl"
+#include "softlook/engine/stamped/softmax/tiled_weights.inl"
 #include "softlook/engine/stamped/softmax/whole_scores.inl"
 #include "softlook/engine/stamped/softmax/few_scores.inl"
 #include "softlook/engine/stamped/softmax/few_queries.inl"
@@ -31,6 +32,10 @@ inline constexpr register_shape registers{lanes<T>, tile_vectors, tile_rows};
 template <class T, bool Additive>
 inline constexpr few_kernels<T, Additive> few{&few_queries<T, Additive>,
                                               &merge_chunks<T, Additive>};
+
+template <class T, bool Additive>
+inline constexpr weight_kernels<T, Additive> weights{
+    &tiled_weights<T, Additive>, &add_weight_sums<T>, &next_weight_above<T>};
 
 template <class T>
 inline constexpr product_kernels<T> products{registers<T>, &pack_weights<T>, &linear<T>};

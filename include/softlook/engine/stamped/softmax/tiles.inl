@@ -124,6 +124,10 @@ inline void write_output(const forward_args<T, Additive>& a, query_tile<T>& q) {
     for (index l = 0; l < q.used; ++l)
       a.log_sum_exp[(q.first + l) * a.log_sum_exp_stride] =
           natural_log_sum_exp(q.maximum[l], q.sum[l]);
+  for (index l = 0; a.row_maximum && l < q.used; ++l) {
+    a.row_maximum[q.first + l] = q.maximum[l];
+    a.row_sum[q.first + l] = q.sum[l];
+  }
   for (index x = 0; x < width; x += lanes<T>)
     store(q.sum + x, vector_softmax<T>{load(q.maximum + x), load(q.sum + x)}.finish());
   if (!q.started)

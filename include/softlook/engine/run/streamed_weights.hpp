@@ -1,0 +1,104 @@
+#pragma once
+
+#include <vector>
+
+#include "softlook/engine/run/run_attention.hpp"
+
+// Weights without a matrix of them: the maximum and the sum of each query first, then the weights
+// again, tile by tile.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+/// The weights of a checked call, whose values are none. Memory: two numbers for each query and head,
+/// and the scratch of the tiled kernel.
+template <bool Additive, class T>
+class weight_stream {
+ public:
+  explicit weight_stream(const attention_call<T>& c)
+      : call_(c), registers_(registers_of<T>(c.isa)), kernels_(weights_of<T, Additive>(c.isa)) {
+    call_.opts.kernel = kernel::tiled;
+    call_.V = c.K.columns(0, 0);
+    call_.value_rows = c.value_rows.columns(0, 0);
+    call_.O = {};
+    call_.log_sum_exp = {};
+    const input_sizes sizes = sizes_of_inputs(call_);
+    planned_ = plan_run<reach::tiled>(call_, registers_);
+    T* const start = arena_.template take<T>(sizes.total() + call_.exec.concurrency * planned_.each);
+    inputs_ = inputs_of(call_, start);
+    v_ = start + sizes.total() - sizes.v;
+    const running_call<T> run = running();
+    for (index k = 0; k < call_.score.v.cols; ++k) v_[k] = call_.score.v(0, k) * run.score_scale();
+    if constexpr (Additive) score_vector_preparation_of<T>(call_.isa)(v_, call_.score.v.cols);
+    scratch_ = v_ + sizes.v;
+    const std::size_t states = std::size_t(call_.Q.rows * call_.query_heads);
+    maximum_.resize(states);
+    sum_.resize(states);
+    find_states();
+  }
+  weight_stream(const weight_stream&) = delete;
+  weight_stream& operator=(const weight_stream&) = delete;
+
+  [[nodiscard]] index queries() const { return call_.Q.rows; }
+  [[nodiscard]] index keys() const { return call_.K.rows; }
+  [[nodiscard]] index heads() const { return call_.query_heads; }
+  [[nodiscard]] const executor_ref& exec() const { return call_.exec; }
+  [[nodiscard]] const weight_kernels<T, Additive>& kernels() const { return kernels_; }
+  /// Queries in a register tile: a block of weights has no more of them.
+  [[nodiscard]] index width() const { return registers_.width(); }
+  /// Queries that a task takes at a time.
+  [[nodiscard]] index step() const {
+    return planned_.chosen.tiled.query_tiles * registers_.width();
+  }
+
+  /// The weights of some queries and keys of a head, on a worker: blocks of the same queries come in
+  /// the order of their keys.
+  void walk(index head, range queries, range keys, const weight_request<T>& to, index worker) const {
+    const running_call<T> run = running();
+    call_frame frame = call_.frame;
+    forward_args<T, Additive> a =
+        run.template args_of_head<Additive>(planned_.chosen.tiled, head);
+    // The rows of the call stay as they are, only some keys are walked over.
+    frame.first_key += keys.begin;
+    frame.private_keys = std::max<index>(
+        0, keys.end - std::max(keys.begin, call_.frame.shared_keys(call_.K.rows)));
+    a.keys = a.keys.rows_from(keys.begin, keys.count());
+    a.values = a.values.rows_from(keys.begin, keys.count());
+    a.frame = &frame;
+    a.row_maximum = const_cast<T*>(maximum_.data()) + head * call_.Q.rows;
+    a.row_sum = const_cast<T*>(sum_.data()) + head * call_.Q.rows;
+    for (index first = queries.begin; first < queries.end; first += step())
+      kernels_.weights(a, {first, std::min(first + step(), queries.end)}, to,
+                       scratch_ + worker * planned_.each);
+  }
+
+ private:
+  [[nodiscard]] running_call<T> running() const { return {call_, inputs_, v_}; }
+  void find_states() {
+    const tiled_kernel<T, Additive> kernel = tiled_kernel_of<T, Additive>(call_.isa);
+    const index blocks = ceil_div(call_.Q.rows, step());
+    run_tasks(call_.exec, blocks * call_.query_heads, [&](index task, index worker) {
+      const index head = quotient(task, blocks), block = blocks - 1 - (task - head * blocks);
+      forward_args<T, Additive> a =
+          running().template args_of_head<Additive>(planned_.chosen.tiled, head);
+      a.row_maximum = maximum_.data() + head * call_.Q.rows;
+      a.row_sum = sum_.data() + head * call_.Q.rows;
+      kernel(a, {block * step(), std::min((block + 1) * step(), call_.Q.rows)},
+             scratch_ + worker * planned_.each);
+    });
+  }
+
+  attention_call<T> call_;
+  const register_shape& registers_;
+  const weight_kernels<T, Additive>& kernels_;
+  call_scratch arena_{nullptr};
+  planned_run planned_;
+  score_inputs<T> inputs_;
+  T* v_ = nullptr;
+  T* scratch_ = nullptr;
+  std::vector<T> maximum_;
+  std::vector<T> sum_;
+};
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
