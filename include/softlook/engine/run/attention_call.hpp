@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 #include "softlook/core/heads.hpp"
 #include "softlook/core/workspace.hpp"
@@ -21,29 +22,32 @@ struct layer_call {
   instruction_set isa = instruction_set::baseline;
 };
 
+/// No distance is given: heads lie beside each other, sequences behind each other.
+inline constexpr index adjacent = std::numeric_limits<index>::min();
+
 /// Columns of one head of a matrix: heads lie beside each other, or `apart` scalars from one to the
 /// next.
 template <class Element>
 [[nodiscard]] strided_view<Element> columns_of_head(const strided_view<Element>& X, index head,
                                                     index count, index apart) {
-  if (apart == 0) return X.columns(head * count, count);
-  return {X.data + head * apart, X.rows, count, X.row_stride, X.col_stride};
+  if (apart == adjacent) return X.columns(head * count, count);
+  const bool empty = X.rows == 0 || count == 0 || !X.data;
+  return {empty ? X.data : X.data + head * apart, X.rows, count, X.row_stride, X.col_stride};
 }
 template <class T>
 [[nodiscard]] row_source<T> columns_of_head(const row_source<T>& X, index head, index count,
                                             index apart) {
-  if (apart == 0) return X.columns(head * count, count);
+  if (apart == adjacent) return X.columns(head * count, count);
   return X.columns(0, count).moved_by(head * apart);
 }
 
-/// Scalars from one head, or one sequence, to the next, where they do not lie beside, or behind, each
-/// other.
+/// Scalars from one head, or one sequence, to the next.
 struct call_distances {
-  index Q = 0;
-  index K = 0;
-  index V = 0;
-  index O = 0;
-  index log_sum_exp = 0;
+  index Q = adjacent;
+  index K = adjacent;
+  index V = adjacent;
+  index O = adjacent;
+  index log_sum_exp = adjacent;
 };
 
 /// The sequences of a call: rows between offsets, or the first of the same number of rows each.
@@ -76,8 +80,8 @@ struct score_inputs {
   matrix_view<T> Q;
   matrix_view<T> K;
   row_source<T> key_rows;
-  index query_heads_apart = 0;
-  index key_heads_apart = 0;
+  index query_heads_apart = adjacent;
+  index key_heads_apart = adjacent;
 };
 
 template <class T>

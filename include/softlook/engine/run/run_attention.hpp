@@ -144,7 +144,7 @@ template <bool Additive, class T>
   const attention_call<T>& c = run.call;
   const plan& p = planned.chosen;
   const index rows = c.Q.rows * c.group(), groups_per_head = ceil_div(rows, p.few.rows);
-  const auto apart = [](index given, index beside) { return given != 0 ? given : beside; };
+  const auto apart = [](index given, index beside) { return given != adjacent ? given : beside; };
   const index kv_head = quotient(group, groups_per_head);
   few_args<T, Additive> f;
   f.head = run.template args_of_head<Additive>(p.tiled, kv_head * c.group());

@@ -12,15 +12,15 @@ namespace detail {
 
 template <class View>
 [[nodiscard]] View rows_of_sequence(const View& X, index s, range rows, index apart) {
-  if (apart == 0) return X.rows_from(rows.begin, rows.count());
+  if (apart == adjacent) return X.rows_from(rows.begin, rows.count());
   View part = X.rows_from(0, rows.count());
-  part.data += part.rows > 0 && part.cols > 0 ? s * apart : 0;
+  if (part.data && part.rows > 0 && part.cols > 0) part.data += s * apart;
   return part;
 }
 template <class T>
 [[nodiscard]] row_source<T> rows_of_sequence(const row_source<T>& X, index s, range rows,
                                              index apart) {
-  if (apart == 0) return X.rows_from(rows.begin, rows.count());
+  if (apart == adjacent) return X.rows_from(rows.begin, rows.count());
   return X.rows_from(0, rows.count()).moved_by(s * apart);
 }
 
@@ -50,10 +50,10 @@ template <class T>
   const call_sequences& in = all.call.sequences;
   const bool made = all.call.inputs != nullptr;  // one matrix, sequence behind sequence
   running_call<T> run{part, all.inputs, all.v, all.scale};
-  run.inputs.Q = rows_of_sequence(all.inputs.Q, s, in.queries_of(s), made ? 0 : in.apart.Q);
-  run.inputs.K = rows_of_sequence(all.inputs.K, s, in.keys_of(s), made ? 0 : in.apart.K);
+  run.inputs.Q = rows_of_sequence(all.inputs.Q, s, in.queries_of(s), made ? adjacent : in.apart.Q);
+  run.inputs.K = rows_of_sequence(all.inputs.K, s, in.keys_of(s), made ? adjacent : in.apart.K);
   run.inputs.key_rows =
-      rows_of_sequence(all.inputs.key_rows, s, in.keys_of(s), made ? 0 : in.apart.K);
+      rows_of_sequence(all.inputs.key_rows, s, in.keys_of(s), made ? adjacent : in.apart.K);
   return run;
 }
 
@@ -61,23 +61,20 @@ template <class T>
 template <class T>
 void clear_padding(const attention_call<T>& c) {
   const call_sequences& in = c.sequences;
-  if (in.query_offsets || !in.query_lengths) return;
-  for (index s = 0; s < in.count; ++s)
-    for (index i = in.query_lengths[s]; i < in.queries; ++i)
-      for (index head = 0; head < c.query_heads; ++head) {
-        const range row{in.apart.Q == 0 ? s * in.queries + i : i, 0};
-        const range one{row.begin, row.begin + 1};
-        const auto O = columns_of_head(c.O, head, c.values(), c.heads_apart.O);
-        const auto at = in.apart.O == 0 ? O.rows_from(one.begin, 1)
-                                        : rows_of_sequence(O, s, {0, i + 1}, in.apart.O);
-        for (index x = 0; x < at.cols; ++x) at(at.rows - 1, x) = T(0);
-        if (!c.log_sum_exp.data) continue;
-        const auto L = columns_of_head(c.log_sum_exp, head, 1, c.heads_apart.log_sum_exp);
-        const auto to = in.apart.log_sum_exp == 0
-                            ? L.rows_from(one.begin, 1)
-                            : rows_of_sequence(L, s, {0, i + 1}, in.apart.log_sum_exp);
-        to(to.rows - 1, 0) = -std::numeric_limits<T>::infinity();
+  if (!in.query_lengths) return;
+  for (index s = 0; s < in.count; ++s) {
+    const range all{s * in.queries, (s + 1) * in.queries};
+    const auto O = rows_of_sequence(c.O, s, all, in.apart.O);
+    const auto L = rows_of_sequence(c.log_sum_exp, s, all, in.apart.log_sum_exp);
+    for (index head = 0; head < c.query_heads; ++head) {
+      const auto O_h = columns_of_head(O, head, c.values(), c.heads_apart.O);
+      const auto L_h = columns_of_head(L, head, 1, c.heads_apart.log_sum_exp);
+      for (index i = in.query_lengths[s]; i < in.queries; ++i) {
+        for (index x = 0; x < O_h.cols; ++x) O_h(i, x) = T(0);
+        if (L.data) L_h(i, 0) = -std::numeric_limits<T>::infinity();
       }
+    }
+  }
 }
 
 /// What a task of a batch is: a task of one of its sequences.
