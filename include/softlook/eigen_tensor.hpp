@@ -4,8 +4,8 @@
 
 #include "softlook/attention/tensors.hpp"
 
-// Optional: batches in Eigen::Tensor and Eigen::TensorMap. Needs Eigen's unsupported headers, and is
-// part of no other header.
+// Optional: batches in Eigen::Tensor and Eigen::TensorMap. Needs Eigen's unsupported headers, and
+// is part of no other header.
 
 SOFTLOOK_NAMESPACE_BEGIN
 

@@ -81,10 +81,10 @@ template <dense_expression Q, row_expression K, row_expression V, class... Ps>
 
 /// attention() into the caller's n×e (or n×(query·e)) matrix, block or map, which is never resized.
 /// \throws argument_error  if O overlaps an input; nothing has been written then.
-template <dense_expression Q, row_expression K, row_expression V, dense_expression O,
-          class... Ps>
+template <dense_expression Q, row_expression K, row_expression V, dense_expression O, class... Ps>
 void attention_into(const Q& q, const K& k, const V& v, O&& o, const Ps&... policies) {
-  if constexpr (detail::check_stored_types<Q, K, V, Ps...>() && detail::check_stored_scalars<Q, O>()) {
+  if constexpr (detail::check_stored_types<Q, K, V, Ps...>() &&
+                detail::check_stored_scalars<Q, O>()) {
     detail::bind("attention_into", q, k, v, policies...).run(o);
   }
 }
@@ -111,10 +111,10 @@ template <dense_expression Q, row_expression K, row_expression V, class... Ps>
 }
 
 /// attention_into() by the tiled kernel.
-template <dense_expression Q, row_expression K, row_expression V, dense_expression O,
-          class... Ps>
+template <dense_expression Q, row_expression K, row_expression V, dense_expression O, class... Ps>
 void flash_attention_into(const Q& q, const K& k, const V& v, O&& o, const Ps&... policies) {
-  if constexpr (detail::check_stored_types<Q, K, V, Ps...>() && detail::check_stored_scalars<Q, O>()) {
+  if constexpr (detail::check_stored_types<Q, K, V, Ps...>() &&
+                detail::check_stored_scalars<Q, O>()) {
     detail::bind("flash_attention_into", q, k, v, policies...)
         .template run<detail::reach::tiled>(o);
   }
@@ -307,9 +307,8 @@ template <dense_expression Q, row_expression K, class... Ps>
     auto call = detail::bind("attention_scores", q, k, detail::no_values{}, policies...);
     const auto capping = detail::capping_of(call.policies());
     auto raw = call.raw_scores();
-    return detail::of_heads<matrix, T, Ps...>(
-        detail::scores_at(at, std::move(raw), call.call(),
-                          detail::calls_of_transform<T>(capping, call.call().isa)));
+    return detail::of_heads<matrix, T, Ps...>(detail::scores_at(
+        at, std::move(raw), call.call(), detail::calls_of_transform<T>(capping, call.call().isa)));
   }
 }
 

@@ -125,7 +125,7 @@ template <dense_expression Q, dense_expression K, class... Ps>
   if constexpr (detail::check_types<Q, K, K, Ps...>() && detail::check_single_head<Ps...>()) {
     const char* where = "entmax_attention_weights";
     detail::check_alpha(where, alpha);
-    const auto bound = detail::bind(where, q, k, detail::no_values{}, policies...);
+    auto bound = detail::bind(where, q, k, detail::no_values{}, policies...);
     return plain_matrix_like<Q>(alpha == 1 ? bound.weights().front()
                                            : detail::run_entmax_weights(bound.call(), alpha));
   }

@@ -124,7 +124,7 @@ template <dense_expression Q, dense_expression K, dense_expression V, class Sele
   if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_single_head<Ps...>()) {
     using T = detail::scalar_of<Q>;
     constexpr index block = 128;
-    const auto bound = detail::bind("hard_attention", q, k, v, policies...);
+    auto bound = detail::bind("hard_attention", q, k, v, policies...);
     const detail::attention_call<T>& call = bound.call();
     hard_attention_result<plain_matrix_like<Q>> result;
     result.output.setZero(q.rows(), v.cols());

@@ -214,7 +214,7 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
     using T = detail::scalar_of<Q>;
     using matrix = plain_matrix_like<Q>;
     const char* where = "monotonic_attention";
-    const auto bound = detail::bind(where, q, k, v, policies...);
+    auto bound = detail::bind(where, q, k, v, policies...);
     const detail::attention_call<T>& call = bound.call();
     detail::check_previous(where, previous, "K.rows()", k.rows());
     detail::check_parameter<T>(where, "score_bias", how.score_bias, detail::parameter::finite,

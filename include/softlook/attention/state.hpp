@@ -15,8 +15,8 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// Attention over a part of the keys: the normalised output and the natural log-sum-exp of the
 /// scores of each row, and of each head where there are several. Together they are all that later
 /// keys need to know.
-template <class Matrix, class LogSumExp =
-                            Eigen::Matrix<detail::arithmetic<typename Matrix::Scalar>, Eigen::Dynamic, 1>>
+template <class Matrix, class LogSumExp = Eigen::Matrix<detail::arithmetic<typename Matrix::Scalar>,
+                                                        Eigen::Dynamic, 1>>
 struct attention_state {
   using scalar = typename Matrix::Scalar;
   using vector = Eigen::Matrix<detail::arithmetic<scalar>, Eigen::Dynamic, 1>;

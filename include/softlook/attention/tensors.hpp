@@ -8,15 +8,15 @@
 SOFTLOOK_NAMESPACE_BEGIN
 
 /// \defgroup tensors Batches in memory
-/// Attention over pointers and strides: for programs whose matrices are not Eigen's, and for batches
-/// in four dimensions.
+/// Attention over pointers and strides: for programs whose matrices are not Eigen's, and for
+/// batches in four dimensions.
 /// \cases tests/conformance/data/onnx_attention/attention
 /// \program examples/clients/raw_pointers.cpp
 /// \{
 
-/// Numbers of a batch in memory: number (s, h, i, c) of sequence s, head h, row i and feature c lies at
-/// data + s·sequence_stride + h·head_stride + i·row_stride + c·feature_stride. Nothing is copied.
-/// Element is const for inputs; keys and values may be Eigen::half or Eigen::bfloat16.
+/// Numbers of a batch in memory: number (s, h, i, c) of sequence s, head h, row i and feature c
+/// lies at data + s·sequence_stride + h·head_stride + i·row_stride + c·feature_stride. Nothing is
+/// copied. Element is const for inputs; keys and values may be Eigen::half or Eigen::bfloat16.
 template <class Element>
 struct tensor_view {
   Element* data = nullptr;
@@ -33,8 +33,8 @@ struct tensor_view {
   operator tensor_view<const Element>() const
     requires(!std::is_const_v<Element>)
   {
-    return {data,           sequences,   heads,      rows,          features,
-            sequence_stride, head_stride, row_stride, feature_stride};
+    return {data,        sequences,  heads,         rows, features, sequence_stride,
+            head_stride, row_stride, feature_stride};
   }
 };
 
@@ -87,7 +87,8 @@ template <class Element>
   add(X.heads, X.head_stride);
   add(X.rows, X.row_stride);
   add(X.features, X.feature_stride);
-  return {reinterpret_cast<const char*>(X.data + low), reinterpret_cast<const char*>(X.data + high)};
+  return {reinterpret_cast<const char*>(X.data + low),
+          reinterpret_cast<const char*>(X.data + high)};
 }
 template <class Element>
 [[nodiscard]] bool is_empty(const tensor_view<Element>& X) {
@@ -201,7 +202,8 @@ void attend_tensors(const char* where, const tensor_view<QE>& Q, const tensor_vi
     s.key_lengths = b.key_lengths.empty() ? nullptr : b.key_lengths.data();
   }
   check_call(c);
-  constexpr bool all_T = std::is_same_v<tensor_scalar<KE>, T> && std::is_same_v<tensor_scalar<VE>, T>;
+  constexpr bool all_T =
+      std::is_same_v<tensor_scalar<KE>, T> && std::is_same_v<tensor_scalar<VE>, T>;
   if constexpr (!all_T)
     if (c.opts.kernel == kernel::naive)
       raise<argument_error>(

@@ -14,9 +14,9 @@ SOFTLOOK_NAMESPACE_BEGIN
 
 /// \defgroup weights Exact weights of long sequences
 /// What queries look at, without a matrix of n×m weights: the maximum and the sum of each row are
-/// found first, then the weights are computed again tile by tile, exactly, at the speed of the tiled
-/// kernel. Each function takes what attention() takes: a score, transforms, a mask, an executor,
-/// heads, a frame, options. Memory: O(n + m) for each head besides what is returned.
+/// found first, then the weights are computed again tile by tile, exactly, at the speed of the
+/// tiled kernel. Each function takes what attention() takes: a score, transforms, a mask, an
+/// executor, heads, a frame, options. Memory: O(n + m) for each head besides what is returned.
 /// \cases tests/conformance/data/torch/sdpa
 /// \program examples/long_sequence.cpp
 /// \{
@@ -115,8 +115,9 @@ class strongest_of_block {
   void start(const weight_block<T>& block) {
     first_query_ = block.first_query;
     for (std::size_t i = 0; i < least_.size(); ++i)
-      least_[i] = index(i) < block.P.rows ? weights_[(first_query_ + index(i)) * stride_ + count_ - 1]
-                                          : std::numeric_limits<T>::infinity();
+      least_[i] = index(i) < block.P.rows
+                      ? weights_[(first_query_ + index(i)) * stride_ + count_ - 1]
+                      : std::numeric_limits<T>::infinity();
   }
   void insert(const weight_block<T>& block, index i, index j) {
     const index row = (block.first_query + i) * stride_;
@@ -170,9 +171,9 @@ struct visitor_of_block {
 }  // namespace detail
 
 /// visit(P, first_query, first_key, head) for blocks of weights that cover every live pair once:
-/// P(i, j), a matrix_view, is the weight of query first_query + i for key first_key + j of the call.
-/// Pairs that are in no block have the weight 0. Blocks of the same queries come in the order of
-/// their keys; with an executor blocks of different queries or heads come from several threads.
+/// P(i, j), a matrix_view, is the weight of query first_query + i for key first_key + j of the
+/// call. Pairs that are in no block have the weight 0. Blocks of the same queries come in the order
+/// of their keys; with an executor blocks of different queries or heads come from several threads.
 ///
 /// \see Dao et al., "FlashAttention", 2022, algorithm 4 (recomputation from row statistics).
 /// \throws  as attention().
@@ -297,8 +298,8 @@ template <dense_expression Q, row_expression K, class... Ps>
               stream.exec(), index(chosen.size()) * stream.heads(), [&](index task, index worker) {
                 const index head = task / index(chosen.size()), row = task % index(chosen.size());
                 matrix& P = all[std::size_t(head)];
-                detail::copy_of_block<T> take{
-                    detail::writable_view(P).rows_from(row, 1), chosen[std::size_t(row)]};
+                detail::copy_of_block<T> take{detail::writable_view(P).rows_from(row, 1),
+                                              chosen[std::size_t(row)]};
                 stream.walk(head, {take.first_query, take.first_query + 1}, {0, stream.keys()},
                             detail::request_of<T>(take), worker);
               });
@@ -338,9 +339,10 @@ template <dense_expression Q, row_expression K, class... Ps>
   }
 }
 
-/// The weights as a picture of rows×cols pixels, each the mean of its block of weights: pixel (r, c)
-/// is of queries [r·n/rows, (r + 1)·n/rows) and keys [c·m/cols, (c + 1)·m/cols). With heads{…} one
-/// matrix for each query head. The part of the queries and keys to be drawn may be given: to zoom.
+/// The weights as a picture of rows×cols pixels, each the mean of its block of weights: pixel (r,
+/// c) is of queries [r·n/rows, (r + 1)·n/rows) and keys [c·m/cols, (c + 1)·m/cols). With heads{…}
+/// one matrix for each query head. The part of the queries and keys to be drawn may be given: to
+/// zoom.
 /// \throws argument_error  unless there are at least as many queries and keys as pixels, and at
 ///         least one pixel; else as attention().
 template <dense_expression Q, row_expression K, class... Ps>
@@ -358,7 +360,8 @@ template <dense_expression Q, row_expression K, class... Ps>
       if (pixels < 1 || pixels > part.count())
         detail::raise_argument(
             where, pixels_name, double(pixels),
-            detail::formatted("it lies between 1 and %td, the rows to be drawn", part.count()).text);
+            detail::formatted("it lies between 1 and %td, the rows to be drawn", part.count())
+                .text);
     };
     check("an end of queries", queries, q.rows(), "rows", rows);
     check("an end of keys", keys, k.rows(), "cols", cols);

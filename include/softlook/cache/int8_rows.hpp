@@ -41,8 +41,8 @@ class int8_rows {
     const matrix_view<float> view = in.view();
     check(view.cols, heads);
     detail::check_finite("int8_rows", "X", view);
-    auto made = std::make_shared<block>(numbers(view.rows, view.cols),
-                                        scales_matrix(view.rows, heads));
+    auto made =
+        std::make_shared<block>(numbers(view.rows, view.cols), scales_matrix(view.rows, heads));
     for (index i = 0; i < view.rows; ++i)
       detail::store_row(view, i, heads, made->values.data() + i * view.cols,
                         made->scales.data() + i * heads);
@@ -69,8 +69,7 @@ class int8_rows {
     Eigen::MatrixXf X(rows(), cols());
     const index columns = cols() / heads();
     for (index i = 0; i < rows(); ++i)
-      for (index c = 0; c < cols(); ++c)
-        X(i, c) = float(values()(i, c)) * scales()(i, c / columns);
+      for (index c = 0; c < cols(); ++c) X(i, c) = float(values()(i, c)) * scales()(i, c / columns);
     return X;
   }
 
@@ -90,14 +89,19 @@ class int8_rows {
   };
 
   static void check(index columns, index heads) {
-    if (heads < 1) detail::raise_argument("int8_rows", "heads", double(heads), "there is at least 1");
+    if (heads < 1)
+      detail::raise_argument("int8_rows", "heads", double(heads), "there is at least 1");
     detail::check_columns_of_heads("int8_rows", "X.cols()", columns, "heads", heads);
   }
   void keep(std::shared_ptr<block> made) {
     made->page = made->values.data();
     made->page_scales = made->scales.data();
-    made->table = {&made->page,          &made->page_scales,   62, made->values.cols(),
-                   made->scales.cols(), std::max<index>(made->values.cols() / made->scales.cols(), 1)};
+    made->table = {&made->page,
+                   &made->page_scales,
+                   62,
+                   made->values.cols(),
+                   made->scales.cols(),
+                   std::max<index>(made->values.cols() / made->scales.cols(), 1)};
     block_ = std::move(made);
   }
 

@@ -70,16 +70,16 @@ class cache_pages {
   [[nodiscard]] index cols() const { return cols_; }
   [[nodiscard]] index pages() const { return index(pages_.size()); }
   [[nodiscard]] std::size_t page_bytes() const {
-    return std::size_t(page_rows_) *
-           (std::size_t(cols_) * sizeof(Stored) + (scaled ? std::size_t(heads_) * sizeof(float) : 0));
+    return std::size_t(page_rows_) * (std::size_t(cols_) * sizeof(Stored) +
+                                      (scaled ? std::size_t(heads_) * sizeof(float) : 0));
   }
   [[nodiscard]] index shared_pages() const {
     return std::count_if(pages_.begin(), pages_.end(),
                          [](const page_ptr& p) { return p.use_count() > 1; });
   }
 
-  /// Room behind the first `held` rows for `more`, in pages of this cache alone. What it holds stays,
-  /// also where memory runs out.
+  /// Room behind the first `held` rows for `more`, in pages of this cache alone. What it holds
+  /// stays, also where memory runs out.
   void make_room(index held, index more) {
     if (more == 0) return;
     const index wanted = ceil_div(held + more, page_rows_), last = held / page_rows_;
@@ -181,21 +181,22 @@ class cached_rows {
   index rows_;
 };
 
-/// Keys and values of one sequence, appended row by row and attended by the queries that come after:
+/// Keys and values of one sequence, appended row by row and attended by the queries that come
+/// after:
 ///   attend(q) = softmax(scale · q Kᵀ) V  over all rows that are held.
 /// Rows lie in pages. A fork shares the pages of its origin, and a page is copied when one of them
 /// writes into it: so prefixes and the hypotheses of a beam search are kept once.
 ///
-///     kv_cache<float, Eigen::bfloat16> cache({.heads = 2, .key_features = 64, .value_features = 64});
-///     cache.append(K_rows, V_rows);                                // n×(2·64) each
-///     O = cache.attend(q, heads{.query = 8, .kv = 2}, masks::causal_bottom_right{});
-///     auto hypothesis = cache.fork();
+///     kv_cache<float, Eigen::bfloat16> cache({.heads = 2, .key_features = 64, .value_features =
+///     64}); cache.append(K_rows, V_rows);                                // n×(2·64) each O =
+///     cache.attend(q, heads{.query = 8, .kv = 2}, masks::causal_bottom_right{}); auto hypothesis =
+///     cache.fork();
 ///
-/// T is the scalar of the arithmetic; stored are T, or with T = float Eigen::half, Eigen::bfloat16 or
-/// std::int8_t with a scale for each row and head (see int8_rows).
-/// With options.window the cache is a ring: pages whose rows are all older than that are reused.
-/// Positions are those of the whole sequence also then: use a mask that forbids what may be gone,
-/// masks::window_of(w) with w ≤ window.
+/// T is the scalar of the arithmetic; stored are T, or with T = float Eigen::half, Eigen::bfloat16
+/// or std::int8_t with a scale for each row and head (see int8_rows). With options.window the cache
+/// is a ring: pages whose rows are all older than that are reused. Positions are those of the whole
+/// sequence also then: use a mask that forbids what may be gone, masks::window_of(w) with w ≤
+/// window.
 ///
 /// \see Kwon et al., "PagedAttention", 2023; Xiao et al., "StreamingLLM", 2024 (a ring).
 /// A cache may be read by several threads; forks may be used in a thread each.
@@ -209,7 +210,8 @@ class kv_cache {
   static_assert(detail::can_be_stored<T, Stored>,
                 "softlook: a cache of T stores T, or of float half, bfloat16 or int8");
 
-  /// \throws argument_error  without heads, for negative features, a page that is no power of two, or
+  /// \throws argument_error  without heads, for negative features, a page that is no power of two,
+  /// or
   ///         a window below 1.
   explicit kv_cache(const kv_cache_shape& shape, const kv_cache_options& options = {})
       : shape_(checked(shape, options)),
@@ -228,17 +230,16 @@ class kv_cache {
            std::size_t(values_.pages()) * values_.page_bytes();
   }
   [[nodiscard]] index pages() const { return keys_.pages() + values_.pages(); }
-  [[nodiscard]] index shared_pages() const {
-    return keys_.shared_pages() + values_.shared_pages();
-  }
+  [[nodiscard]] index shared_pages() const { return keys_.shared_pages() + values_.shared_pages(); }
 
   /// Appends rows of keys, n×(heads·key_features), and of values.
   /// \throws shape_error unless they fit; argument_error for what 8 bits cannot hold. The cache is
   ///         then as it was.
   template <dense_expression K, dense_expression V>
   void append(const K& k, const V& v) {
-    static_assert(std::is_same_v<detail::scalar_of<K>, T> && std::is_same_v<detail::scalar_of<V>, T>,
-                  "softlook: a cache of T takes rows of T");
+    static_assert(
+        std::is_same_v<detail::scalar_of<K>, T> && std::is_same_v<detail::scalar_of<V>, T>,
+        "softlook: a cache of T takes rows of T");
     const detail::readable<K> keys(k);
     const detail::readable<V> values(v);
     append_views(keys.view(), values.view());
@@ -247,9 +248,8 @@ class kv_cache {
   /// \throws argument_error  unless first() ≤ size ≤ size().
   void truncate(index size) {
     if (size < first_ || size > size_)
-      detail::raise_argument(
-          "kv_cache::truncate", "size", double(size),
-          detail::formatted("rows %td to %td are held", first_, size_).text);
+      detail::raise_argument("kv_cache::truncate", "size", double(size),
+                             detail::formatted("rows %td to %td are held", first_, size_).text);
     size_ = size;
     const index pages = detail::ceil_div(size_ - first_, options_.page_rows);
     keys_.keep_first(pages);

@@ -30,8 +30,10 @@ class paged_rows {
   static_assert(detail::can_be_stored<T, Stored>);
 
   /// pool: pages·page_rows × columns, row-major.
-  /// \throws argument_error  unless page_rows is a power of two, every page of the table lies in the
-  ///         pool and the table has a page for each row; shape_error unless the pool has whole pages.
+  /// \throws argument_error  unless page_rows is a power of two, every page of the table lies in
+  /// the
+  ///         pool and the table has a page for each row; shape_error unless the pool has whole
+  ///         pages.
   template <dense_expression Pool>
     requires(!detail::dying_matrix<Pool> && std::is_same_v<detail::scalar_of<Pool>, Stored>)
   paged_rows(Pool&& pool, index page_rows, std::span<const std::int32_t> table, index rows)
@@ -97,8 +99,11 @@ class paged_rows {
       if constexpr (scaled)
         made->scales.push_back(scales.data + page * page_rows * scales.row_stride);
     }
-    made->table = {made->pages.data(), made->scales.data(), detail::exact_log2(page_rows),
-                   pool.row_stride,    scales.row_stride,
+    made->table = {made->pages.data(),
+                   made->scales.data(),
+                   detail::exact_log2(page_rows),
+                   pool.row_stride,
+                   scales.row_stride,
                    scaled ? std::max<index>(pool.cols / std::max<index>(scales.cols, 1), 1) : 1};
     block_ = std::move(made);
   }

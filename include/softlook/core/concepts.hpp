@@ -80,8 +80,9 @@ namespace detail {
 
 /// The scalar in which numbers of a type are computed: float for those of 16 bits.
 template <class S>
-using arithmetic = std::conditional_t<
-    std::is_same_v<S, Eigen::half> || std::is_same_v<S, Eigen::bfloat16>, float, S>;
+using arithmetic =
+    std::conditional_t<std::is_same_v<S, Eigen::half> || std::is_same_v<S, Eigen::bfloat16>, float,
+                       S>;
 
 template <class X>
 using scalar_of = typename std::remove_cvref_t<X>::Scalar;

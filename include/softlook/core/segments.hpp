@@ -11,15 +11,17 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// \{
 
 /// Sequences of different lengths one behind the other: queries [queries[s], queries[s + 1]) attend
-/// to keys [keys[s], keys[s + 1]) and to no others. Each sequence is a problem of its own: positions
-/// start at 0, masks and transforms are told its sizes and, in problem::sequence, its number.
+/// to keys [keys[s], keys[s + 1]) and to no others. Each sequence is a problem of its own:
+/// positions start at 0, masks and transforms are told its sizes and, in problem::sequence, its
+/// number.
 ///
 ///     const std::int32_t at[] = {0, 3, 10, 12};                 // of 3, 7 and 2 rows
 ///     attention(Q, K, V, segments{at}, masks::causal_top_left{})
 ///
-/// One call, whose work is shared out over the executor as a whole; each sequence gets the bits of a
-/// call of its own with that kernel.
-/// \throws argument_error  (the call) unless offsets begin with 0, never fall, and end with the rows
+/// One call, whose work is shared out over the executor as a whole; each sequence gets the bits of
+/// a call of its own with that kernel.
+/// \throws argument_error  (the call) unless offsets begin with 0, never fall, and end with the
+/// rows
 ///         of Q, or of K; shape_error unless both name the same number of sequences.
 struct segments {
   std::span<const std::int32_t> queries;

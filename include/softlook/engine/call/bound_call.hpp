@@ -93,11 +93,11 @@ class bound_call {
 
   /// Those that the call's types do not rule out.
   void set_kernels() {
-    constexpr bool decided = stated::has_options || stated::projects ||
-                             ((is_heads<Ps> || is_sequences<Ps>) || ...);
+    constexpr bool decided =
+        stated::has_options || stated::projects || ((is_heads<Ps> || is_sequences<Ps>) || ...);
     constexpr reach within = decided ? reach::any
-                                     : reach_of(Q::RowsAtCompileTime, rows_of_type<K>(), columns_of_type<K>(),
-                                                index(sizeof(scalar)));
+                                     : reach_of(Q::RowsAtCompileTime, rows_of_type<K>(),
+                                                columns_of_type<K>(), index(sizeof(scalar)));
     stated::template set_kernels<within, stated::has_options>(call_);
   }
 

@@ -156,14 +156,16 @@ void place_in_frame(attention_call<T>& c) {
 
 /// Offsets of sequences in `rows` rows.
 inline void check_offsets(const char* where, const char* name,
-                          std::span<const std::int32_t> offsets, const char* rows_name, index rows) {
+                          std::span<const std::int32_t> offsets, const char* rows_name,
+                          index rows) {
   if (offsets.empty()) raise_argument(where, name, 0, "there is an offset for each end");
   if (offsets.front() != 0) raise_argument(where, name, offsets.front(), "the first offset is 0");
   for (std::size_t s = 1; s < offsets.size(); ++s)
     if (offsets[s] < offsets[s - 1])
       raise_sizes(where, name, offsets[s], "the offset before it", offsets[s - 1],
                   "offsets never fall");
-  check_sizes(where, name, offsets.back(), rows_name, rows, "the last offset is the end of the rows");
+  check_sizes(where, name, offsets.back(), rows_name, rows,
+              "the last offset is the end of the rows");
 }
 /// Lengths of sequences of `rows` rows each.
 inline void check_lengths(const char* where, const char* name,
@@ -184,7 +186,8 @@ void place_sequences(attention_call<T>& c) {
   if (const segments& s = c.packed_rows; !s.queries.empty() || !s.keys.empty()) {
     const auto keys = s.keys.empty() ? s.queries : s.keys;
     check_offsets(c.where, "an offset of segments.queries", s.queries, "Q.rows()", c.Q.rows);
-    check_offsets(c.where, s.keys.empty() ? "an offset of segments.queries" : "an offset of segments.keys",
+    check_offsets(c.where,
+                  s.keys.empty() ? "an offset of segments.queries" : "an offset of segments.keys",
                   keys, "K.rows()", c.K.rows);
     check_sizes(c.where, "segments.keys.size()", index(keys.size()), "segments.queries.size()",
                 index(s.queries.size()), "both are of the same sequences");

@@ -45,10 +45,11 @@ constexpr bool check_policies() {
   constexpr bool one_heads = at_most_one<is_heads<Ps>...>;
   constexpr bool one_frame = at_most_one<is_frame<Ps>..., is_sequences<Ps>...>;
   constexpr bool one_scalar = (scalar_fits<Ps, T>() && ...);
-  static_assert(known,
-                "softlook: an argument after V is no policy: give scores::…, transforms::…, "
-                "masks::…, heads{…}, frame{…}, segments{…}, exec::… or options{…}; wrap a function as "
-                "transforms::map(f) or masks::where(f)");
+  static_assert(
+      known,
+      "softlook: an argument after V is no policy: give scores::…, transforms::…, "
+      "masks::…, heads{…}, frame{…}, segments{…}, exec::… or options{…}; wrap a function as "
+      "transforms::map(f) or masks::where(f)");
   static_assert(one_score, "softlook: give at most one score");
   static_assert(one_mask, "softlook: give at most one mask; combine masks with &, | and !");
   static_assert(one_executor, "softlook: give at most one executor");

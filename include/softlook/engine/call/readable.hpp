@@ -61,12 +61,14 @@ constexpr bool check_stored_scalars() {
   using T = arithmetic<scalar_of<Q>>;
   constexpr bool real = real_scalar<T> && (real_scalar<arithmetic<scalar_of<Xs>>> && ...);
   constexpr bool same = (std::is_same_v<arithmetic<scalar_of<Xs>>, T> && ...);
-  static_assert(real,
-                "softlook: attention reads float, double, Eigen::half and Eigen::bfloat16; cast the "
-                "inputs first");
-  static_assert(same || !real,
-                "softlook: Q, K, V and the output must share one scalar type, or be of float and of "
-                "16 bits, which are computed in float");
+  static_assert(
+      real,
+      "softlook: attention reads float, double, Eigen::half and Eigen::bfloat16; cast the "
+      "inputs first");
+  static_assert(
+      same || !real,
+      "softlook: Q, K, V and the output must share one scalar type, or be of float and of "
+      "16 bits, which are computed in float");
   return real && same;
 }
 template <class Q, class K, class V, class... Ps>

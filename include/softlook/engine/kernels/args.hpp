@@ -47,7 +47,8 @@ struct forward_args {
   mutable_matrix_view<T> O;
   T* log_sum_exp = nullptr;
   index log_sum_exp_stride = 0;
-  T* row_maximum = nullptr;  // of each query, in units of log 4, and the sum relative to it; or none
+  T* row_maximum =
+      nullptr;  // of each query, in units of log 4, and the sum relative to it; or none
   T* row_sum = nullptr;
   problem whole;                      // what policies are told
   const call_frame* frame = nullptr;  // where the rows stand in it
@@ -67,8 +68,8 @@ struct weight_block {
   index first_key = 0;
 };
 
-/// Who takes the weights, a block after the other; entropies of the queries of the call, in nats, are
-/// added up if they are wanted.
+/// Who takes the weights, a block after the other; entropies of the queries of the call, in nats,
+/// are added up if they are wanted.
 template <class T>
 struct weight_request {
   void* self = nullptr;

@@ -151,8 +151,7 @@ template <class T, bool Additive>
 }
 
 template <class T, bool Additive>
-[[nodiscard]] const weight_kernels<T, Additive>& weights_of(
-    [[maybe_unused]] instruction_set isa) {
+[[nodiscard]] const weight_kernels<T, Additive>& weights_of([[maybe_unused]] instruction_set isa) {
   return *SOFTLOOK_STAMPED(isa, weights<T, Additive>);
 }
 

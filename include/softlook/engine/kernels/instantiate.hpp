@@ -8,11 +8,11 @@
 // short list serves every call; of the policies the common masks are compiled.
 
 /// The tables of kernels of what layers and linear attention need besides attention.
-#define SOFTLOOK_INSTANTIATE_TABLES(prefix, T)                                    \
-  prefix template const register_shape& registers_of<T>(instruction_set);         \
-  prefix template const product_kernels<T>& products_of<T>(instruction_set);      \
+#define SOFTLOOK_INSTANTIATE_TABLES(prefix, T)                                   \
+  prefix template const register_shape& registers_of<T>(instruction_set);        \
+  prefix template const product_kernels<T>& products_of<T>(instruction_set);     \
   prefix template const row_functions<T>& stored_rows_of<T, T>(instruction_set); \
-  prefix template const layer_kernels<T>& layers_of<T>(instruction_set);          \
+  prefix template const layer_kernels<T>& layers_of<T>(instruction_set);         \
   prefix template const recurrent_kernels<T>& recurrents_of<T>(instruction_set);
 
 /// Attention from a checked call on; additive scores, like the naive kernel, in lists of their own.
@@ -33,8 +33,8 @@
   prefix template std::vector<row_major<T>> run_weights<additive, T>(const attention_call<T>&);
 
 /// Several sequences in one call.
-#define SOFTLOOK_INSTANTIATE_SEQUENCES(prefix, T)                                            \
-  prefix template void run_sequences<false, reach::any, T>(const attention_call<T>&);        \
+#define SOFTLOOK_INSTANTIATE_SEQUENCES(prefix, T)                                     \
+  prefix template void run_sequences<false, reach::any, T>(const attention_call<T>&); \
   prefix template void run_sequences<true, reach::any, T>(const attention_call<T>&);
 
 #define SOFTLOOK_INSTANTIATE_NAIVE(prefix, T)                                               \

@@ -27,8 +27,8 @@ struct bfloat16_bits {
   std::uint16_t bits;
 };
 
-/// Rows in pages, each of 2^page_shift rows one behind the other: row r is row r mod 2^page_shift of
-/// page r / 2^page_shift.
+/// Rows in pages, each of 2^page_shift rows one behind the other: row r is row r mod 2^page_shift
+/// of page r / 2^page_shift.
 struct row_pages {
   const void* const* pages = nullptr;
   const float* const* scales = nullptr;  // of numbers of 8 bits: rows × heads of each page
@@ -56,8 +56,8 @@ struct row_functions {
   void (*prefetch)(const row_source<T>&, range& rows, index count) = nullptr;
 };
 
-/// rows × cols scalars in a storage that the functions know: the first number of a strided matrix, or
-/// row_pages.
+/// rows × cols scalars in a storage that the functions know: the first number of a strided matrix,
+/// or row_pages.
 template <class T>
 struct row_source {
   const row_functions<T>* read = nullptr;
@@ -66,7 +66,7 @@ struct row_source {
   index cols = 0;
   index first_row = 0;
   index first_col = 0;
-  index offset = 0;  // of a strided matrix, in its own scalars, besides those two
+  index offset = 0;      // of a strided matrix, in its own scalars, besides those two
   index row_stride = 0;  // of a strided matrix, in its own scalars
   index col_stride = 0;
 

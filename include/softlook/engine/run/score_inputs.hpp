@@ -172,8 +172,8 @@ template <class T>
 /// What the kernels see: Q and K as they are, where the call takes no step.
 template <class T>
 [[nodiscard]] score_inputs<T> inputs_of(const attention_call<T>& c, T* space) {
-  return c.inputs ? c.inputs(c, space) : score_inputs<T>{c.Q, c.K, c.key_rows, c.heads_apart.Q,
-                                                             c.heads_apart.K};
+  return c.inputs ? c.inputs(c, space)
+                  : score_inputs<T>{c.Q, c.K, c.key_rows, c.heads_apart.Q, c.heads_apart.K};
 }
 
 }  // namespace detail

@@ -4,8 +4,8 @@
 
 #include "softlook/engine/run/run_attention.hpp"
 
-// Several sequences in one call: their tasks are shared out together. Each is planned by itself, and
-// gets the bits of a call of its own.
+// Several sequences in one call: their tasks are shared out together. Each is planned by itself,
+// and gets the bits of a call of its own.
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
@@ -134,8 +134,9 @@ void run_sequences(const attention_call<T>& c) {
       const planned_run run = plan_of(wave.end, scratch_part);
       if (wave.partials > 0 && wave.partials + run.partials > room) break;
       if (tasks) tasks[wave.end - first] = {wave.tasks, wave.partials};
-      wave.tasks += run.chosen.kernel == kernel::tiled ? run.tasks
-                                                       : groups_of_few(scratch_part, run) * run.chunks;
+      wave.tasks += run.chosen.kernel == kernel::tiled
+                        ? run.tasks
+                        : groups_of_few(scratch_part, run) * run.chunks;
       wave.partials += run.chosen.kernel == kernel::tiled
                            ? 0
                            : groups_of_few(scratch_part, run) * run.chunks * run.chosen.few.partial;
@@ -153,8 +154,8 @@ void run_sequences(const attention_call<T>& c) {
   const index workers = c.exec.concurrency;
   const index listed = ceil_div((count + 1) * index(sizeof(sequence_task)), index(sizeof(T)));
   call_scratch arena(c.opts.workspace);
-  T* const start = arena.template take<T>(sizes.total() + round_up(listed, 16) + workers * each +
-                                          partials);
+  T* const start =
+      arena.template take<T>(sizes.total() + round_up(listed, 16) + workers * each + partials);
   T* const v = start + sizes.total() - sizes.v;
   const running_call<T> all{c, inputs_of(c, start), v};
   for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * all.score_scale();

@@ -10,8 +10,8 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// The weights of a checked call, whose values are none. Memory: two numbers for each query and head,
-/// and the scratch of the tiled kernel.
+/// The weights of a checked call, whose values are none. Memory: two numbers for each query and
+/// head, and the scratch of the tiled kernel.
 template <bool Additive, class T>
 class weight_stream {
  public:
@@ -24,7 +24,8 @@ class weight_stream {
     call_.log_sum_exp = {};
     const input_sizes sizes = sizes_of_inputs(call_);
     planned_ = plan_run<reach::tiled>(call_, registers_);
-    T* const start = arena_.template take<T>(sizes.total() + call_.exec.concurrency * planned_.each);
+    T* const start =
+        arena_.template take<T>(sizes.total() + call_.exec.concurrency * planned_.each);
     inputs_ = inputs_of(call_, start);
     v_ = start + sizes.total() - sizes.v;
     const running_call<T> run = running();
@@ -51,17 +52,17 @@ class weight_stream {
     return planned_.chosen.tiled.query_tiles * registers_.width();
   }
 
-  /// The weights of some queries and keys of a head, on a worker: blocks of the same queries come in
-  /// the order of their keys.
-  void walk(index head, range queries, range keys, const weight_request<T>& to, index worker) const {
+  /// The weights of some queries and keys of a head, on a worker: blocks of the same queries come
+  /// in the order of their keys.
+  void walk(index head, range queries, range keys, const weight_request<T>& to,
+            index worker) const {
     const running_call<T> run = running();
     call_frame frame = call_.frame;
-    forward_args<T, Additive> a =
-        run.template args_of_head<Additive>(planned_.chosen.tiled, head);
+    forward_args<T, Additive> a = run.template args_of_head<Additive>(planned_.chosen.tiled, head);
     // The rows of the call stay as they are, only some keys are walked over.
     frame.first_key += keys.begin;
-    frame.private_keys = std::max<index>(
-        0, keys.end - std::max(keys.begin, call_.frame.shared_keys(call_.K.rows)));
+    frame.private_keys =
+        std::max<index>(0, keys.end - std::max(keys.begin, call_.frame.shared_keys(call_.K.rows)));
     a.keys = a.keys.rows_from(keys.begin, keys.count());
     a.values = a.values.rows_from(keys.begin, keys.count());
     a.frame = &frame;

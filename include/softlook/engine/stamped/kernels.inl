@@ -34,8 +34,8 @@ inline constexpr few_kernels<T, Additive> few{&few_queries<T, Additive>,
                                               &merge_chunks<T, Additive>};
 
 template <class T, bool Additive>
-inline constexpr weight_kernels<T, Additive> weights{
-    &tiled_weights<T, Additive>, &add_weight_sums<T>, &next_weight_above<T>};
+inline constexpr weight_kernels<T, Additive> weights{&tiled_weights<T, Additive>,
+                                                     &add_weight_sums<T>, &next_weight_above<T>};
 
 template <class T>
 inline constexpr product_kernels<T> products{registers<T>, &pack_weights<T>, &linear<T>};

@@ -1,5 +1,5 @@
-// Rows of keys and values from their sources: strided matrices and pages of rows, of T or of shorter
-// numbers that are converted as they are read.
+// Rows of keys and values from their sources: strided matrices and pages of rows, of T or of
+// shorter numbers that are converted as they are read.
 
 /// Rows at equal distances.
 template <class Stored>

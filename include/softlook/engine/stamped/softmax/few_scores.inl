@@ -125,8 +125,9 @@ inline void few_dot_scores(const few_args<T, Additive>& f, range keys, T* scratc
       lying.count = lying.count / n * n;
     }
     if (lying.count == 0) {
-      few_dot_group(f, padded_rows(K, {j, j + n < keys.end ? j + n : keys.end}, at.features, n,
-                                   scratch + at.keys),
+      few_dot_group(f,
+                    padded_rows(K, {j, j + n < keys.end ? j + n : keys.end}, at.features, n,
+                                scratch + at.keys),
                     done, scratch);
       done += n;
       continue;

@@ -1,7 +1,8 @@
 // Weights of a block of queries, one tile of keys after the other, once the maximum and the sum of
-// each query are known: P = 4^(S − maximum) / sum. What is done with a tile of them is the caller's.
-//   \see Dao et al., "FlashAttention", 2022, algorithm 4 (P is computed again from the statistics of
-//   its row).
+// each query are known: P = 4^(S − maximum) / sum. What is done with a tile of them is the
+// caller's.
+//   \see Dao et al., "FlashAttention", 2022, algorithm 4 (P is computed again from the statistics
+//   of its row).
 
 template <class T, bool Additive>
 class weights_end {
