@@ -94,7 +94,8 @@ TEST_F(Segments, ByEveryKernel) {
 }
 
 TEST_F(Segments, WithScoresThatProject) {
-  const matrix W = in.K.topRows(16).leftCols(16), v = in.V.topRows(1).leftCols(16);
+  const matrix W = in.K.topRows(16).leftCols(16);
+  const Eigen::RowVectorXf v = in.V.row(0).head(16);
   const auto all = attention_with_log_sum_exp(Q, in.K, in.V, h, segments{queries, keys}, told{},
                                               scores::additive{W, W, v});
   expect_sequences(all, scores::additive{W, W, v});

@@ -123,7 +123,8 @@ TEST(Weights, OfMaskedAndTransformedScores) {
 TEST(Weights, OfAdditiveScores) {
   const auto in =
       random_problem<float>({.queries = 60, .keys = 70, .features = 12}, softlook_test::seed(963));
-  const matrix W = in.K.topRows(12), v = in.Q.topRows(1);
+  const matrix W = in.K.topRows(12);
+  const Eigen::RowVectorXf v = in.Q.row(0);
   const scores::additive score{W, W, v};
   const matrix P = attention_weights(in.Q, in.K, score, masks::causal_top_left{});
   const std::vector<index> all_rows{5, 59};
