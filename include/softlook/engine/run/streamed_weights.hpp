@@ -23,9 +23,11 @@ class weight_stream {
     call_.O = {};
     call_.log_sum_exp = {};
     const input_sizes sizes = sizes_of_inputs(call_);
-    planned_ = plan_run<reach::tiled>(call_, registers_);
+    // Blocks of a fixed size: sums over them are the same on every machine and with any executor.
+    const call_sizes shape = sizes_of(call_);
+    layout_ = tiled_layout_for(shape, registers_, key_tile_for(shape, registers_), query_tiles_);
     T* const start =
-        arena_.template take<T>(sizes.total() + call_.exec.concurrency * planned_.each);
+        arena_.template take<T>(sizes.total() + call_.exec.concurrency * layout_.total);
     inputs_ = inputs_of(call_, start);
     v_ = start + sizes.total() - sizes.v;
     const running_call<T> run = running();
@@ -48,9 +50,7 @@ class weight_stream {
   /// Queries in a register tile: a block of weights has no more of them.
   [[nodiscard]] index width() const { return registers_.width(); }
   /// Queries that a task takes at a time.
-  [[nodiscard]] index step() const {
-    return planned_.chosen.tiled.query_tiles * registers_.width();
-  }
+  [[nodiscard]] index step() const { return query_tiles_ * registers_.width(); }
 
   /// The weights of some queries and keys of a head, on a worker: blocks of the same queries come
   /// in the order of their keys.
@@ -58,7 +58,7 @@ class weight_stream {
             index worker) const {
     const running_call<T> run = running();
     call_frame frame = call_.frame;
-    forward_args<T, Additive> a = run.template args_of_head<Additive>(planned_.chosen.tiled, head);
+    forward_args<T, Additive> a = run.template args_of_head<Additive>(layout_, head);
     // The rows of the call stay as they are, only some keys are walked over.
     frame.first_key += keys.begin;
     frame.private_keys =
@@ -70,22 +70,23 @@ class weight_stream {
     a.row_sum = const_cast<T*>(sum_.data()) + head * call_.Q.rows;
     for (index first = queries.begin; first < queries.end; first += step())
       kernels_.weights(a, {first, std::min(first + step(), queries.end)}, to,
-                       scratch_ + worker * planned_.each);
+                       scratch_ + worker * layout_.total);
   }
 
  private:
+  static constexpr index query_tiles_ = 4;
+
   [[nodiscard]] running_call<T> running() const { return {call_, inputs_, v_}; }
   void find_states() {
     const tiled_kernel<T, Additive> kernel = tiled_kernel_of<T, Additive>(call_.isa);
     const index blocks = ceil_div(call_.Q.rows, step());
     run_tasks(call_.exec, blocks * call_.query_heads, [&](index task, index worker) {
       const index head = quotient(task, blocks), block = blocks - 1 - (task - head * blocks);
-      forward_args<T, Additive> a =
-          running().template args_of_head<Additive>(planned_.chosen.tiled, head);
+      forward_args<T, Additive> a = running().template args_of_head<Additive>(layout_, head);
       a.row_maximum = maximum_.data() + head * call_.Q.rows;
       a.row_sum = sum_.data() + head * call_.Q.rows;
       kernel(a, {block * step(), std::min((block + 1) * step(), call_.Q.rows)},
-             scratch_ + worker * planned_.each);
+             scratch_ + worker * layout_.total);
     });
   }
 
@@ -93,7 +94,7 @@ class weight_stream {
   const register_shape& registers_;
   const weight_kernels<T, Additive>& kernels_;
   call_scratch arena_{nullptr};
-  planned_run planned_;
+  tiled_layout layout_;
   score_inputs<T> inputs_;
   T* v_ = nullptr;
   T* scratch_ = nullptr;
