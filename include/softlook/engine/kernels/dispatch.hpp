@@ -84,12 +84,25 @@ namespace detail {
 #undef SOFTLOOK_STAMP_BUILTINS
 #undef SOFTLOOK_STAMP_OPAQUE
 
+#if defined(__x86_64__)
+/// Conversions of 16-bit numbers (F16C), of which not every compiler knows how to ask.
+[[nodiscard]] inline bool converts_halves() {
+  static const bool has = [] {
+    unsigned a = 1, b = 0, c = 0, d = 0;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    return (c >> 29 & 1) != 0;
+  }();
+  return has;
+}
+#endif
+
 /// Whether this build holds the kernels of a set and this machine can run them. Every feature that
 /// the target region names is tested: some AVX-512 machines lack DQ, BW and VL.
 [[nodiscard]] inline bool can_run(instruction_set isa) {
 #if defined(__x86_64__)
   __builtin_cpu_init();  // a static constructor may run before libgcc's own
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const bool avx2 =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && converts_halves();
   switch (isa) {
     case instruction_set::avx512:
       return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&

@@ -52,6 +52,10 @@ struct row_functions {
   row_block<T> (*in_place)(const row_source<T>&, range rows) = nullptr;
   /// The rows one behind the other, zeros behind the columns up to `padded` (a multiple of 4).
   void (*copy)(const row_source<T>&, range rows, index padded, T* buffer) = nullptr;
+  /// scores[k] = q · row k, and output += Σ weights[k] · row k, of whole vectors, without a copy of
+  /// what is not of T. None where rows of T lie in place.
+  void (*dot)(const row_source<T>&, range rows, const T* q, T* scores) = nullptr;
+  void (*add)(const row_source<T>&, range rows, const T* weights, T* output) = nullptr;
   /// Prefetches the first `count` of the rows, which are taken off them.
   void (*prefetch)(const row_source<T>&, range& rows, index count) = nullptr;
 };

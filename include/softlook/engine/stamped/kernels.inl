@@ -17,6 +17,7 @@
 #include "softlook/engine/stamped/softmax/tiled_weights.inl"
 #include "softlook/engine/stamped/softmax/whole_scores.inl"
 #include "softlook/engine/stamped/softmax/few_scores.inl"
+#include "softlook/engine/stamped/softmax/few_stored.inl"
 #include "softlook/engine/stamped/softmax/few_queries.inl"
 #include "softlook/engine/stamped/gemm/packed_product.inl"
 #include "softlook/engine/stamped/layers/activation.inl"

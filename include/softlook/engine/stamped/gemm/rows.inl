@@ -144,11 +144,6 @@ void prefetch_stored(const row_source<T>& source, range& rows, index count) {
   }
 }
 
-template <class T, class Stored, bool Paged>
-inline constexpr row_functions<T> stored_rows{
-    &pack_stored<T, Stored, Paged>, &stored_in_place<T, Stored, Paged>,
-    &copy_stored<T, Stored, Paged>, &prefetch_stored<T, Stored, Paged>};
-
 /// `wanted` rows, `padded` columns: in place where they lie so, else a copy in the buffer, zeros
 /// behind the columns and the rows.
 template <class T>

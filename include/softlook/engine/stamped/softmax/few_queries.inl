@@ -153,6 +153,12 @@ inline void few_add_values(const few_args<T, Additive>& f, range keys, const few
                            T* scratch) {
   const few_layout& at = f.layout;
   constexpr index n = lanes<T>;
+  const row_source<T>& V = f.head.values;
+  if (!Careful && V.read->add && V.cols == at.values && V.col_stride <= 1) {
+    for (index r = 0; r < f.rows.count(); ++r)
+      V.read->add(V, keys, scratch + at.scores + r * at.block, state.output + r * at.values);
+    return;
+  }
   const index step = few_value_step(f);
   row_block<T> block;
   for (index j = keys.begin, count = 0; j < keys.end; j += count) {

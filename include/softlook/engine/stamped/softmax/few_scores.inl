@@ -115,6 +115,12 @@ inline void few_dot_scores(const few_args<T, Additive>& f, range keys, T* scratc
   constexpr index n = lanes<T>;
   const few_layout& at = f.layout;
   const row_source<T>& K = f.head.keys;
+  if (K.read->dot && K.cols == at.features && K.col_stride <= 1) {
+    for (index r = 0; r < f.rows.count(); ++r)
+      K.read->dot(K, keys, scratch + at.queries + r * at.features,
+                  scratch + at.scores + r * at.block);
+    return;
+  }
   const index whole = keys.count() / n * n;
   for (index done = 0; done < keys.count();) {
     const index j = keys.begin + done;
