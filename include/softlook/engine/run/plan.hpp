@@ -169,15 +169,16 @@ class layout_cursor {
   return round_up(std::max<index>(ceil_div(keys, 16), 512), block);
 }
 
-/// Up to so many rows that share the keys of a head are few. Measured for m = 1 … 16384, d = 4 …
-/// 128: at 8 rows (6 in double) and 256 keys or more the few-query kernel takes 0.6 to 1.1 times as
-/// long as the tiled one, at 12 1.0 to 1.7 times, on AVX2 and on AVX-512; the fewer keys there are,
-/// the more the setting up of each row weighs.
-[[nodiscard]] constexpr index most_few_rows(index scalar_bytes, index keys, index features) {
-  if (keys < 8) return features < 32 ? 0 : 1;
-  if (keys < 16) return 2;
-  if (keys < 64) return 4;
+/// Up to so many queries of a head are few, and so many rows that share its keys. Measured for m =
+/// 1 … 16384, d = 4 … 128: at 8 rows (6 in double) and 256 keys or more the few-query kernel takes
+/// 0.6 to 1.1 times as long as the tiled one, at 12 1.0 to 1.7 times, on AVX2 and on AVX-512. Of
+/// fewer keys the setting up of each row weighs more, but the tiled kernel sets up each head.
+[[nodiscard]] constexpr index most_few_rows(index scalar_bytes) {
   return scalar_bytes == 4 ? 8 : 6;
+}
+[[nodiscard]] constexpr index most_few_queries(index scalar_bytes, index keys, index features) {
+  if (keys < 16 && features < 32) return 2;
+  return keys < 64 ? 4 : most_few_rows(scalar_bytes);
 }
 
 struct kernel_choice {
@@ -189,11 +190,11 @@ struct kernel_choice {
 [[nodiscard]] constexpr kernel_choice kernel_for(const call_sizes& s, const options& o) {
   if (o.kernel) return {*o.kernel, "options.kernel asks for it"};
   const index rows = shared_rows(s);
-  if (rows <= most_few_rows(s.scalar_bytes, s.keys, s.features))
+  const bool few = rows <= most_few_rows(s.scalar_bytes);
+  if (few && s.queries <= most_few_queries(s.scalar_bytes, s.keys, s.features))
     return {kernel::few_queries,
             "few rows share the keys of a head: reading keys and values once is the bound"};
-  if (rows <= most_few_rows(s.scalar_bytes, max_key_tile, s.features))
-    return {kernel::tiled, "few keys: setting up each row costs more than packing them"};
+  if (few) return {kernel::tiled, "few keys: setting up each row costs more than packing them"};
   return {kernel::tiled,
           "many rows share the keys of a head: a packed tile of keys serves them all"};
 }
@@ -217,8 +218,9 @@ enum class reach { any, tiled, few_queries };
   constexpr index any = 1 << 20;  // more make no difference
   const auto least = [](index size) { return size < 0 ? 0 : size; };
   const auto most = [](index size) { return size < 0 ? any : size; };
-  if (least(queries) > most_few_rows(scalar_bytes, most(keys), most(features))) return reach::tiled;
-  return most(queries) <= most_few_rows(scalar_bytes, least(keys), least(features))
+  if (least(queries) > most_few_queries(scalar_bytes, most(keys), most(features)))
+    return reach::tiled;
+  return most(queries) <= most_few_queries(scalar_bytes, least(keys), least(features))
              ? reach::few_queries
              : reach::any;
 }

@@ -13,11 +13,14 @@ struct few_row {
   problem whole;
 };
 
+/// row / n, mostly without a division: it would be a tenth of a row of a few keys.
+inline index few_head_of(index row, index n) { return n == 1 ? row : quotient(row, n); }
+
 template <class T, bool Additive>
 inline few_row few_row_at(const few_args<T, Additive>& f, index r) {
-  const index row = f.rows.begin + r, n = f.head.Q.rows;
-  few_row at{row % n, f.head.whole};
-  at.whole.head += std::int32_t(row / n);
+  const index n = f.head.Q.rows, row = f.rows.begin + r, head = few_head_of(row, n);
+  few_row at{row - head * n, f.head.whole};
+  at.whole.head += std::int32_t(head);
   return at;
 }
 
@@ -208,7 +211,8 @@ inline void few_pack_queries(const few_args<T, Additive>& f, additive_panel<T>* 
     for (index x = 0; x < round_up(round_up(count, width) * a.Q.cols, lanes<T>); ++x) to[x] = 0;
   for (index r = 0; r < count; ++r) {
     const index row = f.rows.begin + r;
-    const T* from = row_of_head(a.Q, row / n * f.head_stride_Q, row % n);
+    const index head = few_head_of(row, n);
+    const T* from = row_of_head(a.Q, head * f.head_stride_Q, row - head * n);
     T* base = Additive ? to + r / width * width * a.Q.cols + r % width : to + r * at.features;
     const index stride = Additive ? width : 1;
     index c = 0;
@@ -296,6 +300,15 @@ inline void few_weights(T* S, index count, T maximum, T inverse) {
   __builtin_memcpy(S + x, &p, rest);
 }
 
+/// A row of the output, from a sum that is not normalised.
+template <class T>
+inline void write_row(const T* sum, T inverse, T* out, index cols, index col_stride) {
+  index c = 0;
+  if (col_stride == 1)
+    for (; c + lanes<T> <= cols; c += lanes<T>) store(out + c, load(sum + c) * broadcast(inverse));
+  for (; c < cols; ++c) out[c * col_stride] = sum[c] * inverse;
+}
+
 /// Merges the states of all chunks in their order and writes the rows of the output.
 template <class T, bool Additive>
 void merge_chunks(const few_args<T, Additive>& f, T* partials, index chunks) {
@@ -303,30 +316,35 @@ void merge_chunks(const few_args<T, Additive>& f, T* partials, index chunks) {
   const forward_args<T, Additive>& a = f.head;
   const index n = a.Q.rows;
   for (index r = 0; r < f.rows.count(); ++r) {
-    T most = -infinity<T>;
-    for (index k = 0; k < chunks; ++k) {
-      const T m = few_state_at(at, partials + k * at.partial).maximum[r];
-      most = m > most ? m : most;
-    }
-    const T safe = most == -infinity<T> ? T(0) : most;
-    vector_softmax<T> all{broadcast(most), vec<T>{}};
-    T* total = few_state_at(at, partials).output + r * at.values;
-    for (index k = 0; k < chunks; ++k) {
-      const few_state<T> state = few_state_at(at, partials + k * at.partial);
-      const vector_softmax<T> part{broadcast(state.maximum[r]), broadcast(state.sum[r])};
-      const vec<T> weight = part.merge_into(all.maximum, all.sum);
-      for (index c = 0; c < at.values; c += lanes<T>) {
-        const vec<T> output = load(state.output + r * at.values + c);
-        store(total + c, k == 0 ? output * weight : fma(output, weight, load(total + c)));
+    const few_state<T> first = few_state_at(at, partials);
+    T most = first.maximum[r], sum = first.sum[r];
+    T* total = first.output + r * at.values;
+    if (chunks > 1) {
+      for (index k = 1; k < chunks; ++k) {
+        const T m = few_state_at(at, partials + k * at.partial).maximum[r];
+        most = m > most ? m : most;
       }
+      vector_softmax<T> all{broadcast(most), vec<T>{}};
+      for (index k = 0; k < chunks; ++k) {
+        const few_state<T> state = few_state_at(at, partials + k * at.partial);
+        const vector_softmax<T> part{broadcast(state.maximum[r]), broadcast(state.sum[r])};
+        const vec<T> weight = part.merge_into(all.maximum, all.sum);
+        for (index c = 0; c < at.values; c += lanes<T>) {
+          const vec<T> output = load(state.output + r * at.values + c);
+          store(total + c, k == 0 ? output * weight : fma(output, weight, load(total + c)));
+        }
+      }
+      sum = all.sum[0];
     }
-    const index row = f.rows.begin + r, head = row / n, i = row % n;
-    const T inverse = all.finish()[0];
-    T* out = row_of_head(a.O, head * f.head_stride_O, i);
-    for (index c = 0; c < a.O.cols; ++c) out[c * a.O.col_stride] = total[c] * inverse;
-    if (f.weights) few_weights(f.weights + row * f.weights_stride, a.keys.rows, safe, inverse);
+    const index row = f.rows.begin + r, head = few_head_of(row, n), i = row - head * n;
+    const T inverse = sum == 0 ? T(1) : T(1) / sum;
+    write_row(total, inverse, row_of_head(a.O, head * f.head_stride_O, i), a.O.cols,
+              a.O.col_stride);
+    if (f.weights)
+      few_weights(f.weights + row * f.weights_stride, a.keys.rows,
+                  most == -infinity<T> ? T(0) : most, inverse);
     if (a.log_sum_exp)
       a.log_sum_exp[head * f.head_stride_log_sum_exp + i * a.log_sum_exp_stride] =
-          natural_log_sum_exp(most, all.sum[0]);
+          natural_log_sum_exp(most, sum);
   }
 }

@@ -37,13 +37,32 @@ SOFTLOOK_ALWAYS_INLINE void dot_keys(const T* q, const T* keys, index key_stride
 #pragma GCC unroll 1
   for (index c = 0; c < features; c += n) {
     const vec<T> x = load(q + c);
+    // A line is asked for once.
+    if (vector_bytes < 64 && c * index(sizeof(T)) % 64 == 0)
+#pragma GCC unroll 16
+      for (int k = 0; k < n; ++k) prefetch(keys + k * key_stride + c, n * key_stride);
 #pragma GCC unroll 16
     for (int k = 0; k < n; ++k) {
-      prefetch(keys + k * key_stride + c, n * key_stride);
+      if constexpr (vector_bytes == 64) prefetch(keys + k * key_stride + c, n * key_stride);
       sum[k] = fma(x, load(keys + k * key_stride + c), sum[k]);
     }
   }
   store(scores, sum_each<T, 1>(sum));
+}
+
+/// The same for fewer keys than a vector has lanes.
+template <class T>
+inline void dot_rest(const T* q, const row_block<T>& keys, index count, index features, T* scores) {
+  constexpr index n = lanes<T>;
+  vec<T> sum[n];
+  for (index k = 0; k < n; ++k) {
+    vec<T> s = {};
+    for (index c = 0; k < count && c < features; c += n)
+      s = fma(load(q + c), load(keys.data + k * keys.stride + c), s);
+    sum[k] = s;
+  }
+  const vec<T> all = sum_each<T, 1>(sum);
+  __builtin_memcpy(scores, &all, std::size_t(count) * sizeof(T));
 }
 
 /// The same for `count` keys of `Vectors` vectors, a multiple of the lanes, read one after the
@@ -74,30 +93,48 @@ __attribute__((noinline)) inline void dot_run(const T* q, const T* keys, index k
   }
 }
 
-/// Scores of one row and whole groups of keys, where they can be read in one run; returns how many
-/// keys it took.
-template <class T, bool Additive>
-inline index few_dot_run(const few_args<T, Additive>& f, const row_block<T>& keys, index count,
-                         const T* q, T* scores) {
-  constexpr index n = lanes<T>;
-  if (f.rows.count() != 1) return 0;
-  switch (f.head.keys.cols / n) {
+/// Scores of one row and whole groups of keys in one run, if there is a loop for their features.
+template <class T>
+inline bool few_dot_run(const T* q, const T* keys, index key_stride, index features, index count,
+                        T* scores) {
+  switch (features / lanes<T>) {
     case 8:
-      dot_run<T, 8>(q, keys.data, keys.stride, count, scores);
-      return count;
+      dot_run<T, 8>(q, keys, key_stride, count, scores);
+      return true;
     case 4:
-      dot_run<T, 4>(q, keys.data, keys.stride, count, scores);
-      return count;
+      dot_run<T, 4>(q, keys, key_stride, count, scores);
+      return true;
     case 16:
       if constexpr (vector_bytes == 32) {  // 128 floats or 64 doubles
-        dot_run<T, 16>(q, keys.data, keys.stride, count, scores);
-        return count;
+        dot_run<T, 16>(q, keys, key_stride, count, scores);
+        return true;
       }
       break;
     default:
       break;
   }
-  return 0;
+  return false;
+}
+
+/// Scores of all rows and whole groups of keys where they lie. Several rows read a few keys at a
+/// time, which then stay in the first-level cache.
+template <class T, bool Additive>
+inline void few_dot_lying(const few_args<T, Additive>& f, const row_block<T>& keys, index whole,
+                          T* queries, T* scores) {
+  constexpr index n = lanes<T>;
+  const few_layout& at = f.layout;
+  const index rows = f.rows.count(), step = rows == 1 ? whole : 4 * n;
+  for (index j = 0; j < whole; j += step) {
+    const T* const first = keys.data + j * keys.stride;
+    const index count = whole - j < step ? whole - j : step;
+    for (index r = 0; r < rows; ++r) {
+      const T* const q = queries + r * at.features;
+      T* const to = scores + r * at.block + j;
+      if (few_dot_run(q, first, keys.stride, at.features, count, to)) continue;
+      for (index k = 0; k < count; k += n)
+        dot_keys(q, first + k * keys.stride, keys.stride, at.features, to + k);
+    }
+  }
 }
 
 /// Scores of one group of keys, of whole vectors of features.
@@ -121,15 +158,11 @@ inline void few_dot_scores(const few_args<T, Additive>& f, range keys, T* scratc
                   scratch + at.scores + r * at.block);
     return;
   }
-  const index whole = keys.count() / n * n;
   for (index done = 0; done < keys.count();) {
     const index j = keys.begin + done;
-    // Whole groups where they lie, if their features are whole vectors.
+    // Where they lie, if their features are whole vectors.
     row_block<T> lying;
-    if (K.cols == at.features && done < whole) {
-      lying = K.read->in_place(K, {j, keys.begin + whole});
-      lying.count = lying.count / n * n;
-    }
+    if (K.cols == at.features) lying = K.read->in_place(K, {j, keys.end});
     if (lying.count == 0) {
       few_dot_group(f,
                     padded_rows(K, {j, j + n < keys.end ? j + n : keys.end}, at.features, n,
@@ -138,10 +171,12 @@ inline void few_dot_scores(const few_args<T, Additive>& f, range keys, T* scratc
       done += n;
       continue;
     }
-    index taken =
-        few_dot_run(f, lying, lying.count, scratch + at.queries, scratch + at.scores + done);
-    for (; taken < lying.count; taken += n)
-      few_dot_group(f, {lying.data + taken * lying.stride, lying.stride}, done + taken, scratch);
+    const index whole = lying.count / n * n;
+    few_dot_lying(f, lying, whole, scratch + at.queries, scratch + at.scores + done);
+    const row_block<T> rest{lying.data + whole * lying.stride, lying.stride};
+    for (index r = 0; whole < lying.count && r < f.rows.count(); ++r)
+      dot_rest(scratch + at.queries + r * at.features, rest, lying.count - whole, at.features,
+               scratch + at.scores + r * at.block + done + whole);
     done += lying.count;
   }
 }
