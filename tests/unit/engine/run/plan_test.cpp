@@ -144,20 +144,27 @@ TEST(Plan, OneQueryIsFewAndAThousandAreNot) {
   EXPECT_EQ(plan_for(s, shapes[0], {}, 1).kernel, kernel::tiled);
 }
 
-TEST(Plan, FewRowsAreFewerWhereKeysAreFew) {
-  const auto chosen = [](index queries, index keys) {
-    return plan_for({.queries = queries, .keys = keys, .features = 64, .values = 64}, shapes[0], {},
-                    1)
+TEST(Plan, FewQueriesAreFewerWhereKeysAreFew) {
+  const auto chosen = [](index queries, index keys, index features = 64, index group = 1) {
+    return plan_for({.queries = queries,
+                     .keys = keys,
+                     .features = features,
+                     .values = 64,
+                     .query_heads = group},
+                    shapes[0], {}, 1)
         .kernel;
   };
   EXPECT_EQ(chosen(8, 64), kernel::few_queries);
   EXPECT_EQ(chosen(9, 64), kernel::tiled);
   EXPECT_EQ(chosen(4, 63), kernel::few_queries);
   EXPECT_EQ(chosen(5, 63), kernel::tiled);
-  EXPECT_EQ(chosen(2, 15), kernel::few_queries);
-  EXPECT_EQ(chosen(1, 7), kernel::few_queries);
-  EXPECT_EQ(chosen(2, 7), kernel::tiled);
-  EXPECT_EQ(chosen(3, 15), kernel::tiled);
+  EXPECT_EQ(chosen(4, 7), kernel::few_queries);
+  EXPECT_EQ(chosen(2, 15, 16), kernel::few_queries);
+  EXPECT_EQ(chosen(3, 15, 16), kernel::tiled);
+  EXPECT_EQ(chosen(3, 16, 16), kernel::few_queries);
+  // Rows of heads that share keys are set up together, the tiled kernel sets up each.
+  EXPECT_EQ(chosen(1, 1, 16, 8), kernel::few_queries);
+  EXPECT_EQ(chosen(1, 1, 16, 9), kernel::tiled);
 }
 
 TEST(Plan, SaysWhy) {

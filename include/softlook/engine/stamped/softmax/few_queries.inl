@@ -157,7 +157,8 @@ inline void few_add_values(const few_args<T, Additive>& f, range keys, const few
   const few_layout& at = f.layout;
   constexpr index n = lanes<T>;
   const row_source<T>& V = f.head.values;
-  if (!Careful && V.read->add && V.cols == at.values && V.col_stride <= 1) {
+  // Fewer columns are summed in several parts, so that bits are those of floats.
+  if (!Careful && V.read->add && V.cols % (4 * n) == 0 && V.col_stride <= 1) {
     for (index r = 0; r < f.rows.count(); ++r)
       V.read->add(V, keys, scratch + at.scores + r * at.block, state.output + r * at.values);
     return;
