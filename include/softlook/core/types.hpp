@@ -38,7 +38,8 @@ struct range {
 /// How much of a tile of (query, key) pairs a mask lets through. `partial` is always correct.
 enum class coverage { none, partial, full };
 
-/// What a policy may know of the call it is asked in.
+/// What a policy may know of the call it is asked in: the sizes of the problem, the query head, and
+/// of a batch of sequences the number of the one that the rows belong to.
 struct problem {
   std::int32_t queries = 0;
   std::int32_t keys = 0;
