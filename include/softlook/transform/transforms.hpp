@@ -144,8 +144,9 @@ struct bias {
 template <class M>
 bias(M&&) -> bias<softlook::detail::scalar_of<M>>;
 
-/// A user's f(s, i, j) or f(s, i, j, head) of a score, its query and its key (std::int32_t).
-/// Branch-free functions, and those of softlook::math, are vectorised by the kernels.
+/// A user's f(s, i, j), f(s, i, j, head) or f(s, i, j, problem) of a score, its query and its key
+/// (std::int32_t); it may hold parameters of its own. Branch-free functions, and those of
+/// softlook::math, are vectorised by the kernels.
 template <class F>
 struct map {
   using policy_kind = transform_kind;
@@ -157,10 +158,17 @@ struct map {
   [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
     constexpr bool takes_head =
         std::is_invocable_v<const F&, S, std::int32_t, std::int32_t, std::int32_t>;
-    static_assert(takes_head || std::is_invocable_v<const F&, S, std::int32_t, std::int32_t>,
-                  "softlook: transforms::map takes f(s, i, j) or f(s, i, j, head)");
+    constexpr bool takes_problem =
+        std::conjunction_v<std::bool_constant<!takes_head>,
+                           std::is_invocable<const F&, S, std::int32_t, std::int32_t, problem>>;
+    static_assert(
+        takes_head || takes_problem || std::is_invocable_v<const F&, S, std::int32_t, std::int32_t>,
+        "softlook: transforms::map takes f(s, i, j), f(s, i, j, head) or "
+        "f(s, i, j, problem)");
     if constexpr (takes_head)
       return static_cast<S>(f(s, i, j, p.head));
+    else if constexpr (takes_problem)
+      return static_cast<S>(f(s, i, j, p));
     else
       return static_cast<S>(f(s, i, j));
   }

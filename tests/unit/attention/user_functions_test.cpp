@@ -129,6 +129,38 @@ TYPED_TEST(UserFunctions, ThePoolWorksOnAfterAnException) {
   EXPECT_TRUE(bitwise_equal(attention(this->p.Q, this->p.K, this->p.V, pool), before));
 }
 
+TYPED_TEST(UserFunctions, MayHoldParametersAndTakeTheHeadOrTheProblem) {
+  using T = TypeParam;
+  const T slope = T(0.25);
+  const std::int32_t reach = 7;
+  const auto near = [=](std::int32_t i, std::int32_t j, problem size) {
+    return (i - size.queries) + (size.keys - j) <= reach + 4 * size.head && j - i <= size.keys;
+  };
+  expect_every_way_agrees(
+      this->p.Q, this->p.K, this->p.V, std::nullopt,
+      transforms::map([=](auto s, std::int32_t i, std::int32_t j, problem size) {
+        return s - slope * T(std::abs((i - size.queries) + (size.keys - j)));
+      }),
+      masks::where(near));
+  const heads two{.query = 2};
+  const auto together = attention(this->p.Q, this->p.K, this->p.V.leftCols(2), two,
+                                  transforms::map([=](auto s, auto, auto, std::int32_t head) {
+                                    return s * (1 + slope * T(head));
+                                  }),
+                                  masks::where(near));
+  for (std::int32_t h = 0; h < 2; ++h) {
+    const auto Q = head_columns(this->p.Q, h, 2), K = head_columns(this->p.K, h, 2);
+    const row_major<T> V = this->p.V.col(h);
+    const auto alone = attention(
+        Q, K, V, transforms::map([=](auto s, auto, auto) { return s * (1 + slope * T(h)); }),
+        masks::where([=](std::int32_t i, std::int32_t j, problem size) {
+          size.head = h;
+          return near(i, j, size);
+        }));
+    EXPECT_TRUE(bitwise_equal(together.col(h), alone.col(0))) << h;
+  }
+}
+
 TYPED_TEST(UserFunctions, AMaskOfTheUsersOwnTypeIsAMask) {
   expect_every_way_agrees(this->p.Q, this->p.K, this->p.V, std::nullopt, own_blocks{});
 }
