@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <span>
 
 #include "softlook/core/error.hpp"
 #include "softlook/core/types.hpp"
@@ -21,6 +22,13 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// \see Chen et al., "Extending Context Window of Large Language Models via Positional
 ///      Interpolation", 2023, Eq. (4).
 struct linear_scaling {
+  double factor = 1;
+};
+
+/// A larger base, which keeps the fastest pair and divides the slowest by the factor:
+///   θ ← θ·factor^(w/(w−2))
+/// \see Peng et al., "YaRN", 2023, section 3.1 (NTK-aware interpolation).
+struct ntk_scaling {
   double factor = 1;
 };
 
@@ -63,6 +71,34 @@ struct yarn_scaling {
   [[nodiscard]] double magnitude(double weight = 1) const {
     return factor > 1 ? 0.1 * weight * std::log(factor) + 1 : 1;
   }
+  /// The quotient of two, where weights are called mscale and mscale_all_dim (DeepSeek-V2).
+  [[nodiscard]] double magnitude(double weight, double weight_of_all) const {
+    return magnitude(weight) / magnitude(weight_of_all);
+  }
+};
+
+/// LongRoPE: each pair divided by a factor of its own, found by search; other ones for texts of a
+/// length L that goes beyond L₀ trained positions:
+///   f_k ← f_k / λ_k,  λ = long_factors where L > L₀, else short_factors
+/// Views of w/2 factors each.
+/// \see Ding et al., "LongRoPE: Extending LLM Context Window Beyond 2 Million Tokens", 2024, Eq.
+/// (3)
+///      and section 3.3 (the short ones).
+struct longrope_scaling {
+  std::span<const double> short_factors{};
+  std::span<const double> long_factors{};
+  index trained_positions = 4096;
+  index length = 0;
+  double factor = 1;  ///< longest text, divided by L₀
+
+  /// What cos and sin are multiplied with (rotary_options::magnitude):
+  ///   √(1 + ln(factor) / ln(L₀))
+  /// \see Abdin et al., "Phi-3 Technical Report", 2024, and its published code.
+  [[nodiscard]] double magnitude() const {
+    return factor > 1 && trained_positions > 1
+               ? std::sqrt(1 + std::log(factor) / std::log(double(trained_positions)))
+               : 1;
+  }
 };
 
 /// RoPE's angles for a step of one position, for a rotary width w:
@@ -87,6 +123,15 @@ struct yarn_scaling {
   Eigen::VectorXd frequencies = rotary_frequencies(width, theta);
   for (index k = 0; k < frequencies.size(); ++k) frequencies[k] /= scaling.factor;
   return frequencies;
+}
+
+[[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta,
+                                                        const ntk_scaling& scaling) {
+  detail::check_positive("rotary_frequencies", "ntk_scaling.factor", scaling.factor);
+  // With one pair the only frequency is 1, whatever the base.
+  if (width <= 2) return rotary_frequencies(width, theta);
+  return rotary_frequencies(width,
+                            theta * std::pow(scaling.factor, double(width) / double(width - 2)));
 }
 
 [[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta,
@@ -153,6 +198,29 @@ struct yarn_scaling {
     const double divided = std::clamp((double(k) - first) / (last - first), 0.0, 1.0);
     frequencies[k] = divided * frequencies[k] / scaling.factor + (1 - divided) * frequencies[k];
   }
+  return frequencies;
+}
+
+/// \throws argument_error  unless every factor is positive and finite; shape_error unless each list
+/// has one for each pair.
+[[nodiscard]] inline Eigen::VectorXd rotary_frequencies(index width, double theta,
+                                                        const longrope_scaling& scaling) {
+  const char* where = "rotary_frequencies";
+  detail::check_positive(where, "longrope_scaling.trained_positions",
+                         double(scaling.trained_positions));
+  Eigen::VectorXd frequencies = rotary_frequencies(width, theta);
+  const auto check = [&](const char* size, const char* name, std::span<const double> factors) {
+    detail::check_sizes(where, size, static_cast<long long>(factors.size()), "width / 2",
+                        frequencies.size(), "there is a factor for each pair");
+    for (const double factor : factors) detail::check_positive(where, name, factor);
+  };
+  check("longrope_scaling.short_factors.size()", "longrope_scaling.short_factors",
+        scaling.short_factors);
+  check("longrope_scaling.long_factors.size()", "longrope_scaling.long_factors",
+        scaling.long_factors);
+  const bool beyond = scaling.length > scaling.trained_positions;
+  const std::span<const double> factors = beyond ? scaling.long_factors : scaling.short_factors;
+  for (index k = 0; k < frequencies.size(); ++k) frequencies[k] /= factors[std::size_t(k)];
   return frequencies;
 }
 

@@ -480,6 +480,47 @@ TEST(RotaryFrequencies, AreDividedByTheFactorOfLinearScaling) {
   for (index k = 0; k < 4; ++k) EXPECT_EQ(scaled[k], plain[k] / 4);
 }
 
+TEST(RotaryFrequencies, HaveALargerBaseUnderNtk) {
+  for (const index w : {4, 16, 128})
+    for (const double factor : {1.0, 2.5, 8.0}) {
+      const Eigen::VectorXd f = rotary_frequencies(w, 10000, ntk_scaling{.factor = factor});
+      const real base = real(10000) * std::pow(real(factor), real(w) / real(w - 2));
+      for (index k = 0; k < f.size(); ++k)
+        EXPECT_NEAR(f[k], double(std::pow(base, real(-2 * k) / real(w))),
+                    frequency_bound(double(base)));
+      // What the base is chosen for: the slowest pair is divided by the factor.
+      const double slowest = rotary_frequencies(w)[w / 2 - 1];
+      EXPECT_NEAR(f[w / 2 - 1], slowest / factor, frequency_bound(double(base)));
+    }
+  EXPECT_EQ(rotary_frequencies(2, 10000, ntk_scaling{.factor = 8})[0], 1);
+}
+
+TEST(RotaryFrequencies, AreDividedByTheFactorsOfLongRope) {
+  const std::vector<double> near = {1, 1.05, 1.25, 2}, far = {1, 4, 19.5, 64};
+  const Eigen::VectorXd plain = rotary_frequencies(8);
+  for (const index length : {0, 4096, 4097, 100000}) {
+    const longrope_scaling scaling{
+        .short_factors = near, .long_factors = far, .trained_positions = 4096, .length = length};
+    const Eigen::VectorXd f = rotary_frequencies(8, 10000, scaling);
+    for (index k = 0; k < 4; ++k)
+      EXPECT_EQ(f[k], plain[k] / (length > 4096 ? far : near)[std::size_t(k)]) << length;
+  }
+}
+
+TEST(RotaryFrequencies, HaveTheMagnitudeOfTheirScaling) {
+  for (const double factor : {1.5, 8.0, 32.0}) {
+    const longrope_scaling longrope{.trained_positions = 4096, .factor = factor};
+    EXPECT_DOUBLE_EQ(longrope.magnitude(),
+                     double(std::sqrt(1 + std::log(real(factor)) / std::log(real(4096)))));
+    const yarn_scaling yarn{.factor = factor};
+    const real log_factor = std::log(real(factor));
+    EXPECT_DOUBLE_EQ(yarn.magnitude(0.7, 1.3), double((real(0.1) * 0.7 * log_factor + 1) /
+                                                      (real(0.1) * 1.3 * log_factor + 1)));
+  }
+  EXPECT_EQ(longrope_scaling{}.magnitude(), 1);
+  EXPECT_EQ(yarn_scaling{}.magnitude(0.7, 1.3), 1);
+}
+
 TEST(RotaryFrequencies, GrowTheirBaseWithTheTextUnderDynamicNtk) {
   const dynamic_ntk_scaling scaling{.factor = 2, .trained_positions = 64, .length = 200};
   const Eigen::VectorXd f = rotary_frequencies(16, 10000, scaling);
@@ -551,6 +592,22 @@ TEST(RotaryFrequencies, RejectWhatMakesNoSense) {
   expect_error<argument_error>(
       [] { (void)rotary_frequencies(4, 10000, llama3_scaling{.high_frequency_factor = 1}); },
       {"llama3_scaling.high_frequency_factor is 1", "larger"});
+  expect_error<argument_error>(
+      [] { (void)rotary_frequencies(4, 10000, ntk_scaling{.factor = -1}); },
+      {"ntk_scaling.factor is -1"});
+  const double factors[] = {1, 0}, one[] = {1};
+  expect_error<argument_error>(
+      [&] {
+        (void)rotary_frequencies(
+            4, 10000, longrope_scaling{.short_factors = factors, .long_factors = factors});
+      },
+      {"longrope_scaling.short_factors is 0"});
+  expect_error<shape_error>(
+      [&] {
+        (void)rotary_frequencies(4, 10000,
+                                 longrope_scaling{.short_factors = one, .long_factors = one});
+      },
+      {"longrope_scaling.short_factors.size() is 1", "width / 2 is 2"});
 }
 
 }  // namespace
