@@ -26,5 +26,6 @@
 #include "softlook/mask/prefix_lm.hpp"
 #include "softlook/positional.hpp"
 #include "softlook/seq2seq.hpp"
+#include "softlook/score/qk_norm.hpp"
 #include "softlook/transformer.hpp"
 #include "softlook/vision.hpp"

@@ -26,6 +26,15 @@ inline matrix unit_rows_of(matrix X) {
   return X;
 }
 
+/// Rows divided by √(weight·Σ x² + ε), times a gain.
+inline matrix normed_rows_of(matrix X, real weight, real epsilon, const matrix& gain) {
+  for (index i = 0; i < X.rows(); ++i) {
+    const real root = std::sqrt(inner_product(X, i, X, i) * weight + epsilon);
+    for (index f = 0; f < X.cols(); ++f) X(i, f) = root > 0 ? gain(0, f) * X(i, f) / root : real(0);
+  }
+  return X;
+}
+
 template <class T, class Score>
 score_definition define(const Score& score, matrix Q, matrix K) {
   const softlook::detail::score_recipe<T> recipe =
@@ -44,6 +53,12 @@ score_definition define(const Score& score, matrix Q, matrix K) {
   }
   result.Q = recipe.unit_rows ? unit_rows_of(std::move(Q)) : std::move(Q);
   result.K = recipe.unit_rows ? unit_rows_of(std::move(K)) : std::move(K);
+  if (recipe.norm) {
+    const real weight = recipe.norm->mean ? 1 / static_cast<real>(result.Q.cols()) : real(1);
+    const real epsilon = static_cast<real>(recipe.norm->epsilon);
+    result.Q = normed_rows_of(std::move(result.Q), weight, epsilon, widen(recipe.norm->query_gain));
+    result.K = normed_rows_of(std::move(result.K), weight, epsilon, widen(recipe.norm->key_gain));
+  }
   result.v = widen(recipe.v);
   if (recipe.trilinear) {
     result.joined = true;

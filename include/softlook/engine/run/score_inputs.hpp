@@ -50,37 +50,57 @@ struct project_step {
   }
 };
 
-/// Rows of one head divided by their norm; the norm is taken in units of the largest entry, so that
-/// it neither overflows nor vanishes.
+/// What rows are divided by and multiplied with: see row_norms. Without a gain by 1.
 template <class T>
-void normalise_rows(const matrix_view<T>& X, T* out) {
+struct row_scale {
+  T weight = 1;  // of the squares
+  T root = 0;    // √ε
+  matrix_view<T> gain{};
+};
+
+/// Rows of one head divided by their norm, times a gain; the norm is taken in units of the largest
+/// entry (or of √ε, if that is larger), so that it neither overflows nor vanishes.
+template <class T>
+void normalise_rows(const matrix_view<T>& X, const row_scale<T>& how, T* out) {
   for (index i = 0; i < X.rows; ++i) {
     T most = 0;
     for (index c = 0; c < X.cols; ++c) {
       const T size = std::abs(X(i, c));
       most = size <= most ? most : size;
     }
-    if (most == 0) {
+    const T unit = how.root > most ? how.root : most;
+    if (unit == 0) {
       for (index c = 0; c < X.cols; ++c) out[c * X.rows + i] = 0;
       continue;
     }
     T squares = 0;
-    for (index c = 0; c < X.cols; ++c) squares += (X(i, c) / most) * (X(i, c) / most);
-    const T norm = std::sqrt(squares);
-    for (index c = 0; c < X.cols; ++c) out[c * X.rows + i] = X(i, c) / most / norm;
+    for (index c = 0; c < X.cols; ++c) squares += (X(i, c) / unit) * (X(i, c) / unit);
+    const T root = how.root / unit;
+    const T norm = std::sqrt(squares * how.weight + root * root);
+    for (index c = 0; c < X.cols; ++c) out[c * X.rows + i] = X(i, c) / unit / norm;
+    for (index c = 0; c < how.gain.cols; ++c) out[c * X.rows + i] *= how.gain(0, c);
   }
 }
 
-/// Rows of each head divided by their Euclidean norm.
+/// Rows of each head divided by their norm.
 template <class T>
 struct normalise_step {
+  const row_norms<T>* norms = nullptr;  // null: the Euclidean one, alone
+  bool queries = false;
+
   [[nodiscard]] static index features(index given) { return given; }
   [[nodiscard]] static index size(const score_side<T>& side) { return side.X.rows * side.X.cols; }
   [[nodiscard]] static index packed_weights() { return 0; }
   matrix_view<T> forward(const layer_call&, const score_side<T>& side, T*, T* out) const {
     const index features = side.features();
+    row_scale<T> how;
+    if (norms) {
+      if (norms->mean) how.weight = T(1 / double(std::max<index>(features, 1)));
+      how.root = T(std::sqrt(norms->epsilon));
+      how.gain = queries ? norms->query_gain : norms->key_gain;
+    }
     for (index h = 0; h < side.heads; ++h)
-      normalise_rows(side.X.columns(h * features, features), out + h * features * side.X.rows);
+      normalise_rows(side.X.columns(h * features, features), how, out + h * features * side.X.rows);
     return {out, side.X.rows, side.X.cols, 1, side.X.rows};
   }
 };
@@ -106,7 +126,7 @@ template <class T, class F>
 auto with_step(const score_recipe<T>& s, bool queries, const F& f) {
   static constexpr std::optional<matrix_view<T>> no_bias{};
   const auto& W = queries ? s.project_queries : s.project_keys;
-  if (s.unit_rows) return f(normalise_step<T>{});
+  if (s.unit_rows || s.norm) return f(normalise_step<T>{s.norm ? &*s.norm : nullptr, queries});
   if (s.trilinear) return f(join_step<T>{queries ? &*s.trilinear : nullptr});
   if (W) return f(project_step<T>{*W, queries ? s.query_bias : no_bias});
   return f(keep_step<T>{});
