@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "softlook/core/concepts.hpp"
+#include "softlook/core/sinks.hpp"
 #include "tests/oracle/scores.hpp"
 
 namespace oracle {
@@ -38,6 +39,13 @@ std::int32_t head_in(std::int32_t otherwise, const P& p) {
   return otherwise;
 }
 
+/// The logit that joins a softmax without a value, −∞ for none.
+template <class P>
+real sink_in(real otherwise, std::int32_t head, const P& p) {
+  if constexpr (std::is_same_v<P, softlook::sinks>) return static_cast<real>(p.logits()(0, head));
+  return otherwise;
+}
+
 template <class T, class P>
 score_definition defined_by(score_definition otherwise, const matrix& Q, const matrix& K,
                             const P& p) {
@@ -57,9 +65,10 @@ bool allowed_by(std::int32_t i, std::int32_t j, softlook::problem size, const P&
   return true;
 }
 
-/// softmax of a row of scores; a row without a live key has no weights and log-sum-exp −∞.
-inline void softmax_row(result& r, index i, const std::vector<char>& live) {
-  real largest = -infinity;
+/// softmax of a row of scores; a row without a live key has no weights and log-sum-exp −∞, or that
+/// of its sink.
+inline void softmax_row(result& r, index i, const std::vector<char>& live, real sink) {
+  real largest = sink;
   for (index j = 0; j < r.scores.cols(); ++j) {
     const real s = r.scores(i, j);
     if (!live[static_cast<std::size_t>(j)] || std::isnan(largest)) continue;
@@ -67,7 +76,7 @@ inline void softmax_row(result& r, index i, const std::vector<char>& live) {
   }
   r.log_sum_exp(i) = largest;
   if (largest == -infinity) return;
-  real sum = 0;
+  real sum = sink == -infinity ? 0 : std::exp(sink - largest);
   for (index j = 0; j < r.scores.cols(); ++j) {
     if (!live[static_cast<std::size_t>(j)]) continue;
     r.weights(i, j) = std::exp(r.scores(i, j) - largest);
@@ -96,6 +105,9 @@ result attention(const QExpr& Q, const KExpr& K, const VExpr& V, const Policies&
                          .keys = static_cast<std::int32_t>(k.rows())};
   ((size.head = parts::head_in(size.head, policies)), ...);
 
+  real sink = -infinity;
+  ((sink = parts::sink_in(sink, size.head, policies)), ...);
+
   const index n = q.rows(), m = k.rows();
   result r{matrix::Zero(n, m), matrix::Constant(n, m, -infinity), matrix::Zero(n, m),
            matrix::Zero(n, v.cols()), column::Constant(n, -infinity)};
@@ -109,7 +121,7 @@ result attention(const QExpr& Q, const KExpr& K, const VExpr& V, const Policies&
       ((s = parts::transformed_by(s, i, j, size, policies)), ...);
       if (allowed) r.scores(i, j) = s;
     }
-    parts::softmax_row(r, i, live);
+    parts::softmax_row(r, i, live, sink);
     if (r.log_sum_exp(i) == -infinity) continue;
     for (index c = 0; c < v.cols(); ++c) {
       for (index j = 0; j < m; ++j) {

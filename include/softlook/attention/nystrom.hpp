@@ -23,8 +23,9 @@ namespace detail {
 
 template <class... Ps>
 constexpr bool check_nystrom_policies() {
-  constexpr bool plain =
-      (!(mask_policy<Ps> || transform_policy<Ps> || score_policy<Ps> || is_frame<Ps>) && ...);
+  constexpr bool plain = (!(mask_policy<Ps> || transform_policy<Ps> || score_policy<Ps> ||
+                            is_frame<Ps> || is_sinks<Ps>) &&
+                          ...);
   static_assert(plain,
                 "softlook: nystrom_attention takes heads, an executor and options only: its "
                 "weights are three softmaxes of scaled dot products; leave padding out of K and V");

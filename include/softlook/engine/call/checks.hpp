@@ -277,6 +277,7 @@ void check_call(attention_call<T>& c) {
   if (!c.key_rows.read) c.key_rows = source_of(c.K, stored_rows_of<T, T>(c.isa));
   if (!c.value_rows.read) c.value_rows = source_of(c.V, stored_rows_of<T, T>(c.isa));
   check_shapes(c);
+  if (c.sinks.check) c.sinks.check(c);
   place_in_frame(c);
   if (c.sequences.count == 0) check_policies_in(c, c.frame, c.Q.rows, c.K.rows);
   for (index s = 0; s < c.sequences.count; ++s) {

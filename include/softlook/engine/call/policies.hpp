@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "softlook/core/concepts.hpp"
+#include "softlook/core/sinks.hpp"
 #include "softlook/engine/run/attention_call.hpp"
 
 // Policies by kind, whatever call they are of.
@@ -19,6 +20,8 @@ template <class P>
 inline constexpr bool is_frame = std::is_same_v<P, frame>;
 template <class P>
 inline constexpr bool is_sequences = std::is_same_v<P, segments> || std::is_same_v<P, padded_batch>;
+template <class P>
+inline constexpr bool is_sinks = std::is_same_v<P, sinks>;
 
 /// Of the policies of a call, whether each is of some kind.
 template <bool... Given>
@@ -44,11 +47,12 @@ constexpr bool check_policies() {
   constexpr bool one_options = at_most_one<is_options<Ps>...>;
   constexpr bool one_heads = at_most_one<is_heads<Ps>...>;
   constexpr bool one_frame = at_most_one<is_frame<Ps>..., is_sequences<Ps>...>;
+  constexpr bool one_sinks = at_most_one<is_sinks<Ps>...>;
   constexpr bool one_scalar = (scalar_fits<Ps, T>() && ...);
   static_assert(
       known,
-      "softlook: an argument after V is no policy: give scores::…, transforms::…, "
-      "masks::…, heads{…}, frame{…}, segments{…}, exec::… or options{…}; wrap a function as "
+      "softlook: an argument after V is no policy: give scores::…, transforms::…, masks::…, "
+      "heads{…}, frame{…}, segments{…}, sinks(…), exec::… or options{…}; wrap a function as "
       "transforms::map(f) or masks::where(f)");
   static_assert(one_score, "softlook: give at most one score");
   static_assert(one_mask, "softlook: give at most one mask; combine masks with &, | and !");
@@ -56,10 +60,11 @@ constexpr bool check_policies() {
   static_assert(one_options, "softlook: give at most one options{…}");
   static_assert(one_heads, "softlook: give at most one heads{…}");
   static_assert(one_frame, "softlook: give at most one frame{…}, segments{…} or padded_batch{…}");
+  static_assert(one_sinks, "softlook: give at most one sinks(…)");
   static_assert(one_scalar,
                 "softlook: Q, K, V and the matrices of a policy must share one scalar type");
   return known && one_score && one_mask && one_executor && one_options && one_heads && one_frame &&
-         one_scalar;
+         one_sinks && one_scalar;
 }
 
 /// Transforms in the order written:  f_k(… f_2(f_1(s))).
@@ -134,13 +139,24 @@ template <class... Ps>
   return value_of<heads>(ps...);
 }
 
+/// The sinks among the policies, which are there.
+template <class P, class... Ps>
+[[nodiscard]] constexpr const sinks& sinks_of(const P& p, const Ps&... ps) {
+  if constexpr (is_sinks<P>)
+    return p;
+  else
+    return sinks_of(ps...);
+}
+
 /// Calls that know one head only, and whose rows are all there are.
 template <class... Ps>
 constexpr bool check_single_head() {
-  constexpr bool single = (!(is_heads<Ps> || is_frame<Ps> || is_sequences<Ps>) && ...);
+  constexpr bool single =
+      (!(is_heads<Ps> || is_frame<Ps> || is_sequences<Ps> || is_sinks<Ps>) && ...);
   static_assert(single,
-                "softlook: this attention has one head and all rows; call it for each head, "
-                "head_columns(X, head, heads), and leave frame{…} out");
+                "softlook: this attention has one head and all rows, and no softmax that a sink "
+                "could join; call it for each head, head_columns(X, head, heads), and leave "
+                "frame{…} and sinks(…) out");
   return single;
 }
 

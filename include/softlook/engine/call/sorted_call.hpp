@@ -112,6 +112,7 @@ class stated_policies {
     said_.policy.mask = calls_of_mask<T>(mask_, said_.isa);
     said_.policy.transform = calls_of_transform<T>(transforms_, said_.isa);
     if constexpr (may_project<score_type>()) said_.inputs = &make_inputs<T>;
+    if constexpr ((is_sinks<Ps> || ...)) said_.sinks = calls_of_sinks<T>(sinks_of(ps...));
   }
   stated_policies(const stated_policies&) = delete;
   stated_policies& operator=(const stated_policies&) = delete;

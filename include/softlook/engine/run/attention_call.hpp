@@ -87,6 +87,15 @@ struct score_inputs {
 template <class T>
 struct attention_call;
 
+/// The sinks of a call, and what runs and checks one that has them; or none, and nothing of it is
+/// compiled. See sinks.hpp.
+template <class T>
+struct sink_calls {
+  matrix_view<double> logits;  // one for each query head
+  void (*run)(const attention_call<T>&) = nullptr;
+  void (*check)(const attention_call<T>&) = nullptr;
+};
+
 /// What the policies of a call say, whatever their types; a layer hands it to the attentions inside
 /// it. The functions are those of the kind of score.
 template <class T>
@@ -97,6 +106,7 @@ struct call_policies : layer_call {
   segments packed_rows;
   std::optional<padded_batch> padded_rows;
   policy_calls<T> policy;
+  sink_calls<T> sinks;
   void (*forward)(const attention_call<T>&) = nullptr;
   /// None where no policy can ask for the naive kernel: such a call does not compile it.
   void (*naive)(const attention_call<T>&) = nullptr;

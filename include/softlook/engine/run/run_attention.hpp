@@ -7,6 +7,7 @@
 #include "softlook/engine/run/plan.hpp"
 #include "softlook/engine/run/score_inputs.hpp"
 #include "softlook/engine/run/shown_weights.hpp"
+#include "softlook/engine/run/sinks.hpp"
 #include "softlook/engine/run/tasks.hpp"
 
 // From a checked call to tasks: plan, share out scratch, run. Compiled once for a scalar
@@ -262,6 +263,16 @@ template <class T>
   return part;
 }
 
+/// A sink joins the rows of a head.
+template <class T>
+void join_sink_of_rows(double sink, row_major<T>& P, Eigen::Matrix<T, Eigen::Dynamic, 1>& L) {
+  for (index i = 0; i < P.rows(); ++i) {
+    const joined_row row = join_sink(L[i], sink);
+    for (index j = 0; j < P.cols(); ++j) P(i, j) *= T(row.share);
+    L[i] = T(row.log_sum_exp);
+  }
+}
+
 /// Weights of one head; output and log-sum-exp are written where the call has room for them.
 template <bool Additive, class T>
 row_major<T> naive_head(const running_call<T>& run, index head) {
@@ -272,6 +283,7 @@ row_major<T> naive_head(const running_call<T>& run, index head) {
   row_major<T> P = S;
   Eigen::Matrix<T, Eigen::Dynamic, 1> log_sum_exp(S.rows());
   softmax_rows(P, log_sum_exp);
+  if (c.sinks.logits.data) join_sink_of_rows(c.sinks.logits(0, head), P, log_sum_exp);
   if (c.O.rows > 0)
     weighted_sum(P, S, columns_of_head(c.V, head / c.group(), e, c.heads_apart.V),
                  columns_of_head(c.O, head, e, c.heads_apart.O));
@@ -314,7 +326,9 @@ template <bool Additive, class T>
   return matrices_of_heads(c, [](const running_call<T>& run, index head) {
     row_major<T> S = scores_of_head<Additive, false>(run, head);
     edit_scores(run.call, run.call.frame, head, S);
-    for (index i = 0; i < S.rows(); ++i) show_weights(S.data() + i * S.cols(), S.cols());
+    const matrix_view<double>& sinks = run.call.sinks.logits;
+    const T sink = sinks.data ? T(sinks(0, head)) : -std::numeric_limits<T>::infinity();
+    for (index i = 0; i < S.rows(); ++i) show_weights(S.data() + i * S.cols(), S.cols(), sink);
     return S;
   });
 }
@@ -357,7 +371,7 @@ void run_forward(const attention_call<T>& c) {
 template <class T>
 void run(const attention_call<T>& c) {
   if (c.naive && c.opts.kernel == kernel::naive) return c.naive(c);
-  c.forward(c);
+  return c.sinks.run ? c.sinks.run(c) : c.forward(c);
 }
 
 }  // namespace detail

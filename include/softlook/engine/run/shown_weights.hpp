@@ -36,11 +36,11 @@ template <class T>
   return S;
 }
 
-/// A row of scores becomes weights; a row of −∞ becomes zeros.
+/// A row of scores becomes weights, beside a sink if there is one; a row of −∞ becomes zeros.
 template <class T>
-void show_weights(T* row, index count) {
+void show_weights(T* row, index count, T sink = -std::numeric_limits<T>::infinity()) {
   constexpr T lowest = -std::numeric_limits<T>::infinity();
-  T top = lowest;
+  T top = sink;
   bool empty = true;
   for (index j = 0; j < count; ++j) {
     top = row[j] > top ? row[j] : top;
@@ -49,8 +49,8 @@ void show_weights(T* row, index count) {
   if (top == lowest) top = 0;
   T sums[8] = {};  // one long chain would round more
   for (index j = 0; j < count; ++j) sums[j % 8] += row[j] = std::exp(row[j] - top);
-  const T sum =
-      ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+  T sum = ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+  if (sink != lowest) sum += std::exp(sink - top);
   for (index j = 0; j < count; ++j) row[j] = empty ? T(0) : row[j] / sum;
 }
 
