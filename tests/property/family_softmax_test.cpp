@@ -1,11 +1,17 @@
 // The properties of softmax attention with its scores, transforms and masks.
 #include <gtest/gtest.h>
 
+#include "softlook/attention/relative_keys.hpp"
 #include "softlook/layer/multi_head.hpp"
+#include "softlook/mask/documents.hpp"
+#include "softlook/mask/neighborhood.hpp"
 #include "softlook/mask/patterns.hpp"
+#include "softlook/mask/prefix_lm.hpp"
 #include "softlook/positional.hpp"
+#include "softlook/score/qk_norm.hpp"
 #include "softlook/score/trilinear.hpp"
 #include "softlook/transform/t5_bias.hpp"
+#include "softlook/transform/temperature.hpp"
 #include "tests/property/family.hpp"
 
 namespace softlook_test::family {
@@ -44,6 +50,33 @@ struct trilinear : attention_by<[](const auto& call) {
   static constexpr auto name = "trilinear";
 };
 
+struct qk_norm : attention_by<[](const auto& call) {
+  return call(scores::qk_norm{learned(8, 1).col(0), learned(8, 1, 1).col(0)});
+}> {
+  static constexpr auto name = "qk_norm";
+};
+
+struct sinks : attention_by<[](const auto& call) {
+  const Eigen::VectorXd logits = Eigen::VectorXd::Constant(1, 0.7);
+  return call(softlook::sinks(logits));
+}> {
+  static constexpr auto name = "sinks";
+  static constexpr bool whole_rows = false;
+};
+
+struct temperature : attention_by<[](const auto& call) {
+  const Eigen::VectorXd of_head = Eigen::VectorXd::Constant(1, 1.5);
+  return call(transforms::temperature(of_head));
+}> {
+  static constexpr auto name = "temperature";
+};
+struct relative_keys : attention_by_position<[](const auto& call) {
+  const softlook::relative_keys<float> R(call.in.Q, learned(9, 8));
+  return call(transforms::relative_keys{R});
+}> {
+  static constexpr auto name = "relative_keys";
+  static constexpr double steepness = 2;
+};
 struct soft_cap
     : attention_by<[](const auto& call) { return call(transforms::soft_cap{.cap = 2}); }> {
   static constexpr auto name = "soft_cap";
@@ -89,6 +122,28 @@ struct big_bird : attention_by_position<[](const auto& call) {
   static constexpr bool as_many_keys = true;
 };
 
+struct prefix_lm : attention_by_position<[](const auto& call) {
+  return call.under(masks::prefix_lm{.prefix = 4});
+}> {
+  static constexpr auto name = "prefix_lm";
+  static constexpr bool as_many_keys = true;
+};
+struct documents : attention_by_position<[](const auto& call) {
+  std::vector<std::int32_t> ids;
+  for (index i = 0; i < call.in.K.rows(); ++i) ids.push_back(std::int32_t(i * i / 40));
+  return call.under(masks::documents(ids));
+}> {
+  static constexpr auto name = "documents";
+  static constexpr bool as_many_keys = true;
+};
+struct neighborhood : attention_by_position<[](const auto& call) {
+  const index n = call.in.K.rows(), height = n % 3 == 0 ? 3 : 1;
+  return call.under(masks::neighborhood_2d{height, n / height, 1, 2});
+}> {
+  static constexpr auto name = "neighborhood";
+  static constexpr bool as_many_keys = true;
+};
+
 struct rotary : variant {
   static constexpr auto name = "rotary";
   static constexpr bool queries_are_equal = false;
@@ -126,8 +181,9 @@ struct multi_head_on_itself : variant {
 };
 
 using variants =
-    ::testing::Types<scaled_dot, dot, cosine, general, additive, concat, trilinear, soft_cap, alibi,
-                     t5_bias, windowed, strided, fixed, longformer, big_bird, rotary, multi_head,
+    ::testing::Types<scaled_dot, dot, cosine, qk_norm, general, additive, concat, trilinear, sinks,
+                     temperature, relative_keys, soft_cap, alibi, t5_bias, windowed, strided, fixed,
+                     longformer, big_bird, prefix_lm, documents, neighborhood, rotary, multi_head,
                      grouped_query, multi_head_on_itself>;
 
 }  // namespace
