@@ -210,8 +210,9 @@ void attend_tensors(const char* where, const tensor_view<QE>& Q, const tensor_vi
           formatted("%s: options.kernel is naive, which reads keys and values of 16 bits nowhere",
                     where)
               .text);
-  if (c.opts.kernel == kernel::naive) return run_naive_sequences<false>(c);
-  run_sequences<false, reach::any>(c);
+  c.naive = &run_naive_sequences<false, T>;
+  c.forward = &run_sequences<false, reach::any, T>;
+  run(c);
 }
 
 }  // namespace detail

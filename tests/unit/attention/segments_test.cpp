@@ -93,6 +93,13 @@ TEST_F(Segments, ByEveryKernel) {
   }
 }
 
+TEST_F(Segments, WithSinks) {
+  const Eigen::VectorXd logits = Eigen::VectorXd::LinSpaced(4, -1, 2);
+  const auto all =
+      attention_with_log_sum_exp(Q, in.K, in.V, h, segments{queries, keys}, told{}, sinks(logits));
+  expect_sequences(all, sinks(logits));
+}
+
 TEST_F(Segments, WithScoresThatProject) {
   const matrix W = in.K.topRows(16).leftCols(16);
   const Eigen::RowVectorXf v = in.V.row(0).head(16);

@@ -74,6 +74,14 @@ TEST_P(Tensors, GiveEachHeadItsOwnBits) {
           EXPECT_TRUE((is.bottomRows(n - rows).array() == 0).all());
           EXPECT_TRUE(bitwise_equal(head_of(L, s, h, rows), one.log_sum_exp));
         }
+      const Eigen::VectorXd logits = Eigen::VectorXd::LinSpaced(H, -1, 2);
+      attention_into(Q, K, V, O, sinks(logits), tiled);
+      for (index h = 0; h < H; ++h) {
+        const Eigen::VectorXd own = logits.segment(h, 1);
+        EXPECT_TRUE(bitwise_equal(head_of(O, 2, h, n),
+                                  attention(head_of(Q, 2, h, n), head_of(K, 2, h / 2, m),
+                                            head_of(V, 2, h / 2, m), sinks(own), tiled)));
+      }
       attention_into(Q, K, V, O);  // as the plan chooses, grouped heads together
       for (index s = 0; s < B; ++s)
         for (index h = 0; h < H; ++h) {

@@ -133,6 +133,20 @@ TEST(Weights, OfAdditiveScores) {
   EXPECT_LE((rows.row(1) - P.row(59)).cwiseAbs().maxCoeff(), 2e-6F);
 }
 
+TEST(Weights, BesideSinks) {
+  const auto in =
+      random_problem<float>({.queries = 60, .keys = 70, .features = 12}, softlook_test::seed(966));
+  const std::vector<index> rows{0, 30, 59};
+  for (const double logit : {-3.0, 0.5, 40.0}) {
+    const Eigen::VectorXd s = Eigen::VectorXd::Constant(1, logit);
+    const matrix P = attention_weights(in.Q, in.K, masks::causal{.offset = -1}, sinks(s));
+    const matrix some = weights_of_queries(in.Q, in.K, rows, masks::causal{.offset = -1}, sinks(s));
+    ASSERT_TRUE(all_finite(some));
+    for (index r = 0; r < 3; ++r)
+      EXPECT_LE((some.row(r) - P.row(rows[std::size_t(r)])).cwiseAbs().maxCoeff(), 2e-6F);
+  }
+}
+
 TEST(Weights, DoNotDependOnThreads) {
   const auto in = random_problem<float>({.queries = 700, .keys = 2000, .features = 8},
                                         softlook_test::seed(964));

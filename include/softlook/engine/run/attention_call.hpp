@@ -156,6 +156,39 @@ struct attention_call : call_policies<T> {
   }
 };
 
+template <class View>
+[[nodiscard]] View rows_of_sequence(const View& X, index s, range rows, index apart) {
+  if (apart == adjacent) return X.rows_from(rows.begin, rows.count());
+  View part = X.rows_from(0, rows.count());
+  if (part.data && part.rows > 0 && part.cols > 0) part.data += s * apart;
+  return part;
+}
+template <class T>
+[[nodiscard]] row_source<T> rows_of_sequence(const row_source<T>& X, index s, range rows,
+                                             index apart) {
+  if (apart == adjacent) return X.rows_from(rows.begin, rows.count());
+  return X.rows_from(0, rows.count()).moved_by(s * apart);
+}
+
+/// One sequence of a call, as a call.
+template <class T>
+[[nodiscard]] attention_call<T> sequence_of(const attention_call<T>& c, index s) {
+  attention_call<T> part = c;
+  const call_sequences& in = c.sequences;
+  const range queries = in.queries_of(s), keys = in.keys_of(s);
+  part.Q = rows_of_sequence(c.Q, s, queries, in.apart.Q);
+  part.K = rows_of_sequence(c.K, s, keys, in.apart.K);
+  part.V = rows_of_sequence(c.V, s, keys, in.apart.V);
+  part.key_rows = rows_of_sequence(c.key_rows, s, keys, in.apart.K);
+  part.value_rows = rows_of_sequence(c.value_rows, s, keys, in.apart.V);
+  if (c.O.data) part.O = rows_of_sequence(c.O, s, queries, in.apart.O);
+  if (c.log_sum_exp.data)
+    part.log_sum_exp = rows_of_sequence(c.log_sum_exp, s, queries, in.apart.log_sum_exp);
+  part.frame.sequence = s;
+  part.sequences = {};
+  return part;
+}
+
 /// Scratch of one call: the caller's workspace, or a block that is freed at the end; tiny calls
 /// stay off the heap.
 class call_scratch {

@@ -29,26 +29,39 @@ template <class T>
           ahead > 0 ? sink + std::log1p(std::exp(-ahead)) : before + std::log1p(std::exp(ahead))};
 }
 
+/// Joins the sinks of a head's rows, whose log-sum-exp is known.
+template <class T>
+void join_sinks(const attention_call<T>& c, index head) {
+  const mutable_matrix_view<T> O = columns_of_head(c.O, head, c.values(), c.heads_apart.O);
+  const mutable_matrix_view<T> L =
+      columns_of_head(c.log_sum_exp, head, 1, c.heads_apart.log_sum_exp);
+  for (index i = 0; i < c.Q.rows; ++i) {
+    const joined_row row = join_sink(L(i, 0), c.sinks.logits(0, head));
+    L(i, 0) = T(row.log_sum_exp);
+    for (index x = 0; x < O.cols; ++x) O(i, x) *= T(row.share);
+  }
+}
+
 /// Runs a call by its kernels and joins the sinks.
 template <class T>
 void run_with_sinks(const attention_call<T>& given) {
   attention_call<T> c = given;
   softlook::workspace own;
   if (!c.log_sum_exp.data) {
+    const bool apart = c.sequences.apart.Q != adjacent;  // Q has the rows of one sequence
     softlook::workspace& room = c.opts.workspace ? *c.opts.workspace : own;
-    const index count = c.Q.rows * c.query_heads;
+    const index count = c.Q.rows * c.query_heads * (apart ? c.sequences.count : 1);
     void* const numbers = room.reserve(static_cast<std::size_t>(count) * sizeof(T));
     c.log_sum_exp = {static_cast<T*>(numbers), c.Q.rows, c.query_heads, c.query_heads, 1};
+    c.heads_apart.log_sum_exp = adjacent;
+    c.sequences.apart.log_sum_exp = apart ? c.Q.rows * c.query_heads : adjacent;
     if (c.opts.workspace) c.opts.workspace = &room.inner();
   }
   c.forward(c);
-  run_tasks(c.exec, c.query_heads, [&](index head, index) {
-    const mutable_matrix_view<T> O = c.O.columns(head * c.values(), c.values());
-    for (index i = 0; i < c.Q.rows; ++i) {
-      const joined_row row = join_sink(c.log_sum_exp(i, head), c.sinks.logits(0, head));
-      c.log_sum_exp(i, head) = T(row.log_sum_exp);
-      for (index x = 0; x < O.cols; ++x) O(i, x) *= T(row.share);
-    }
+  const index sequences = std::max<index>(c.sequences.count, 1);
+  run_tasks(c.exec, c.query_heads * sequences, [&](index task, index) {
+    const index s = task / c.query_heads, head = task % c.query_heads;
+    join_sinks(c.sequences.count > 0 ? sequence_of(c, s) : c, head);
   });
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <vector>
 
 #include "softlook/engine/run/run_attention.hpp"
@@ -38,6 +39,7 @@ class weight_stream {
     maximum_.resize(states);
     sum_.resize(states);
     find_states();
+    if (call_.sinks.logits.data) join_sinks();
   }
   weight_stream(const weight_stream&) = delete;
   weight_stream& operator=(const weight_stream&) = delete;
@@ -88,6 +90,22 @@ class weight_stream {
       kernel(a, {block * step(), std::min((block + 1) * step(), call_.Q.rows)},
              scratch_ + worker * layout_.total);
     });
+  }
+
+  /// A sink is a key without a weight of its own.
+  void join_sinks() {
+    for (index head = 0; head < heads(); ++head)
+      for (index i = 0; i < queries(); ++i) {
+        T& most = maximum_[std::size_t(head * queries() + i)];
+        T& sum = sum_[std::size_t(head * queries() + i)];
+        const T sink = T(call_.sinks.logits(0, head) * log4_e);
+        if (sum == 0 || !(sink > most)) {
+          sum += sum == 0 ? T(0) : T(std::exp((sink - most) / T(log4_e)));
+        } else {
+          sum = sum * T(std::exp((most - sink) / T(log4_e))) + 1;
+          most = sink;
+        }
+      }
   }
 
   attention_call<T> call_;
