@@ -21,9 +21,10 @@ set(rooms
   "7 layer"
   "8 transformer"
   "8 seq2seq"
-  "8 vision")
+  "8 vision"
+  "8 onnx")
 # Front doors, at the top level: above all rooms.
-set(doors attention cache linear layers transformer seq2seq vision positional inspect)
+set(doors attention cache linear layers transformer seq2seq vision onnx positional inspect)
 set(door_rank 9)
 
 # <room>/detail is for the room alone. The layers of a Transformer are made of the same parts as a
