@@ -54,8 +54,6 @@ constexpr irrelevant_part irrelevant[] = {
     {"onnx.", "attribute", "op_since_version", "the version of the operator"},
     {"onnx.", "attribute", "score_mod.nodes", "the graph of a function with a name"},
     {"onnx.", "attribute", "prob_mod.nodes", "the graph of a function with a name"},
-    {"onnx.Attention", "attribute", "softmax_precision",
-     "rounds inside the origin; the tolerance covers it"},
     {"tfa.", "attribute", "literal_upstream_mean_final_attention", "a mean that upstream tests"},
     {"tfa.", "attribute", "upstream_test_passed", "says that upstream's own test passed"},
     {"tfa.BahdanauAttention", "input", "initial_alignments", "the scores do not depend on it"},

@@ -2,8 +2,7 @@
 
 #include "adapters.hpp"
 
-/// Position encodings: sinusoids, T5's buckets, RoPE and its scaled frequencies, ONNX
-/// RotaryEmbedding.
+/// Position encodings: sinusoids, T5's buckets, RoPE and its scaled frequencies.
 namespace conformance {
 namespace {
 
@@ -148,49 +147,6 @@ outputs rope_interleaved(const case_file& c, const mode& m) {
   return rope(c, m, layout::tokens_first, softlook::rotary_pairs::interleaved);
 }
 
-/// Rows of a cache: all of (P, w/2), or those of a batch in (B, L, w/2).
-template <class T>
-matrix<T> cache_of(const case_file& c, const tensor& t, index batch) {
-  require(c, t.rank() == 2 || (t.rank() == 3 && batch < t.shape[0]), "a cache does not fit");
-  const index rows = t.shape[t.shape.size() - 2], cols = t.shape.back();
-  const double* first = t.values.data() + (t.rank() == 3 ? batch * rows * cols : 0);
-  return Eigen::Map<const matrix<double>>(first, rows, cols).template cast<T>();
-}
-
-template <class T>
-grid onnx_turned(const case_file& c, const grid& X) {
-  const softlook::rotary_options o{.pairs = c.flag("interleaved")
-                                                ? softlook::rotary_pairs::interleaved
-                                                : softlook::rotary_pairs::half_split,
-                                   .head_features = X.cols};
-  grid Y = X;
-  for (index b = 0; b < X.batches; ++b) {
-    const softlook::rotary_embedding<T> rope(cache_of<T>(c, c.input("cos_cache"), b),
-                                             cache_of<T>(c, c.input("sin_cache"), b), o);
-    const index width = c.integer("rotary_embedding_dim", 0);
-    require(c, rope.width() == (width == 0 ? X.cols : width), "the caches have another width");
-    const matrix<T> packed = X.packed<T>(b);
-    matrix<T> out(packed.rows(), packed.cols());
-    if (c.has_input("position_ids"))
-      rope.into(packed, out, positions_of(c, c.input("position_ids", 2), b, X.rows));
-    else
-      rope.into(packed, out);
-    Y.set_packed<T>(b, out);
-  }
-  return Y;
-}
-
-outputs onnx_rotary(const case_file& c, const mode& m) {
-  const tensor& x = c.input("X");
-  const bool is_packed = x.rank() == 3;
-  if (!is_packed && x.rank() == 4) agree(c, "num_heads", static_cast<double>(x.shape[1]));
-  const grid X = is_packed ? grid_of_packed(c, x, size_of(c, "num_heads")) : grid_of(c, x);
-  const grid Y = m.single_precision ? onnx_turned<float>(c, X) : onnx_turned<double>(c, X);
-  const double bound = rounding(m, finite_magnitude(Eigen::Map<const matrix<double>>(
-                                       X.values.data(), 1, static_cast<index>(X.values.size()))));
-  return {{"Y", is_packed ? packed(Y, bound) : heads_first(Y, bound)}};
-}
-
 }  // namespace
 
 void add_positional_adapters(adapter_table& table) {
@@ -200,7 +156,6 @@ void add_positional_adapters(adapter_table& table) {
   table["rope_inv_freq"] = rope_frequencies;
   table["rope_half"] = rope_half;
   table["rope_interleaved"] = rope_interleaved;
-  table["onnx.RotaryEmbedding"] = onnx_rotary;
 }
 
 }  // namespace conformance
