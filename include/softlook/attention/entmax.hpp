@@ -24,7 +24,7 @@ void attend_entmax(const char* where, const Q& q, const K& k, const V& v, O& o, 
   if (alpha == 1) return bound.run(o);
   bound.call().O = writable_view(o);
   check_output(bound.call());
-  run_entmax(bound.call(), alpha);
+  run_entmax<decltype(bound)::is_additive>(bound.call(), alpha);
 }
 
 }  // namespace detail
@@ -86,20 +86,20 @@ template <dense_expression X>
 ///
 /// \see Peters et al., 2019, section 3, with α = 1.5 their 1.5-entmax; Martins & Astudillo, 2016
 ///      (α = 2, sparsemax); Correia et al., "Adaptively Sparse Transformers", 2019.
-/// Shapes, policies and storage orders as in attention(); α = 1 is attention(). A query that may
-/// attend to no key gets a row of zeros. A key without weight touches nothing, whatever its value
-/// holds. NaN or +∞ among the live scores of a query makes its row NaN.
+/// Shapes, policies and storage orders as in attention(), with heads{…} and frame{…}; α = 1 is
+/// attention(). A query that may attend to no key gets a row of zeros. A key without weight touches
+/// nothing, whatever its value holds. NaN or +∞ among the live scores of a query makes its row NaN.
 /// \param policies  a score, transforms, a mask, an executor, options; its kernel and tile only
 ///                  count where α = 1.
 /// \throws argument_error  unless α ≥ 1 and finite; otherwise as attention().
-/// Cost: O(n·m·d + k·e) time for k weights that are not zero, on packed keys (additive scores: the
-/// materialised form). Scores are stored for 8 to 64 queries at a time, at most 1 MiB or 8 rows for
-/// each worker; besides, K is kept once more, O(m·d). Results do not depend on the executor.
+/// Cost: O(n·m·d + k·e) time for k weights that are not zero, the scores by the tiled kernel. They
+/// are stored for 16 to 96 queries at a time, at most 1 MiB or 16 rows for each worker. Results do
+/// not depend on the executor.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto entmax_attention(const Q& q, const K& k, const V& v, double alpha,
                                     const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_single_head<Ps...>()) {
-    plain_matrix_like<Q> o(q.rows(), v.cols());
+  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_one_sequence<Ps...>()) {
+    plain_matrix_like<Q> o(q.rows(), detail::output_columns(v.cols(), policies...));
     detail::attend_entmax("entmax_attention", q, k, v, o, alpha, policies...);
     return o;
   }
@@ -112,22 +112,24 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
 void entmax_attention_into(const Q& q, const K& k, const V& v, O&& o, double alpha,
                            const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O>() &&
-                detail::check_single_head<Ps...>()) {
+                detail::check_one_sequence<Ps...>()) {
     detail::attend_entmax("entmax_attention_into", q, k, v, o, alpha, policies...);
   }
 }
 
 /// α-entmax(scale · Q Kᵀ restricted to mask): the n×m weights, whose rows sum to 1 or, without a
-/// key, are zero. Cost: O(n·m) memory.
+/// key, are zero; with heads{…} a vector of matrices, one for each query head. Cost: O(n·m) memory.
 template <dense_expression Q, dense_expression K, class... Ps>
 [[nodiscard]] auto entmax_attention_weights(const Q& q, const K& k, double alpha,
                                             const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, K, Ps...>() && detail::check_single_head<Ps...>()) {
+  if constexpr (detail::check_types<Q, K, K, Ps...>() && detail::check_one_sequence<Ps...>()) {
+    using T = detail::scalar_of<Q>;
     const char* where = "entmax_attention_weights";
     detail::check_alpha(where, alpha);
     auto bound = detail::bind(where, q, k, detail::no_values{}, policies...);
-    return plain_matrix_like<Q>(alpha == 1 ? bound.weights().front()
-                                           : detail::run_entmax_weights(bound.call(), alpha));
+    constexpr bool additive = decltype(bound)::is_additive;
+    return detail::of_heads<plain_matrix_like<Q>, T, Ps...>(
+        alpha == 1 ? bound.weights() : detail::run_entmax_weights<additive>(bound.call(), alpha));
   }
 }
 

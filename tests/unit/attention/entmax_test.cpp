@@ -395,6 +395,80 @@ TYPED_TEST(EntmaxAttention, StoresBlocksOfScoresAndNeverAllOfThem) {
   EXPECT_EQ(scratch.bytes(), before);
 }
 
+TYPED_TEST(EntmaxAttention, OfHeadsIsThatOfEachHeadAlone) {
+  using T = TypeParam;
+  const index n = 70, m = 130, features = 6, values = 5;
+  const auto Q = random_matrix<row_major<T>>(n, 6 * features, this->random, 2);
+  const auto v = random_matrix<column<T>>(features, 1, this->random);
+  const masks::causal mask{.offset = 50};
+  const transforms::alibi slopes{0.125};
+  const exec::thread_pool pool(3);
+  for (const index kv : {6, 3, 1}) {
+    const heads h{.query = 6, .kv = kv};
+    const auto K = random_matrix<row_major<T>>(m, kv * features, this->random, 2);
+    const auto V = random_matrix<row_major<T>>(m, kv * values, this->random);
+    const auto compare = [&](const auto& score) {
+      for (const double alpha : {1.0, 1.5, 2.0}) {
+        const auto O = entmax_attention(Q, K, V, alpha, h, score, mask, options{});
+        const auto all = entmax_attention_weights(Q, K, alpha, h, score, mask);
+        ASSERT_EQ(O.cols(), 6 * values);
+        ASSERT_EQ(all.size(), 6u);
+        for (index q = 0; q < 6; ++q) {
+          const auto Qh = head_columns(Q, q, 6), Kh = head_columns(K, q * kv / 6, kv),
+                     Vh = head_columns(V, q * kv / 6, kv);
+          EXPECT_TRUE(bitwise_equal(row_major<T>(O.middleCols(q * values, values)),
+                                    entmax_attention(Qh, Kh, Vh, alpha, score, mask)))
+              << alpha << ", head " << q << " of " << kv;
+          EXPECT_TRUE(bitwise_equal(all[std::size_t(q)],
+                                    entmax_attention_weights(Qh, Kh, alpha, score, mask)));
+        }
+        EXPECT_TRUE(
+            bitwise_equal(entmax_attention(Q, K, V, alpha, h, score, mask, options{}, pool), O));
+        EXPECT_TRUE(bitwise_equal(
+            entmax_attention(Q, K, V, alpha, h, score, mask, options{}, round_robin{}), O));
+      }
+    };
+    compare(scores::scaled_dot{});
+    compare(scores::additive_projected{v});
+    // The head is what a policy is told.
+    row_major<T> into(n, 6 * values);
+    entmax_attention_into(Q, K, V, into, 1.5, h, slopes);
+    const auto scored = attention_scores(Q, K, stage::masked, h, slopes);
+    for (index q = 0; q < 6; ++q) {
+      const auto P = entmax_rows(oracle::widen(scored[std::size_t(q)]), 1.5L);
+      const auto truth = oracle::product(P, oracle::widen(head_columns(V, q * kv / 6, kv)));
+      EXPECT_LE(max_error(into.middleCols(q * values, values), truth),
+                this->bound(1.5, m, max_magnitude(scored[std::size_t(q)]), max_magnitude(V)));
+    }
+  }
+}
+
+TYPED_TEST(EntmaxAttention, OfAPartOfTheQueriesIsThatPartOfTheWhole) {
+  const auto p = this->inputs(90, 70);
+  const masks::causal_bottom_right mask;
+  const auto O = entmax_attention(p.Q, p.K, p.V, 1.5, mask, transforms::soft_cap{2});
+  const auto part =
+      entmax_attention(p.Q.middleRows(31, 20), p.K, p.V, 1.5, mask, transforms::soft_cap{2},
+                       frame{.first_query = 31, .queries = 90});
+  EXPECT_TRUE(bitwise_equal(part, O.middleRows(31, 20)));
+}
+
+TYPED_TEST(EntmaxAttention, OfAdditiveScoresAndHeadsStoresBlocksOfScores) {
+  using T = TypeParam;
+  const auto Q = random_matrix<row_major<T>>(1000, 4 * 3, this->random);
+  const auto K = random_matrix<row_major<T>>(2000, 4 * 3, this->random);
+  const auto v = random_matrix<column<T>>(3, 1, this->random);
+  workspace scratch;
+  options how;
+  how.workspace = &scratch;
+  (void)entmax_attention(Q.topRows(500), K, K, 1.5, scores::additive_projected{v},
+                         heads{.query = 4}, how);
+  const std::size_t before = scratch.bytes();
+  EXPECT_LE(before, std::size_t(500 * 2000) * sizeof(T));
+  (void)entmax_attention(Q, K, K, 1.5, scores::additive_projected{v}, heads{.query = 4}, how);
+  EXPECT_EQ(scratch.bytes(), before);
+}
+
 TYPED_TEST(EntmaxAttention, RejectsWhatDoesNotFit) {
   auto p = this->inputs(6, 8);
   const row_major<TypeParam> short_values = p.V.topRows(7);

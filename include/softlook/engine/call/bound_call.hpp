@@ -35,6 +35,7 @@ class bound_call {
  public:
   using scalar = arithmetic<scalar_of<Q>>;
   using matrix = plain_matrix_like<Q>;
+  static constexpr bool is_additive = stated_policies<scalar, Ps...>::is_additive;
 
   bound_call(const char* where, const Q& q, const K& k, const V& v, const Ps&... ps)
       : queries_(q),

@@ -160,6 +160,14 @@ constexpr bool check_single_head() {
   return single;
 }
 
+/// Calls that know heads and frames, but one sequence only.
+template <class... Ps>
+constexpr bool check_one_sequence() {
+  constexpr bool one = (!is_sequences<Ps> && ...);
+  static_assert(one, "softlook: this attention takes one sequence; call it for each of them");
+  return one;
+}
+
 /// f(policies…) with one more mask: joined to the one that is given, or alone.
 template <class Mask, class F, class... Ps>
 decltype(auto) with_mask(const Mask& more, const F& f, const Ps&... ps) {

@@ -168,6 +168,12 @@ template <class T, bool Additive>
   return *SOFTLOOK_STAMPED(isa, weights<T, Additive>);
 }
 
+/// void(args, queries, S, T* scratch): their scores in the args' unit, transformed and masked.
+template <class T, bool Additive>
+[[nodiscard]] auto tiled_scores_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, tiled_scores<T, Additive>);
+}
+
 /// void(T* v, index features): see score_vector_layout.
 template <class T>
 [[nodiscard]] auto score_vector_preparation_of([[maybe_unused]] instruction_set isa) {

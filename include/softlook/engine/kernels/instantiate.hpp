@@ -70,10 +70,25 @@
   SOFTLOOK_INSTANTIATE_TRANSFORM(prefix, T, transforms::alibi)    \
   SOFTLOOK_INSTANTIATE_TRANSFORM(prefix, T, transforms::bias<T>)
 
+/// Whole rows of scores: attention with sparse weights, hard attention.
+#define SOFTLOOK_INSTANTIATE_SCORE_ROWS(prefix, T) \
+  SOFTLOOK_INSTANTIATE_FILL(prefix, T, false)      \
+  SOFTLOOK_INSTANTIATE_FILL(prefix, T, true)
+
+#define SOFTLOOK_INSTANTIATE_FILL(prefix, T, additive)                                            \
+  prefix template range fill_score_rows<additive, T>(const running_call<T>&, const tiled_layout&, \
+                                                     index, range, const mutable_matrix_view<T>&, \
+                                                     T*);
+
 /// Attention with sparse weights.
-#define SOFTLOOK_INSTANTIATE_ENTMAX(prefix, T)                          \
-  prefix template void run_entmax<T>(const attention_call<T>&, double); \
-  prefix template row_major<T> run_entmax_weights<T>(const attention_call<T>&, double);
+#define SOFTLOOK_INSTANTIATE_ENTMAX(prefix, T)  \
+  SOFTLOOK_INSTANTIATE_SPARSE(prefix, T, false) \
+  SOFTLOOK_INSTANTIATE_SPARSE(prefix, T, true)
+
+#define SOFTLOOK_INSTANTIATE_SPARSE(prefix, T, additive)                          \
+  prefix template void run_entmax<additive, T>(const attention_call<T>&, double); \
+  prefix template std::vector<row_major<T>> run_entmax_weights<additive, T>(      \
+      const attention_call<T>&, double);
 
 /// Linear attention.
 #define SOFTLOOK_INSTANTIATE_LINEAR(prefix, T) \

@@ -15,6 +15,7 @@
 #include "softlook/engine/stamped/softmax/tile_walk.inl"
 #include "softlook/engine/stamped/softmax/tiled_forward.inl"
 #include "softlook/engine/stamped/softmax/tiled_weights.inl"
+#include "softlook/engine/stamped/softmax/tiled_scores.inl"
 #include "softlook/engine/stamped/softmax/whole_scores.inl"
 #include "softlook/engine/stamped/softmax/few_scores.inl"
 #include "softlook/engine/stamped/softmax/few_stored.inl"
