@@ -8,7 +8,7 @@
 
 #include "softlook/attention/attention.hpp"
 #include "softlook/core/random.hpp"
-#include "softlook/engine/kernels/softmax_state.hpp"
+#include "softlook/engine/run/score_rows.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -31,7 +31,10 @@ struct argmax {
 ///      Salmon et al., 2011 (Philox 4×32-10).
 struct sample {
   std::uint64_t seed = 0;
-  std::uint32_t head = 0;  ///< heads of one layer draw independently
+  std::uint32_t head = 0;  ///< heads of one layer draw independently; with heads{…} of the first
+  [[nodiscard]] sample of_head(index h) const {
+    return {seed, head + static_cast<std::uint32_t>(h)};
+  }
   [[nodiscard]] double noise(index i, index j) const {
     return detail::gumbel(seed, head, static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(j));
   }
@@ -39,13 +42,14 @@ struct sample {
 
 }  // namespace selections
 
-/// What hard attention chose. `choice` is −1 in a row without a key.
-template <class Matrix>
+/// What hard attention chose. `choice` is −1 in a row without a key. With heads{…} a column of
+/// `choice` and `log_probability` for each query head, and outputs beside each other.
+template <class Matrix, int Heads = 1>
 struct hard_attention_result {
   using scalar = typename Matrix::Scalar;
   Matrix output;  ///< n×e, the chosen values
-  Eigen::Matrix<detail::later<Matrix, index>, Eigen::Dynamic, 1> choice;  ///< n
-  Eigen::Matrix<scalar, Eigen::Dynamic, 1> log_probability;  ///< n, ln softmax(scores)_choice
+  Eigen::Matrix<detail::later<Matrix, index>, Eigen::Dynamic, Heads> choice;  ///< n
+  Eigen::Matrix<scalar, Eigen::Dynamic, Heads> log_probability;  ///< n, ln softmax(scores)_choice
 };
 
 namespace detail {
@@ -55,31 +59,60 @@ struct hard_choice {
   double log_probability = 0;
 };
 
-/// One pass over a row of scores: the largest score + noise, and log Σ exp as it goes. Keys of −∞
-/// do not exist; a NaN makes the log-probability NaN and chooses nothing. The row is query `i`.
-template <class Row, class Selection>
-[[nodiscard]] hard_choice choose(const Row& scores, index i, const Selection& select) {
-  constexpr double nothing = -std::numeric_limits<double>::infinity();
+/// The largest score + noise of a row, and its log-probability. Keys of −∞ do not exist; a NaN
+/// makes the log-probability NaN and chooses nothing. The row is query `i`, its first score of key
+/// `first` of the problem; the choice is a place in the row.
+template <class T, class Selection>
+[[nodiscard]] hard_choice choose(const T* scores, index count, index i, index first,
+                                 const Selection& select) {
+  constexpr T nothing = -std::numeric_limits<T>::infinity();
   hard_choice best;
-  double best_score = nothing, best_noisy = nothing;
-  auto softmax = natural_softmax<double>::init();
-  for (index j = 0; j < scores.size(); ++j) {
-    const double s = static_cast<double>(scores[j]);
-    if (std::isnan(s)) return {-1, s};
+  double best_noisy = 0;
+  T top = nothing;
+  for (index j = 0; j < count; ++j) {
+    const T s = scores[j];
+    if (std::isnan(s)) return {-1, double(s)};
     if (s == nothing) continue;
-    const double noisy = s + select.noise(i, j);
-    if (best.key < 0 || noisy > best_noisy) {
-      best.key = j;
-      best_noisy = noisy;
-      best_score = s;
-    }
-    if (s > softmax.maximum)
-      softmax.absorb(s, 1);
-    else
-      natural_softmax<double>{s, 1}.merge_into(softmax.maximum, softmax.sum);
+    top = s > top ? s : top;
+    const double noisy = double(s) + select.noise(i, first + j);
+    if (best.key >= 0 && !(noisy > best_noisy)) continue;
+    best.key = j;
+    best_noisy = noisy;
   }
-  if (best.key >= 0) best.log_probability = best_score - (softmax.maximum + std::log(softmax.sum));
+  if (best.key < 0) return best;
+  // Of what +∞ leaves; else the sum is 1 at least, and what lies 80 below adds less than a
+  // rounding.
+  double sum = 0;
+  for (index j = 0; j < count; ++j) {
+    const double d = double(scores[j]) - double(top);
+    if (!(d < -80)) sum += std::exp(d);
+  }
+  best.log_probability = double(scores[best.key]) - (double(top) + std::log(sum));
   return best;
+}
+
+/// The selection of a query head.
+template <class Selection>
+[[nodiscard]] auto selection_of_head(const Selection& select, [[maybe_unused]] index head) {
+  if constexpr (requires { select.of_head(head); })
+    return select.of_head(head);
+  else
+    return select;
+}
+
+/// choice(head, i, what was chosen) for every query and query head of a checked call, as tasks.
+template <bool Additive, class T, class Selection, class F>
+void for_each_choice(const attention_call<T>& c, const Selection& select, const F& choice) {
+  const score_rows<Additive, T> rows(c);
+  rows.run(0, [&](const score_block<T>& block) {
+    const auto of_head = selection_of_head(select, block.head);
+    for (index i = block.queries.begin; i < block.queries.end; ++i) {
+      hard_choice chosen = choose(block.row(i), block.keys.count(), c.frame.query(i),
+                                  c.frame.first_key + block.keys.begin, of_head);
+      if (chosen.key >= 0) chosen.key += block.keys.begin;
+      choice(block.head, i, chosen);
+    }
+  });
 }
 
 }  // namespace detail
@@ -89,10 +122,11 @@ template <class Row, class Selection>
 template <dense_expression X>
 [[nodiscard]] plain_matrix_like<X> hardmax(const X& scores) {
   static_assert(real_scalar<detail::scalar_of<X>>, "softlook: hardmax takes float or double");
-  const plain_matrix_like<X> S = scores.matrix();
+  const detail::row_major<detail::scalar_of<X>> S = scores.matrix();
   plain_matrix_like<X> P = plain_matrix_like<X>::Zero(S.rows(), S.cols());
   for (index i = 0; i < S.rows(); ++i) {
-    const detail::hard_choice chosen = detail::choose(S.row(i), i, selections::argmax{});
+    const detail::hard_choice chosen =
+        detail::choose(S.data() + i * S.cols(), S.cols(), i, 0, selections::argmax{});
     if (chosen.key >= 0)
       P(i, chosen.key) = 1;
     else if (std::isnan(chosen.log_probability))
@@ -110,41 +144,40 @@ template <dense_expression X>
 /// Q: n×d, K: m×d, V: m×e -> n×e. s are the scores after scale, transforms and mask. A query
 /// without a key gets choice −1, a row of zeros and log-probability 0 (it adds nothing to a sum); a
 /// NaN among its scores gives choice −1 and a row of NaN.
-/// \param select    selections::argmax{} or selections::sample{.seed = …}.
-/// \param policies  a score, transforms, a mask, an executor, options: as in attention().
+/// \param select    selections::argmax{} or selections::sample{.seed = …}, whose heads draw as
+///                  head, head + 1, … of the seed.
+/// \param policies  a score, transforms, a mask, heads, a frame, an executor, options: as in
+///                  attention(). In a frame a query draws as it does in the whole problem.
 /// \throws shape_error, argument_error  as attention().
-/// Cost: O(n·m·d + n·e). Scores are made for 128 queries at a time and passed over once, so scratch
-/// is O(m); no kernel but the materialised one computes them.
+/// Cost: O(n·m·d + n·e), the scores by the tiled kernel, with an exponential in double for each.
+/// They are stored for 16 to 96 queries at a time, at most 1 MiB or 16 rows for each worker.
 template <dense_expression Q, dense_expression K, dense_expression V, class Selection, class... Ps>
 [[nodiscard]] auto hard_attention(const Q& q, const K& k, const V& v, const Selection& select,
                                   const Ps&... policies) {
   static_assert(
       std::is_invocable_r_v<double, decltype(&Selection::noise), const Selection&, index, index>,
       "softlook: say how to choose: selections::argmax{} or selections::sample{…}");
-  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_single_head<Ps...>()) {
+  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_one_sequence<Ps...>()) {
     using T = detail::scalar_of<Q>;
-    constexpr index block = 128;
+    constexpr int heads = (detail::is_heads<Ps> || ...) ? Eigen::Dynamic : 1;
     auto bound = detail::bind("hard_attention", q, k, v, policies...);
     const detail::attention_call<T>& call = bound.call();
-    hard_attention_result<plain_matrix_like<Q>> result;
-    result.output.setZero(q.rows(), v.cols());
-    result.choice.setConstant(q.rows(), -1);
-    result.log_probability.setZero(q.rows());
-    detail::with_inputs(call, [&](const detail::running_call<T>& run) {
-      for (index first = 0; first < q.rows(); first += block) {
-        const range rows{first, std::min(first + block, q.rows())};
-        const detail::row_major<T> S = detail::masked_scores(run, rows);
-        for (index i = rows.begin; i < rows.end; ++i) {
-          const detail::hard_choice chosen = detail::choose(S.row(i - first), i, select);
-          result.choice[i] = chosen.key;
-          result.log_probability[i] = static_cast<T>(chosen.log_probability);
-          if (chosen.key >= 0)
-            for (index c = 0; c < call.V.cols; ++c) result.output(i, c) = call.V(chosen.key, c);
-          else if (std::isnan(chosen.log_probability))
-            result.output.row(i).setConstant(std::numeric_limits<T>::quiet_NaN());
-        }
-      }
-    });
+    const index e = call.values();
+    hard_attention_result<plain_matrix_like<Q>, heads> result;
+    result.output.setZero(q.rows(), bound.output_columns());
+    result.choice.setConstant(q.rows(), call.query_heads, -1);
+    result.log_probability.setZero(q.rows(), call.query_heads);
+    detail::for_each_choice<decltype(bound)::is_additive>(
+        call, select, [&](index head, index i, const detail::hard_choice& chosen) {
+          result.choice(i, head) = chosen.key;
+          result.log_probability(i, head) = static_cast<T>(chosen.log_probability);
+          const index first = head / call.group() * e;
+          for (index c = 0; c < e; ++c)
+            if (chosen.key >= 0)
+              result.output(i, head * e + c) = call.V(chosen.key, first + c);
+            else if (std::isnan(chosen.log_probability))
+              result.output(i, head * e + c) = std::numeric_limits<T>::quiet_NaN();
+        });
     return result;
   }
 }

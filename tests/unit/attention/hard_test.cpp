@@ -1,9 +1,11 @@
 #include "softlook/attention/hard.hpp"
 
+#include "softlook/exec/thread_pool.hpp"
 #include "tests/oracle/numbers.hpp"
 #include "tests/support/bounds.hpp"
 #include "tests/support/compare.hpp"
 #include "tests/support/errors.hpp"
+#include "tests/support/executors.hpp"
 #include "tests/support/kernels.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
@@ -151,6 +153,92 @@ TYPED_TEST(HardAttention, TellsPoliciesTheQueryHoweverManyThereAre) {
         EXPECT_EQ(P(i, result.choice[i]), T(1)) << i << " of " << queries;
     }
   }
+}
+
+template <class R, class S>
+void expect_equal(const R& a, const S& b) {
+  EXPECT_TRUE(bitwise_equal(a.output, b.output));
+  EXPECT_TRUE((a.choice.array() == b.choice.array()).all());
+  EXPECT_TRUE(bitwise_equal(a.log_probability, b.log_probability));
+}
+
+TYPED_TEST(HardAttention, OfHeadsIsThatOfEachHeadAloneWhateverTheThreads) {
+  using T = TypeParam;
+  const index queries = 130, keys = 90;
+  const masks::causal_bottom_right mask;
+  const exec::thread_pool pool(3);
+  const auto v = random_matrix<column<T>>(4, 1, this->random);
+  const auto q = random_matrix<row_major<T>>(queries, 6 * 4, this->random);
+  for (const index kv : {6, 2}) {
+    const heads h{.query = 6, .kv = kv};
+    const auto k = random_matrix<row_major<T>>(keys, kv * 4, this->random);
+    const auto values = random_matrix<col_major<T>>(keys, kv * 3, this->random);
+    const auto compare = [&](const auto& select, const auto& of_head, const auto& score) {
+      const auto all = hard_attention(q, k, values, select, h, score, mask);
+      ASSERT_EQ(all.output.cols(), 18);
+      for (index head = 0; head < 6; ++head) {
+        const auto one =
+            hard_attention(head_columns(q, head, 6), head_columns(k, head * kv / 6, kv),
+                           head_columns(values, head * kv / 6, kv), of_head(head), score, mask);
+        EXPECT_TRUE(bitwise_equal(all.output.middleCols(head * 3, 3), one.output)) << head;
+        EXPECT_TRUE((all.choice.col(head).array() == one.choice.array()).all()) << head;
+        EXPECT_TRUE(bitwise_equal(all.log_probability.col(head), one.log_probability)) << head;
+      }
+      expect_equal(hard_attention(q, k, values, select, h, score, mask, pool), all);
+      expect_equal(hard_attention(q, k, values, select, h, score, mask, round_robin{}), all);
+    };
+    const auto argmax = [](index) { return selections::argmax{}; };
+    const auto sample = [](index head) {
+      return selections::sample{.seed = 9, .head = 2 + static_cast<std::uint32_t>(head)};
+    };
+    compare(selections::argmax{}, argmax, scores::scaled_dot{});
+    compare(sample(0), sample, scores::scaled_dot{});
+    compare(sample(0), sample, scores::additive_projected{v});
+  }
+}
+
+TYPED_TEST(HardAttention, TakesAdditiveScores) {
+  using T = TypeParam;
+  const auto v = random_matrix<column<T>>(4, 1, this->random);
+  const auto result = hard_attention(this->Q, this->K, this->V, selections::argmax{},
+                                     scores::additive_projected{v});
+  for (index i = 0; i < this->n; ++i) {
+    const auto score = [&](index j) {
+      real sum = 0;
+      for (index f = 0; f < 4; ++f)
+        sum += real(v(f)) * std::tanh(real(this->Q(i, f)) + real(this->K(j, f)));
+      return sum;
+    };
+    index best = 0;
+    for (index j = 1; j < this->m; ++j)
+      if (score(j) > score(best)) best = j;
+    real sum = 0;
+    for (index j = 0; j < this->m; ++j) sum += std::exp(score(j) - score(best));
+    EXPECT_EQ(result.choice[i], best);
+    EXPECT_NEAR(result.log_probability[i], double(-std::log(sum)), this->bound());
+  }
+}
+
+TYPED_TEST(HardAttention, DrawsInAPartAsInTheWhole) {
+  const selections::sample select{.seed = 3};
+  const auto whole = hard_attention(this->Q, this->K, this->V, select);
+  const auto part = hard_attention(this->Q.bottomRows(4), this->K, this->V, select,
+                                   frame{.first_query = 5, .queries = 9});
+  EXPECT_TRUE((part.choice.array() == whole.choice.tail(4).array()).all());
+}
+
+TYPED_TEST(HardAttention, StoresBlocksOfScores) {
+  using T = TypeParam;
+  const auto q = random_matrix<row_major<T>>(4000, 4, this->random);
+  const auto k = random_matrix<row_major<T>>(500, 4, this->random);
+  workspace scratch;
+  options how;
+  how.workspace = &scratch;
+  (void)hard_attention(q.topRows(2000), k, k, selections::argmax{}, how);
+  const std::size_t before = scratch.bytes();
+  EXPECT_LE(before, 2000 * 500 * sizeof(T) / 4);
+  (void)hard_attention(q, k, k, selections::argmax{}, how);
+  EXPECT_EQ(scratch.bytes(), before);
 }
 
 TYPED_TEST(HardAttention, RejectsPoliciesThatDoNotFitAllQueries) {
