@@ -1,11 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "softlook/attention/attention.hpp"
 #include "softlook/attention/detail/monotonic_rows.hpp"
+#include "softlook/engine/run/score_rows.hpp"
 #include "softlook/exec/sequential.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -122,6 +124,19 @@ class lazy_energies {
   row_major<T> S_;
 };
 
+/// All energies without their bias, n×m, and −∞ where a key is masked.
+template <bool Additive, class T>
+[[nodiscard]] row_major<T> all_energies(const attention_call<T>& call) {
+  row_major<T> S =
+      row_major<T>::Constant(call.Q.rows, call.K.rows, -std::numeric_limits<T>::infinity());
+  const score_rows<Additive, T> rows(call);
+  rows.run(0, [&](const score_block<T>& block) {
+    for (index i = block.queries.begin; i < block.queries.end; ++i)
+      std::copy_n(block.row(i), block.keys.count(), S.data() + i * S.cols() + block.keys.begin);
+  });
+  return S;
+}
+
 /// Where the head stands after each query.
 template <class T, class P>
 [[nodiscard]] auto hard_alignments(const attention_call<T>& call, double bias, const P& previous) {
@@ -202,8 +217,9 @@ template <dense_expression E, dense_expression P, executor Executor = exec::sequ
 /// \see monotonic_weights() for the formula and for NaN.
 /// \throws shape_error  unless previous has m entries and the shapes fit as in attention();
 ///         argument_error for a negative previous weight or a score bias that is not finite.
-/// Cost: O(n·m·(d + e)) and n×m memory; hard O((64·n + m)·d + n·e): it computes only the scores on
-/// the way.
+/// One head: each has walks, and previous weights, of its own.
+/// Cost: O(n·m·(d + e)) and n×m memory, the scores by the tiled kernel; hard O((64·n + m)·d + n·e):
+/// it computes only the scores on the way.
 template <dense_expression Q, dense_expression K, dense_expression V, dense_expression P,
           class... Ps>
 [[nodiscard]] auto monotonic_attention(const Q& q, const K& k, const V& v,
@@ -225,10 +241,7 @@ template <dense_expression Q, dense_expression K, dense_expression V, dense_expr
                             result);
       return result;
     }
-    detail::row_major<T> S;
-    detail::with_inputs(call, [&](const detail::running_call<T>& run) {
-      S = detail::masked_scores(run, {0, q.rows()});
-    });
+    const auto S = detail::all_energies<decltype(bound)::is_additive>(call);
     detail::row_major<T> W = S.array() + T(how.score_bias);
     detail::expected_alignments<T>(call.exec, how.form, previous, detail::writable_view(W));
     detail::weighted_sum(W, S, call.V, detail::writable_view(result.output));
