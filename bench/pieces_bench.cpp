@@ -90,12 +90,12 @@ struct packed_tile {
       static constexpr int rows = room::tile_rows, vectors = room::tile_vectors;                \
       static constexpr int width = vectors * room::lanes<float>;                                \
       static void scores(packed_tile& t, float* S, float* top, softmax* beside) {               \
-        room::rows_ahead<float> nothing_ahead;                                                  \
+        softlook::detail::rows_ahead<float> nothing_ahead;                                      \
         room::product_beside<float, rows, vectors>(t.keys_packed, t.lanes, S, keys / rows, t.d, \
                                                    top, beside, nothing_ahead);                 \
       }                                                                                         \
       static void values(packed_tile& t) {                                                      \
-        room::rows_ahead<float> nothing_ahead;                                                  \
+        softlook::detail::rows_ahead<float> nothing_ahead;                                      \
         room::product_of_columns<float, rows, vectors>(                                         \
             t.V.data(), t.d, t.S, t.O, t.d, keys, room::finish::store,                          \
             static_cast<const float*>(nullptr), nothing_ahead);                                 \
@@ -104,7 +104,7 @@ struct packed_tile {
         room::begin_exponentials(step, t.next_S, keys, t.maximum);                              \
       }                                                                                         \
       static void end(softmax& step, packed_tile& t) {                                          \
-        room::exponentiate_rest<float, vectors>(step);                                          \
+        room::exponentiate_rest<float>(step);                                                   \
         room::join_softmax(step.top, step.added, width, t.maximum, t.sum, t.correction);        \
       }                                                                                         \
     };                                                                                          \

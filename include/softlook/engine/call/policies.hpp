@@ -163,8 +163,10 @@ constexpr bool check_single_head() {
 /// Calls that know heads and frames, but one sequence only.
 template <class... Ps>
 constexpr bool check_one_sequence() {
-  constexpr bool one = (!is_sequences<Ps> && ...);
-  static_assert(one, "softlook: this attention takes one sequence; call it for each of them");
+  constexpr bool one = (!(is_sequences<Ps> || is_sinks<Ps>) && ...);
+  static_assert(one,
+                "softlook: this attention takes one sequence, call it for each of them, and has no "
+                "softmax that a sink could join");
   return one;
 }
 

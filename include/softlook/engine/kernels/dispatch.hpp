@@ -12,6 +12,7 @@
 #include "softlook/engine/kernels/args.hpp"
 #include "softlook/engine/kernels/instantiate.hpp"
 #include "softlook/engine/kernels/recurrent_args.hpp"
+#include "softlook/engine/kernels/rows_ahead.hpp"
 #include "softlook/engine/kernels/scaled_erfc.hpp"
 
 // Compilers read immintrin.h for as long as a fifth of what Eigen takes (clang a third), and the
@@ -75,6 +76,9 @@ namespace detail {
 #define SOFTLOOK_STAMP_SET stamped_avx512
 #define SOFTLOOK_STAMP_BYTES 64
 #define SOFTLOOK_STAMP_TARGET "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"
+#if !SOFTLOOK_ASSUMES_AVX512
+#define SOFTLOOK_STAMP_COPIES stamped_avx2  // nothing in them is wider
+#endif
 #include "softlook/engine/stamped/set.inl"
 #endif
 

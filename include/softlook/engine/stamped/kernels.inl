@@ -2,10 +2,21 @@
 
 // clang-format off
 #include "softlook/engine/stamped/simd/vector.inl"
+#include "softlook/engine/stamped/simd/steps.inl"
 #include "softlook/engine/stamped/simd/math.inl"
 #include "softlook/engine/stamped/simd/stored.inl"
+#if defined(SOFTLOOK_STAMP_COPIES)
+using SOFTLOOK_STAMP_COPIES::block4;
+using SOFTLOOK_STAMP_COPIES::row4;
+using SOFTLOOK_STAMP_COPIES::pack_panel;
+using SOFTLOOK_STAMP_COPIES::pack_panels;
+using SOFTLOOK_STAMP_COPIES::unpack_panel;
+using SOFTLOOK_STAMP_COPIES::row_of;
+#else
 #include "softlook/engine/stamped/gemm/pack.inl"
+#endif
 #include "softlook/engine/stamped/gemm/rows.inl"
+#include "softlook/engine/stamped/gemm/finite.inl"
 #include "softlook/engine/stamped/gemm/micro_kernel.inl"
 #include "softlook/engine/stamped/softmax/additive_scores.inl"
 #include "softlook/engine/stamped/softmax/softmax_state.inl"

@@ -3,12 +3,22 @@
 //   SOFTLOOK_STAMP_SET     the namespace
 //   SOFTLOOK_STAMP_BYTES   the size of a vector
 //   SOFTLOOK_STAMP_TARGET  what the compiler may use beyond what it assumes; undefined for no more
+//   SOFTLOOK_STAMP_COPIES  the room whose copies between matrices and panels serve this one;
+//   undefined
+//                          for its own
 // and finds them undefined again.
 
 #if SOFTLOOK_STAMP_BYTES == 64
 #define SOFTLOOK_STAMP_REGISTER "v"
 #else
 #define SOFTLOOK_STAMP_REGISTER "x"
+#endif
+
+// What leads to the loops, in a set whose loops are long: compiled small, which takes half as long.
+#if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES == 16
+#define SOFTLOOK_STAMP_WAY SOFTLOOK_SMALL
+#else
+#define SOFTLOOK_STAMP_WAY
 #endif
 
 // A macro is not expanded in #pragma GCC target, but is in the operand of _Pragma.
@@ -35,9 +45,12 @@ SOFTLOOK_STAMP_END
 #undef SOFTLOOK_STAMP_SET
 #undef SOFTLOOK_STAMP_BYTES
 #undef SOFTLOOK_STAMP_TARGET
+#undef SOFTLOOK_STAMP_COPIES
 #undef SOFTLOOK_STAMP_REGISTER
+#undef SOFTLOOK_STAMP_WAY
 #undef SOFTLOOK_STAMP_PRAGMA
 #undef SOFTLOOK_STAMP_BEGIN
 #undef SOFTLOOK_STAMP_END
 #undef SOFTLOOK_STAMP_RECIPROCAL
 #undef SOFTLOOK_STAMP_SCALES
+#undef SOFTLOOK_STAMP_PAIRS

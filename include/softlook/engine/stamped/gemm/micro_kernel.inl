@@ -13,8 +13,12 @@
 
 enum class finish { store, add, rescale };
 
+/// Sets whose products are long anyway, three instructions for a multiply-add, are compiled short.
+inline constexpr bool short_loops = vector_bytes == 16 && tile_rows == 4;
+
 /// Steps for one update of the addresses: with 8×3 two are enough.
-inline constexpr int unrolled_steps = tile_rows * tile_vectors >= 24 ? 2 : 4;
+inline constexpr int unrolled_steps = short_loops || tile_rows * tile_vectors >= 24 ? 2 : 4;
+inline constexpr int unrolled_turns = short_loops ? 1 : tile_vectors;
 
 /// A pointer or a number that counts up, hidden: a compiler would keep all multiples of a step, or
 /// what the loop ends with, in registers that are not there.
@@ -29,7 +33,7 @@ SOFTLOOK_ALWAYS_INLINE N counted_up(N at, index step) {
 template <class T, int Rows>
 struct packed_operand {
   const T* at;
-  SOFTLOOK_ALWAYS_INLINE T scalar(int step, int r) const { return at[step * Rows + r]; }
+  SOFTLOOK_ALWAYS_INLINE const T& scalar(int step, int r) const { return at[step * Rows + r]; }
   SOFTLOOK_ALWAYS_INLINE void end_step() {}
   SOFTLOOK_ALWAYS_INLINE void end_block(int steps) { at = counted_up(at, steps * Rows); }
   /// From row to row of B.
@@ -42,7 +46,7 @@ template <class T, int Rows>
 struct panel_operand {
   const T* at;
   index step;
-  SOFTLOOK_ALWAYS_INLINE T scalar(int, int r) const { return at[r]; }
+  SOFTLOOK_ALWAYS_INLINE const T& scalar(int, int r) const { return at[r]; }
   SOFTLOOK_ALWAYS_INLINE void end_step() { at = counted_up(at, step); }
   SOFTLOOK_ALWAYS_INLINE void end_block(int) {}
   SOFTLOOK_ALWAYS_INLINE index wide_step(int width) const { return width; }
@@ -61,7 +65,7 @@ struct strided_operand {
   index step;
   std::uintptr_t ahead;  // address of what will be read next of B
   index at = 0;
-  SOFTLOOK_ALWAYS_INLINE T scalar(int, int r) const { return row[r][at]; }
+  SOFTLOOK_ALWAYS_INLINE const T& scalar(int, int r) const { return row[r][at]; }
   SOFTLOOK_ALWAYS_INLINE void end_step() { at = counted_up(at, step); }
   SOFTLOOK_ALWAYS_INLINE void end_block(int steps) {
     __builtin_prefetch(reinterpret_cast<const void*>(ahead), 0, 2);
@@ -70,25 +74,28 @@ struct strided_operand {
   SOFTLOOK_ALWAYS_INLINE index wide_step(int) const { return packed_panel_width<T>; }
 };
 
-/// One step: sum += column `step` of A · B, for the vectors [From, To) of B. With 32 bytes the last
-/// vector of B is the operand in memory of its multiply-adds: four loads more, but the ports have
-/// room for them, and an instruction and a register less.
+/// One step: sum += column `step` of A · B, for the vectors [From, To) of B.
 template <int From, int To, class T, int Rows, int Vectors, class Operand>
 SOFTLOOK_ALWAYS_INLINE void add_step(const Operand& A, int step, const T* B,
                                      vec<T> (&sum)[Rows][Vectors]) {
-  constexpr int held = vector_bytes == 32 && Rows == 4 && To - From == 3 ? To - 1 : To;
-  vec<T> b[Vectors];
+  vec<T> b[To - From];
 #pragma GCC unroll 4
-  for (int v = From; v < held; ++v) b[v] = load(B + v * lanes<T>);
+  for (int v = From; v < To; ++v) b[v - From] = load(B + v * lanes<T>);
+#if SOFTLOOK_STAMP_PAIRS
+  if constexpr (Rows % 2 == 0) {
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; r += 2)
+      add_pair<To - From>(sum[r] + From, sum[r + 1] + From, A.scalar(step, r),
+                          A.scalar(step, r + 1), b, B + From * lanes<T>);
+    return;
+  }
+#endif
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r) {
     const vec<T> a = broadcast(A.scalar(step, r));
 #pragma GCC unroll 4
     for (int v = From; v < To; ++v) {
-      if (v < held)
-        accumulate(sum[r][v], a, b[v]);
-      else
-        accumulate_loaded(sum[r][v], a, B + v * lanes<T>);
+      accumulate(sum[r][v], a, b[v - From]);
       keep_order(sum[r][v]);
     }
   }
@@ -146,7 +153,11 @@ SOFTLOOK_ALWAYS_INLINE void add_steps(Operand& A, const T*& B, index steps,
 
 template <finish How, class T, int Rows, int Vectors>
 SOFTLOOK_ALWAYS_INLINE void finish_sums_by(const vec<T> (&sum)[Rows][Vectors], T* C,
-                                           const T* correction) {
+                                           [[maybe_unused]] const T* correction) {
+  [[maybe_unused]] vec<T> factor[Vectors];
+  if constexpr (How == finish::rescale)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) factor[v] = load(correction + v * lanes<T>);
 #pragma GCC unroll 16
   for (int r = 0; r < Rows; ++r)
 #pragma GCC unroll 4
@@ -154,19 +165,17 @@ SOFTLOOK_ALWAYS_INLINE void finish_sums_by(const vec<T> (&sum)[Rows][Vectors], T
       T* at = C + (r * Vectors + v) * lanes<T>;
       if constexpr (How == finish::store) store(at, sum[r][v]);
       if constexpr (How == finish::add) store(at, load(at) + sum[r][v]);
-      if constexpr (How == finish::rescale)
-        store(at, fma(load(at), load(correction + v * lanes<T>), sum[r][v]));
+      if constexpr (How == finish::rescale) store(at, fma(load(at), factor[v], sum[r][v]));
     }
 }
 
-/// One branch for all sums: one for each costs 3 % of a product.
+/// One branch for all sums: one for each costs 3 % of a product. What is only added is rescaled by
+/// 1, which changes no bit.
 template <class T, int Rows, int Vectors>
 SOFTLOOK_ALWAYS_INLINE void finish_sums(const vec<T> (&sum)[Rows][Vectors], T* C, finish how,
                                         const T* correction) {
   if (how == finish::store)
     finish_sums_by<finish::store>(sum, C, correction);
-  else if (how == finish::add)
-    finish_sums_by<finish::add>(sum, C, correction);
   else
     finish_sums_by<finish::rescale>(sum, C, correction);
 }
@@ -187,7 +196,7 @@ __attribute__((noinline)) inline void micro_kernel(Operand A, const T* __restric
   const T* wide = B;
   clear_sums<T>(sum);
   add_steps<0, Vectors>(A, wide, depth, sum);
-  finish_sums(sum, C, Finish, correction);
+  finish_sums_by<Finish>(sum, C, correction);
 }
 
 /// Steps of a product in which the vectors [from, to) take part.
@@ -272,7 +281,7 @@ __attribute__((noinline)) inline void product_beside(const T* A, const T* B, T* 
     const T* wide = B;
     index turns = !work ? 0 : work->rows_left < Rows ? work->rows_left : Rows;
     for (index k = rounds; k > 0; --k) {
-#pragma GCC unroll 4
+#pragma GCC unroll unrolled_turns
       for (int v = 0; v < Vectors; ++v) {
         add_block<0, Vectors>(left, wide, sum);
         if (turns > 0) work->turn(v, constants);
@@ -286,7 +295,7 @@ __attribute__((noinline)) inline void product_beside(const T* A, const T* B, T* 
   }
 }
 
-/// Cᵀ = Aᵀ · B, added to C or to a rescaled C, for all columns of A, Rows at a time, as weights
+/// Cᵀ = Aᵀ · B, or added to a rescaled C, for all columns of A, Rows at a time, as weights
 /// meet values: the panels of C lie behind each other, those of A beside each other.
 template <class T, int Rows, int Vectors>
 __attribute__((noinline)) inline void product_of_columns(const T* A, index step, const T* B, T* C,

@@ -19,18 +19,16 @@ struct block4<double> {
 template <class T>
 using row4 = typename block4<T>::row;
 
-/// target = (source · diag(scale))ᵀ, of the first `from` rows of the source (zeros for the others),
-/// the first `to` rows of the target; either is 1 … 4.
+/// target = (source · diag(scale))ᵀ.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE void transpose4(const T* source, index source_stride, T* target,
-                                       index target_stride, const row4<T>& scale, index from = 4,
-                                       index to = 4) {
+                                       index target_stride, const row4<T>& scale) {
   using row = row4<T>;
-  row a, b = {}, c = {}, d = {};
+  row a, b, c, d;
   __builtin_memcpy(&a, source, sizeof a);
-  if (from > 1) __builtin_memcpy(&b, source + source_stride, sizeof b);
-  if (from > 2) __builtin_memcpy(&c, source + 2 * source_stride, sizeof c);
-  if (from > 3) __builtin_memcpy(&d, source + 3 * source_stride, sizeof d);
+  __builtin_memcpy(&b, source + source_stride, sizeof b);
+  __builtin_memcpy(&c, source + 2 * source_stride, sizeof c);
+  __builtin_memcpy(&d, source + 3 * source_stride, sizeof d);
   a = a * scale;
   b = b * scale;
   c = c * scale;
@@ -44,9 +42,24 @@ SOFTLOOK_ALWAYS_INLINE void transpose4(const T* source, index source_stride, T* 
   const row r2 = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
   const row r3 = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
   __builtin_memcpy(target, &r0, sizeof r0);
-  if (to > 1) __builtin_memcpy(target + target_stride, &r1, sizeof r1);
-  if (to > 2) __builtin_memcpy(target + 2 * target_stride, &r2, sizeof r2);
-  if (to > 3) __builtin_memcpy(target + 3 * target_stride, &r3, sizeof r3);
+  __builtin_memcpy(target + target_stride, &r1, sizeof r1);
+  __builtin_memcpy(target + 2 * target_stride, &r2, sizeof r2);
+  __builtin_memcpy(target + 3 * target_stride, &r3, sizeof r3);
+}
+
+/// The same of the first `from` rows of the source, zeros for the others, and the first `to` rows
+/// of the target; either is 1 … 4.
+template <class T>
+__attribute__((noinline)) inline void transpose_ragged4(const T* source, index source_stride,
+                                                        T* target, index target_stride,
+                                                        const row4<T>& scale, index from,
+                                                        index to) {
+  T block[16] = {}, transposed[16];
+  for (index r = 0; r < from; ++r)
+    __builtin_memcpy(block + 4 * r, source + r * source_stride, sizeof scale);
+  transpose4(block, 4, transposed, 4, scale);
+  for (index r = 0; r < to; ++r)
+    __builtin_memcpy(target + r * target_stride, transposed + 4 * r, sizeof scale);
 }
 
 #if SOFTLOOK_STAMP_BYTES >= 32
@@ -126,7 +139,8 @@ __attribute__((noinline)) inline void pack_panel(const T* source, index rows, in
     if (r < rows && r + 4 <= width) {
       const T* from = source + r * row_stride;
       for (index c = 0; c < whole_depth; c += 4)
-        transpose4(from + c, row_stride, panel + c * width + r, width, s, rows - r);
+        transpose_ragged4(from + c, row_stride, panel + c * width + r, width, s, rows - r,
+                          index(4));
       for (index c = whole_depth; c < depth; ++c)
         for (index k = 0; k < rows - r; ++k)
           panel[c * width + r + k] = from[k * row_stride + c] * scale;
@@ -157,49 +171,10 @@ inline void pack_panels(const T* source, index rows, index depth, index row_stri
                col_stride, width, T(1), panels + r * depth);
 }
 
-/// Whether `count` scalars, followed by room up to a whole vector, are finite: x − x is NaN for
-/// anything else.
-template <class T>
-inline bool all_finite(T* data, index count) {
-  const index whole = round_up(count, lanes<T>);
-  for (index k = count; k < whole; ++k) data[k] = 0;
-  vec<T> zero = {};
-  for (index k = 0; k < whole; k += lanes<T>) {
-    const vec<T> x = load(data + k);
-    zero = zero + (x - x);
-  }
-  T sum = 0;
-  for (int l = 0; l < lanes<T>; ++l) sum += zero[l];
-  return sum == 0;
-}
-
 /// Where a row begins. A matrix without columns may have no memory, and then none of its rows has.
 template <class Element>
 SOFTLOOK_ALWAYS_INLINE Element* row_of(const strided_view<Element>& X, index row) {
   return X.cols > 0 ? X.data + row * X.row_stride : X.data;
-}
-
-/// Whether all numbers of a block of rows are finite: x · 0 is NaN for anything else.
-template <class T>
-inline bool all_finite(const row_block<T>& rows, index count, index cols) {
-  if (cols == 0) return true;
-  const index whole = cols / lanes<T> * lanes<T>;
-  vec<T> zero[2] = {}, nothing = {};
-  SOFTLOOK_STAMP_OPAQUE(nothing);
-  T rest = 0;
-  for (index r = 0; r < count; ++r) {
-    const T* at = rows.data + r * rows.stride;
-    index c = 0;
-    for (; c + 2 * lanes<T> <= whole; c += 2 * lanes<T>) {
-      accumulate_loaded(zero[0], nothing, at + c);
-      accumulate_loaded(zero[1], nothing, at + c + lanes<T>);
-    }
-    if (c < whole) accumulate_loaded(zero[0], nothing, at + c);
-    for (c = whole; c < cols; ++c) rest = rest + (at[c] - at[c]);
-  }
-  const vec<T> all = zero[0] + zero[1];
-  for (int l = 0; l < lanes<T>; ++l) rest = rest + all[l];
-  return rest == 0;
 }
 
 /// A panel back to a matrix: target(r, c) = panel[c·width + r] · scale[r], or without a scale.
@@ -220,8 +195,8 @@ __attribute__((noinline)) inline void unpack_panel(const T* panel, index width, 
         transpose4(panel + c * width + r, width, target + r * row_stride + c, row_stride, s);
     else
       for (index c = 0; c < whole_depth; c += 4)
-        transpose4(panel + c * width + r, width, target + r * row_stride + c, row_stride, s, 4,
-                   left);
+        transpose_ragged4(panel + c * width + r, width, target + r * row_stride + c, row_stride, s,
+                          index(4), left);
   }
   for (index c = 0; c < depth; ++c)
     for (index r = c < whole_depth ? done : 0; r < rows; ++r)

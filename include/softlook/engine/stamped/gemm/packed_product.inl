@@ -54,23 +54,23 @@ inline void add_residual(const product_args<T>& a, index first, index used, inde
 }
 
 /// Bias and activation on a tile of products, then out: Y(first + r, column + c).
-template <class T, int Vectors>
-inline void finish_tile(const product_args<T>& a, index first, index used, index column, T* tile) {
-  constexpr int width = Vectors * lanes<T>;
+template <class T>
+inline void finish_tile(const product_args<T>& a, index first, index used, index column, T* tile,
+                        index width) {
   const index columns = a.Y.cols - column < width ? a.Y.cols - column : width;
   if (a.bias)
     for (index r = 0; r < used; ++r)
-      for (int v = 0; v < width; v += lanes<T>)
+      for (index v = 0; v < width; v += lanes<T>)
         store(tile + r * width + v, load(tile + r * width + v) + load(a.bias + column + v));
   if (a.activate) a.activate(tile, used * width);
-  if (a.residual.data) add_residual(a, first, used, column, columns, tile, index(width));
+  if (a.residual.data) add_residual(a, first, used, column, columns, tile, width);
   T* out = &a.Y(first, column);
   if (a.Y.col_stride == 1)
     for (index r = 0; r < used; ++r)
       __builtin_memcpy(out + r * a.Y.row_stride, tile + r * width,
                        std::size_t(columns) * sizeof(T));
   else
-    unpack_panel(tile, index(width), out, columns, used, a.Y.col_stride, a.Y.row_stride);
+    unpack_panel(tile, width, out, columns, used, a.Y.col_stride, a.Y.row_stride);
 }
 
 template <class T, int Vectors>
@@ -84,7 +84,7 @@ inline void product_column(const product_args<T>& a, range rows, index column) {
        i += tile_rows, ahead += std::uintptr_t(prefetch_step * a.X.cols)) {
     const index used = rows.end - i < tile_rows ? rows.end - i : tile_rows;
     product_tile<T, Vectors>(a, i, used, first + column % panel_width<T>, ahead, tile);
-    finish_tile<T, Vectors>(a, i, used, column, tile);
+    finish_tile(a, i, used, column, tile, index(width));
   }
 }
 

@@ -86,6 +86,12 @@ SOFTLOOK_ALWAYS_INLINE void keep_order([[maybe_unused]] V& x) {
 #endif
 }
 
+/// A vector where it lies, as an operand of assembly.
+template <class T>
+struct __attribute__((may_alias, aligned(alignof(T)), packed)) vector_in_memory {
+  T at[lanes<T>];
+};
+
 // sum += a·b in the register of the sum: where registers are short a compiler lets the sum move
 // into that of an operand, and copies it back. accumulate_loaded() reads b from memory.
 #if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES >= 32
@@ -95,10 +101,6 @@ SOFTLOOK_ALWAYS_INLINE void accumulate(float_vector& sum, float_vector a, float_
 SOFTLOOK_ALWAYS_INLINE void accumulate(double_vector& sum, double_vector a, double_vector b) {
   __asm__ volatile("vfmadd231pd {%2, %1, %0|%0, %1, %2}" : "+v"(sum) : "v"(a), "v"(b));
 }
-template <class T>
-struct __attribute__((may_alias, aligned(alignof(T)), packed)) vector_in_memory {
-  T at[lanes<T>];
-};
 SOFTLOOK_ALWAYS_INLINE void accumulate_loaded(float_vector& sum, float_vector a, const float* b) {
   __asm__ volatile("vfmadd231ps {%2, %1, %0|%0, %1, %2}"
                    : "+v"(sum)

@@ -65,17 +65,17 @@ inline few_state<T> few_state_at(const few_layout& at, T* partial) {
 template <class T>
 inline T few_absorb(T* S, index count, T& maximum, T& sum, bool careful) {
   const index vectors = ceil_div(count, lanes<T>);
-  vec<T> top[1] = {broadcast(-infinity<T>)}, safe[1], added[1];
-  raise_to_maximum<T, 1>(S, vectors, lanes<T>, top);
+  vec<T> top = broadcast(-infinity<T>);
+  raise_to_maximum<T>(S, vectors, lanes<T>, top);
   T most = maximum;
-  for (int l = 0; l < lanes<T>; ++l) most = top[0][l] > most ? top[0][l] : most;
-  safe[0] = broadcast(most == -infinity<T> ? T(0) : most);
-  if (careful)
-    exponentiate<T, 1, true>(S, vectors, lanes<T>, safe, added);
-  else
-    exponentiate<T, 1, false>(S, vectors, lanes<T>, safe, added);
+  for (int l = 0; l < lanes<T>; ++l) most = top[l] > most ? top[l] : most;
+  alignas(vector_bytes) T safe[lanes<T>], added[lanes<T>];
+  store(safe, broadcast(most == -infinity<T> ? T(0) : most));
+  store(added, vec<T>{});
+  const auto exponentiate = careful ? &add_exponentials<T, true> : &add_exponentials<T, false>;
+  exponentiate(S, vectors, lanes<T>, safe, added);
   T total = 0;
-  for (int l = 0; l < lanes<T>; ++l) total += added[0][l];
+  for (int l = 0; l < lanes<T>; ++l) total += added[l];
   vector_softmax<T> state{broadcast(maximum), broadcast(sum)};
   const vec<T> factor = state.absorb(broadcast(most), broadcast(total));
   maximum = most;
@@ -152,8 +152,8 @@ inline index few_next_values(const few_args<T, Additive>& f, range keys, index s
 }
 
 template <class T, bool Careful, bool Additive>
-inline void few_add_values(const few_args<T, Additive>& f, range keys, const few_state<T>& state,
-                           T* scratch) {
+SOFTLOOK_STAMP_WAY inline void few_add_values(const few_args<T, Additive>& f, range keys,
+                                              const few_state<T>& state, T* scratch) {
   const few_layout& at = f.layout;
   constexpr index n = lanes<T>;
   const row_source<T>& V = f.head.values;
@@ -233,10 +233,11 @@ inline void few_pack_queries(const few_args<T, Additive>& f, additive_panel<T>* 
 }
 
 template <class T, bool Additive>
-__attribute__((noinline)) inline void few_chunk(const few_args<T, Additive>& f,
-                                                additive_panel<T>* panels, range keys,
-                                                const few_state<T>& state, bool careful,
-                                                T* scratch) {
+SOFTLOOK_STAMP_WAY __attribute__((noinline)) inline void few_chunk(const few_args<T, Additive>& f,
+                                                                   additive_panel<T>* panels,
+                                                                   range keys,
+                                                                   const few_state<T>& state,
+                                                                   bool careful, T* scratch) {
   const few_layout& at = f.layout;
   for (index r = 0; r < f.rows.count(); ++r) {
     state.maximum[r] = -infinity<T>;
@@ -277,7 +278,8 @@ __attribute__((noinline)) inline void few_chunk(const few_args<T, Additive>& f,
 /// The state of a group of rows after one chunk of keys. An output that is not finite may be the
 /// fault of a masked value, 0·∞; then the chunk is done again with care.
 template <class T, bool Additive>
-void few_queries(const few_args<T, Additive>& f, range keys, T* partial, T* scratch) {
+SOFTLOOK_STAMP_WAY void few_queries(const few_args<T, Additive>& f, range keys, T* partial,
+                                    T* scratch) {
   additive_panel<T> panels[max_few_rows / tile_rows];
   const few_state<T> state = few_state_at(f.layout, partial);
   few_pack_queries(f, panels, scratch);
@@ -312,7 +314,7 @@ inline void write_row(const T* sum, T inverse, T* out, index cols, index col_str
 
 /// Merges the states of all chunks in their order and writes the rows of the output.
 template <class T, bool Additive>
-void merge_chunks(const few_args<T, Additive>& f, T* partials, index chunks) {
+SOFTLOOK_STAMP_WAY void merge_chunks(const few_args<T, Additive>& f, T* partials, index chunks) {
   const few_layout& at = f.layout;
   const forward_args<T, Additive>& a = f.head;
   const index n = a.Q.rows;

@@ -130,7 +130,8 @@ inline void few_dot_lying(const few_args<T, Additive>& f, const row_block<T>& ke
     for (index r = 0; r < rows; ++r) {
       const T* const q = queries + r * at.features;
       T* const to = scores + r * at.block + j;
-      if (few_dot_run(q, first, keys.stride, at.features, count, to)) continue;
+      if constexpr (!short_loops)
+        if (few_dot_run(q, first, keys.stride, at.features, count, to)) continue;
       for (index k = 0; k < count; k += n)
         dot_keys(q, first + k * keys.stride, keys.stride, at.features, to + k);
     }

@@ -1,77 +1,65 @@
-// The online softmax over a tile of scores in units of log 4, rows × (Vectors vectors of lanes),
-// one softmax for each lane. Everything is vertical: no lane ever looks at another.
+// The online softmax over a tile of scores in units of log 4, rows × vectors of lanes, one softmax
+// for each lane. Everything is vertical: no lane ever looks at another.
 //   \see Milakov and Gimelshein, 2018; Dao et al., "FlashAttention", 2022, algorithm 1.
 
-/// top = max(top, S over its rows); a NaN score returns through the sum, whatever becomes of the
-/// maximum of its lane.
-template <class T, int Vectors>
-SOFTLOOK_ALWAYS_INLINE void raise_to_maximum(const T* S, index rows, index width,
-                                             vec<T> (&top)[Vectors]) {
+/// top = max(top, S over its rows, `width` apart); a NaN score returns through the sum, whatever
+/// becomes of the maximum of its lane.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE void raise_to_maximum(const T* S, index rows, index width, vec<T>& top) {
   index r = 0;
-  for (; r + 4 <= rows; r += 4)
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) {
-      const T* at = S + r * width + v * lanes<T>;
-      const vec<T> a = max_of(load(at), load(at + width));
-      const vec<T> b = max_of(load(at + 2 * width), load(at + 3 * width));
-      top[v] = max_of(max_of(a, b), top[v]);
-    }
-  for (; r < rows; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) top[v] = max_of(load(S + r * width + v * lanes<T>), top[v]);
+  for (; r + 4 <= rows; r += 4) {
+    const T* at = S + r * width;
+    const vec<T> a = max_of(load(at), load(at + width));
+    const vec<T> b = max_of(load(at + 2 * width), load(at + 3 * width));
+    top = max_of(max_of(a, b), top);
+  }
+  for (; r < rows; ++r) top = max_of(load(S + r * width), top);
 }
 
 /// top = max(top, S over some rows), `width` queries.
 template <class T>
 inline void raise_to_panel(const T* S, index rows, index width, T* top) {
   for (index x = 0; x < width; x += lanes<T>) {
-    vec<T> most[1] = {load(top + x)};
-    raise_to_maximum<T, 1>(S + x, rows, width, most);
-    store(top + x, most[0]);
+    vec<T> most = load(top + x);
+    raise_to_maximum<T>(S + x, rows, width, most);
+    store(top + x, most);
   }
 }
 
-/// The part of add_exponentials() for Rows rows from `at`, one behind the other.
-template <class T, int Vectors, int Rows, bool Careful>
-SOFTLOOK_ALWAYS_INLINE void exponentiate_rows(T* at, const vec<T> (&top)[Vectors],
-                                              vec<T> (&sum)[Vectors], const exponential<T>& exp4) {
-  vec<T> p[Rows * Vectors];
+/// The part of add_exponentials() for Rows rows.
+template <class T, int Rows, bool Careful>
+SOFTLOOK_ALWAYS_INLINE void exponentiate_rows(T* at, index width, vec<T> top, vec<T>& sum,
+                                              const exponential<T>& exp4) {
+  vec<T> p[Rows];
 #pragma GCC unroll 8
-  for (int k = 0; k < Rows * Vectors; ++k) p[k] = load(at + k * lanes<T>) - top[k % Vectors];
+  for (int r = 0; r < Rows; ++r) p[r] = load(at + r * width) - top;
   exp4(p);
 #pragma GCC unroll 8
-  for (int k = 0; k < Rows * Vectors; ++k) {
+  for (int r = 0; r < Rows; ++r) {
     if constexpr (Careful)
-      p[k] =
-          select<T>(load(at + k * lanes<T>) == broadcast(-infinity<T>), broadcast(T(-0.0)), p[k]);
-    store(at + k * lanes<T>, p[k]);
-    sum[k % Vectors] = sum[k % Vectors] + p[k];
+      p[r] = select<T>(load(at + r * width) == broadcast(-infinity<T>), broadcast(T(-0.0)), p[r]);
+    store(at + r * width, p[r]);
+    sum = sum + p[r];
   }
 }
 
-/// S = 4^(S − top); its sums over the rows are added to `sum`, one row after the other. With
-/// Careful a score of −∞ becomes −0 instead of +0: a weight that must not touch a value that is not
-/// finite, unlike one that underflowed. Rows are `width` apart: Vectors vectors, unless Careful.
-template <class T, int Vectors, bool Careful>
-SOFTLOOK_ALWAYS_INLINE void add_exponentials(T* S, index rows, index width,
-                                             const vec<T> (&top)[Vectors], vec<T> (&sum)[Vectors]) {
-  constexpr int group = vector_bytes == 64 && !Careful ? 2 : 1;  // as many as the registers hold
+/// S = 4^(S − top) for a vector of `rows` rows, `width` apart; its sums are added to `sum`, one row
+/// after the other. With Careful a score of −∞ becomes −0 instead of +0: a weight that must not
+/// touch a value that is not finite, unlike one that underflowed.
+template <class T, bool Careful>
+__attribute__((noinline)) inline void add_exponentials(T* S, index rows, index width, const T* top,
+                                                       T* sum) {
+  constexpr int group = Careful ? 1 : vector_bytes >= 32 ? 4 : 2;  // as many as the registers hold
   const exponential<T> exp4;
-  index r = 0;
+  const vec<T> safe = load(top);
+  vec<T> total = load(sum);
 #pragma GCC unroll 1
-  for (; r + group <= rows; r += group)
-    exponentiate_rows<T, Vectors, group, Careful>(S + r * width, top, sum, exp4);
-  for (; group > 1 && r < rows; ++r)
-    exponentiate_rows<T, Vectors, 1, Careful>(S + r * width, top, sum, exp4);
-}
-
-/// As add_exponentials(), but sums start from 0.
-template <class T, int Vectors, bool Careful>
-SOFTLOOK_ALWAYS_INLINE void exponentiate(T* S, index rows, index width,
-                                         const vec<T> (&top)[Vectors], vec<T> (&sum)[Vectors]) {
-#pragma GCC unroll 4
-  for (int v = 0; v < Vectors; ++v) sum[v] = vec<T>{};
-  add_exponentials<T, Vectors, Careful>(S, rows, width, top, sum);
+  for (; rows >= group; rows -= group, S += group * width)
+    exponentiate_rows<T, group, Careful>(S, width, safe, total, exp4);
+#pragma GCC unroll 1
+  for (; group > 1 && rows > 0; --rows, S += width)
+    exponentiate_rows<T, 1, Careful>(S, width, safe, total, exp4);
+  store(sum, total);
 }
 
 /// A maximum of −∞ (no key yet) is replaced by 0, so that −∞ − (−∞) never happens.
@@ -148,24 +136,18 @@ inline void begin_exponentials(softmax_step<T>& step, T* S, index rows, const T*
 }
 
 /// The exponentials that are left.
-template <class T, int Vectors>
-__attribute__((noinline)) inline void exponentiate_rest(softmax_step<T>& step) {
-  if (step.rows_left == 0) return;
-  vec<T> top[Vectors], added[Vectors];
-#pragma GCC unroll 4
-  for (int v = 0; v < Vectors; ++v) {
-    top[v] = load(step.safe + v * lanes<T>);
-    added[v] = load(step.added + v * lanes<T>);
-  }
-  add_exponentials<T, Vectors, false>(step.scores, step.rows_left, Vectors * lanes<T>, top, added);
-#pragma GCC unroll 4
-  for (int v = 0; v < Vectors; ++v) store(step.added + v * lanes<T>, added[v]);
+template <class T>
+inline void exponentiate_rest(softmax_step<T>& step) {
+  const index width = step.vectors * lanes<T>;
+  for (index x = 0; step.rows_left > 0 && x < width; x += lanes<T>)
+    add_exponentials<T, false>(step.scores + x, step.rows_left, width, step.safe + x,
+                               step.added + x);
 }
 
-/// Brings `maximum` and `sum` of `width` queries up to date. Returns whether a maximum grew; then
-/// the output so far must be multiplied by `correction`.
+/// Brings `maximum` and `sum` of `width` queries up to date. The output so far must be multiplied
+/// by `correction`, which is 1 where no maximum grew.
 template <class T>
-inline bool join_softmax(const T* top, const T* added, index width, T* maximum, T* sum,
+inline void join_softmax(const T* top, const T* added, index width, T* maximum, T* sum,
                          T* correction) {
   bool grew = false;
   for (index x = 0; x < width; x += lanes<T>) grew |= any_greater(load(top + x), load(maximum + x));
@@ -176,26 +158,26 @@ inline bool join_softmax(const T* top, const T* added, index width, T* maximum, 
       store(maximum + x, state.maximum);
       store(sum + x, state.sum);
     } else {
+      store(correction + x, broadcast(T(1)));
       store(sum + x, load(sum + x) + load(added + x));
     }
   }
-  return grew;
 }
 
 /// The three parts for one vector of queries, `width` from row to row, whose weights touch values
 /// that may not be finite.
 template <class T>
-__attribute__((noinline)) inline void absorb_with_care(T* S, index rows, index width, T* maximum,
-                                                       T* sum, T* correction) {
-  vec<T> top[1] = {load(maximum)}, added[1];
-  raise_to_maximum<T, 1>(S, rows, width, top);
-  const vec<T> safe[1] = {finite_maximum<T>(top[0])};
-  exponentiate<T, 1, true>(S, rows, width, safe, added);
-  alignas(vector_bytes) T tops[lanes<T>], sums[lanes<T>];
-  store(tops, top[0]);
-  store(sums, added[0]);
-  store(correction, broadcast(T(1)));
-  join_softmax(tops, sums, lanes<T>, maximum, sum, correction);
+SOFTLOOK_SMALL __attribute__((noinline)) inline void absorb_with_care(T* S, index rows, index width,
+                                                                      T* maximum, T* sum,
+                                                                      T* correction) {
+  vec<T> top = load(maximum);
+  raise_to_maximum<T>(S, rows, width, top);
+  alignas(vector_bytes) T tops[lanes<T>], safe[lanes<T>], added[lanes<T>];
+  store(tops, top);
+  store(safe, finite_maximum<T>(top));
+  store(added, vec<T>{});
+  add_exponentials<T, true>(S, rows, width, safe, added);
+  join_softmax(tops, added, lanes<T>, maximum, sum, correction);
 }
 
 /// Natural log-sum-exp from a maximum in units of log 4 and the sum of the weights relative to it.

@@ -114,9 +114,10 @@ inline product_run vectors_of(const query_tile<T>& q, range keys) {
 
 /// Scores of some key rows of a tile, transformed, masked if they are partial, and their maximum.
 template <class T, bool Additive, class Work>
-inline void fill_rows(const forward_args<T, Additive>& a, query_tile<T>& q,
-                      key_tile<T, Additive>& k, index row, index count, const product_run& used,
-                      bool partial, live_keys& live, Work* beside, T* S, T* top) {
+SOFTLOOK_STAMP_WAY inline void fill_rows(const forward_args<T, Additive>& a, query_tile<T>& q,
+                                         key_tile<T, Additive>& k, index row, index count,
+                                         const product_run& used, bool partial, live_keys& live,
+                                         Work* beside, T* S, T* top) {
   const index width = q.vectors * lanes<T>;
   S += live.rows * width;
   const bool edited = a.policy->transform || partial;
@@ -133,9 +134,9 @@ inline void fill_rows(const forward_args<T, Additive>& a, query_tile<T>& q,
 /// Scores of the key rows [rows.begin, rows.end) of a tile. Where the tile is partial, coverage is
 /// asked again for each panel of rows; rows of S are those of live panels.
 template <class T, bool Additive, class Work>
-inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
-                        key_tile<T, Additive>& k, range rows, coverage seen, T* S, live_keys& live,
-                        Work* beside, T* top) {
+SOFTLOOK_STAMP_WAY inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
+                                           key_tile<T, Additive>& k, range rows, coverage seen,
+                                           T* S, live_keys& live, Work* beside, T* top) {
   const range queries{q.first, q.first + q.used};
   const product_run all{0, 0, 0, q.vectors};
   if (seen == coverage::full)
@@ -169,8 +170,8 @@ inline void share_prefetches(const forward_args<T, Additive>& a, const query_til
 
 /// The register tile of queries q and the tile of keys k.
 template <class T, bool Additive, class End>
-inline void process_tile(const forward_args<T, Additive>& a, query_tile<T>& q,
-                         key_tile<T, Additive>& k, T* scratch, End& end) {
+SOFTLOOK_STAMP_WAY inline void process_tile(const forward_args<T, Additive>& a, query_tile<T>& q,
+                                            key_tile<T, Additive>& k, T* scratch, End& end) {
   const range live = intersection(q.keys, k.keys);
   if (live.empty()) return;
   // From the start of a panel of rows; rows before the live ones are masked away.
@@ -191,7 +192,8 @@ inline void process_tile(const forward_args<T, Additive>& a, query_tile<T>& q,
 
 /// All tiles of keys, each with all register tiles of a block of queries.
 template <class T, bool Additive, class End>
-inline void walk_tiles(const forward_args<T, Additive>& a, range queries, T* scratch, End& end) {
+SOFTLOOK_STAMP_WAY inline void walk_tiles(const forward_args<T, Additive>& a, range queries,
+                                          T* scratch, End& end) {
   query_tile<T> tiles[max_query_tiles];
   key_tile<T, Additive> k;
   const index count = cut_queries(a, queries, scratch, tiles);

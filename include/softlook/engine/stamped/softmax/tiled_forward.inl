@@ -27,18 +27,6 @@ struct scored_tile {
   softmax_step<T> softmax;
 };
 
-template <class T>
-inline void tile_exponentiate(softmax_step<T>& step) {
-  switch (step.vectors) {
-    case 1:
-      return exponentiate_rest<T, 1>(step);
-    case 2:
-      return exponentiate_rest<T, 2>(step);
-    default:
-      return exponentiate_rest<T, 3>(step);
-  }
-}
-
 /// Columns [column, column + tile_rows) of the values of a tile as the left operand.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE panel_operand<T, tile_rows> value_operand(const row_block<T>& values,
@@ -70,9 +58,10 @@ inline void add_careful_product(const query_tile<T>& q, const panel_operand<T, t
 }
 
 template <class T, bool Additive>
-inline void add_careful_products(const forward_args<T, Additive>& a, query_tile<T>& q,
-                                 const row_block<T>& values, const live_keys& live, const T* P,
-                                 const T* correction) {
+SOFTLOOK_SMALL inline void add_careful_products(const forward_args<T, Additive>& a,
+                                                query_tile<T>& q, const row_block<T>& values,
+                                                const live_keys& live, const T* P,
+                                                const T* correction) {
   for (index c = 0; c < a.layout.values; c += tile_rows)
     add_careful_product(q, value_operand(values, c), P, q.output + c * q.vectors * lanes<T>, live,
                         correction);
@@ -82,9 +71,9 @@ inline void add_careful_products(const forward_args<T, Additive>& a, query_tile<
 /// tile after k.
 template <class T, bool Additive>
 inline void add_products(const forward_args<T, Additive>& a, const scored_tile<T>& tile,
-                         key_tile<T, Additive>& k, bool grew, const T* correction) {
+                         key_tile<T, Additive>& k, const T* correction) {
   const query_tile<T>& q = *tile.queries;
-  const finish how = !q.started ? finish::store : grew ? finish::rescale : finish::add;
+  const finish how = q.started ? finish::rescale : finish::store;
   const product_run& first = tile.live.runs[0];
   if (tile.live.count == 1 && first.to - first.from == tile_vectors)
     return product_of_columns<T, tile_rows, tile_vectors>(
@@ -148,18 +137,18 @@ class forward_end {
   [[nodiscard]] SOFTLOOK_ALWAYS_INLINE scored_tile<T>& pending() { return tiles_[1 - turn_]; }
 
   /// What is left of a tile: exponentials, running maximum and sum, values.
-  void complete(const args& a, scored_tile<T>& tile, key_tile<T, Additive>& k) {
+  SOFTLOOK_STAMP_WAY void complete(const args& a, scored_tile<T>& tile, key_tile<T, Additive>& k) {
     if (!tile.queries) return;
     query_tile<T>& q = *tile.queries;
-    tile_exponentiate(tile.softmax);
-    const bool grew = join_softmax(tile.softmax.top, tile.softmax.added, q.vectors * lanes<T>,
-                                   q.maximum, q.sum, correction_);
-    add_products(a, tile, k, grew, correction_);
+    exponentiate_rest(tile.softmax);
+    join_softmax(tile.softmax.top, tile.softmax.added, q.vectors * lanes<T>, q.maximum, q.sum,
+                 correction_);
+    add_products(a, tile, k, correction_);
     q.started = true;
     tile.queries = nullptr;
   }
   /// Values that are not finite: one vector of queries after the other.
-  void take_with_care(const args& a, query_tile<T>& q, key_tile<T, Additive>& k) {
+  SOFTLOOK_SMALL void take_with_care(const args& a, query_tile<T>& q, key_tile<T, Additive>& k) {
     scored_tile<T>& now = current();
     const index width = q.vectors * lanes<T>;
     for (index x = 0; x < width; x += lanes<T>)
@@ -176,7 +165,8 @@ class forward_end {
 };
 
 template <class T, bool Additive>
-void tiled_forward(const forward_args<T, Additive>& a, range queries, T* scratch) {
+SOFTLOOK_STAMP_WAY void tiled_forward(const forward_args<T, Additive>& a, range queries,
+                                      T* scratch) {
   forward_end<T, Additive> end(a, scratch);
   walk_tiles(a, queries, scratch, end);
 }

@@ -75,8 +75,8 @@ inline void find_keys(const forward_args<T, Additive>& a, query_tile<T>& q) {
 
 /// Cuts the queries of a task into register tiles; a remainder of 4 vectors is 2 + 2, not 3 + 1.
 template <class T, bool Additive>
-inline index cut_queries(const forward_args<T, Additive>& a, range queries, T* scratch,
-                         query_tile<T>* tiles) {
+SOFTLOOK_STAMP_WAY inline index cut_queries(const forward_args<T, Additive>& a, range queries,
+                                            T* scratch, query_tile<T>* tiles) {
   const tiled_layout& at = a.layout;
   constexpr index full = tile_vectors * lanes<T>;
   index count = 0;
