@@ -9,10 +9,19 @@ me=examples/run.sh
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/cmake/setup.sh"
 
+# source_of NAME
+source_of() {
+  if [ -f "$root/examples/clients/$1.cpp" ]; then
+    echo "$root/examples/clients/$1.cpp"
+  else
+    echo "$root/examples/$1.cpp"
+  fi
+}
+
 if [ $# -eq 0 ]; then
   # The first picture needs the least to be built.
   set -- alignment
-  for source in "$root"/examples/*.cpp; do
+  for source in "$root"/examples/*.cpp "$root"/examples/clients/*.cpp; do
     name=$(basename "$source" .cpp)
     [ "$name" = alignment ] || set -- "$@" "$name"
   done
@@ -20,7 +29,7 @@ if [ $# -eq 0 ]; then
 fi
 for name in "$@"; do
   case $name in vision | minilm) continue ;; esac
-  [ -f "$root/examples/$name.cpp" ] || die "there is no example $name"
+  [ -f "$(source_of "$name")" ] || die "there is no example $name"
 done
 
 need_tools
@@ -156,7 +165,7 @@ run() {
       sh "$root/examples/check.sh" vision/vision "$root/examples/vision/main.cpp" \
         "$root/build/picture/chelsea.png"
       ;;
-    *) sh "$root/examples/check.sh" "./$1" "$root/examples/$1.cpp" ;;
+    *) sh "$root/examples/check.sh" "./$1" "$(source_of "$1")" ;;
   esac
 }
 

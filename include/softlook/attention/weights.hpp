@@ -18,7 +18,7 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// tiled kernel. Each function takes what attention() takes: a score, transforms, a mask, an
 /// executor, heads, a frame, options. Memory: O(n + m) for each head besides what is returned.
 /// \cases tests/conformance/data/torch/sdpa
-/// \program examples/long_sequence.cpp
+/// \program examples/hundred_thousand.cpp
 /// \{
 
 namespace detail {
@@ -42,13 +42,18 @@ constexpr bool check_weight_types() {
     return false;
 }
 
-/// f(weight stream) of a checked call.
+/// f(weight stream) of a checked call, of some queries or of all.
 template <class Q, class K, class F, class... Ps>
-auto with_weights(const char* where, const Q& q, const K& k, const F& f, const Ps&... ps) {
+auto with_weights_of(const asked_queries& asked, const char* where, const Q& q, const K& k,
+                     const F& f, const Ps&... ps) {
   auto bound = bind(where, q, k, no_values{}, ps...);
   using stated = std::remove_cvref_t<decltype(bound.policies())>;
-  weight_stream<stated::is_additive, typename decltype(bound)::scalar> stream(bound.call());
+  weight_stream<stated::is_additive, typename decltype(bound)::scalar> stream(bound.call(), asked);
   return f(stream);
+}
+template <class Q, class K, class F, class... Ps>
+auto with_weights(const char* where, const Q& q, const K& k, const F& f, const Ps&... ps) {
+  return with_weights_of({}, where, q, k, f, ps...);
 }
 
 /// f.take(block) as a function that kernels call.
@@ -279,7 +284,8 @@ template <dense_expression Q, row_expression K, class... Ps>
   }
 }
 
-/// The weights of some queries: rows.size()×m; with heads{…} one matrix for each query head.
+/// The weights of some queries: chosen.size()×m; with heads{…} one matrix for each query head.
+/// Cost: of these queries alone.
 /// \throws argument_error  for a row outside Q; else as attention().
 template <dense_expression Q, row_expression K, class... Ps>
 [[nodiscard]] auto weights_of_queries(const Q& q, const K& k, std::span<const index> chosen,
@@ -289,8 +295,8 @@ template <dense_expression Q, row_expression K, class... Ps>
     using T = typename matrix::Scalar;
     constexpr const char* where = "weights_of_queries";
     detail::check_chosen(where, "a query", chosen, q.rows());
-    return detail::with_weights(
-        where, q, k,
+    return detail::with_weights_of(
+        {.chosen = chosen}, where, q, k,
         [&](const auto& stream) {
           std::vector<matrix> all(std::size_t(stream.heads()));
           for (matrix& P : all) P.setZero(index(chosen.size()), stream.keys());
@@ -365,8 +371,8 @@ template <dense_expression Q, row_expression K, class... Ps>
     };
     check("an end of queries", queries, q.rows(), "rows", rows);
     check("an end of keys", keys, k.rows(), "cols", cols);
-    return detail::with_weights(
-        where, q, k,
+    return detail::with_weights_of(
+        {.block = queries}, where, q, k,
         [&](const auto& stream) {
           std::vector<matrix> all(std::size_t(stream.heads()));
           for (matrix& P : all) P.setZero(rows, cols);

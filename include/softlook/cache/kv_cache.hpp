@@ -16,7 +16,7 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// Keys and values that stay from call to call: growing, in a ring, in pages that sequences share;
 /// in float, double, 16 or 8 bits.
 /// \cases tests/conformance/data/onnx_attention/attention
-/// \program examples/cache.cpp
+/// \program examples/caches.cpp
 /// \{
 
 /// The rows of a kv_cache: `heads` of keys beside each other, and as many of values.

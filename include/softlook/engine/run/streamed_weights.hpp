@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cmath>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include "softlook/engine/run/run_attention.hpp"
@@ -11,12 +13,19 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
+/// Queries whose weights are wanted: some, a block, or all.
+struct asked_queries {
+  std::optional<std::span<const index>> chosen{};
+  std::optional<range> block{};
+};
+
 /// The weights of a checked call, whose values are none. Memory: two numbers for each query and
 /// head, and the scratch of the tiled kernel.
 template <bool Additive, class T>
 class weight_stream {
  public:
-  explicit weight_stream(const attention_call<T>& c)
+  /// Of the queries that will be asked for: these, or a block of them, or all.
+  explicit weight_stream(const attention_call<T>& c, const asked_queries& asked = {})
       : call_(c), registers_(registers_of<T>(c.isa)), kernels_(weights_of<T, Additive>(c.isa)) {
     call_.opts.kernel = kernel::tiled;
     call_.V = c.K.columns(0, 0);
@@ -38,7 +47,16 @@ class weight_stream {
     const std::size_t states = std::size_t(call_.Q.rows * call_.query_heads);
     maximum_.resize(states);
     sum_.resize(states);
-    find_states();
+    const range block = asked.block.value_or(range{0, asked.chosen ? 0 : queries()});
+    if (asked.chosen)
+      find_states(index(asked.chosen->size()), [&](index k) {
+        const index i = (*asked.chosen)[std::size_t(k)];
+        return range{i, i + 1};
+      });
+    find_states(ceil_div(block.count(), step()), [&](index k) {
+      const index first = block.begin + k * step();
+      return range{first, std::min(first + step(), block.end)};
+    });
     if (call_.sinks.logits.data) join_sinks();
   }
   weight_stream(const weight_stream&) = delete;
@@ -79,16 +97,16 @@ class weight_stream {
   static constexpr index query_tiles_ = 4;
 
   [[nodiscard]] running_call<T> running() const { return {call_, inputs_, v_}; }
-  void find_states() {
+  /// The maximum and the sum of blocks of queries: of(block).
+  template <class F>
+  void find_states(index blocks, const F& of) {
     const tiled_kernel<T, Additive> kernel = tiled_kernel_of<T, Additive>(call_.isa);
-    const index blocks = ceil_div(call_.Q.rows, step());
     run_tasks(call_.exec, blocks * call_.query_heads, [&](index task, index worker) {
       const index head = quotient(task, blocks), block = blocks - 1 - (task - head * blocks);
       forward_args<T, Additive> a = running().template args_of_head<Additive>(layout_, head);
       a.row_maximum = maximum_.data() + head * call_.Q.rows;
       a.row_sum = sum_.data() + head * call_.Q.rows;
-      kernel(a, {block * step(), std::min((block + 1) * step(), call_.Q.rows)},
-             scratch_ + worker * layout_.total);
+      kernel(a, of(block), scratch_ + worker * layout_.total);
     });
   }
 
