@@ -15,7 +15,9 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// \defgroup weights Exact weights of long sequences
 /// What queries look at, without a matrix of n×m weights: the maximum and the sum of each row are
 /// found first, then the weights are computed again tile by tile, exactly, at the speed of the
-/// tiled kernel. Each function takes what attention() takes: a score, transforms, a mask, an
+/// tiled kernel:
+///   P(i, j) = e^{S(i, j) − m_i} / l_i,  m_i = max_j S(i, j),  l_i = Σ_j e^{S(i, j) − m_i}
+/// Each function takes what attention() takes: a score, transforms, a mask, an
 /// executor, heads, a frame, options. Memory: O(n + m) for each head besides what is returned.
 /// \cases tests/conformance/data/torch/sdpa
 /// \program examples/hundred_thousand.cpp
