@@ -58,8 +58,8 @@ inline constexpr int prefetch_step = 16;
 
 /// Rows of a matrix where they lie, against packed weights. Broadcasting from them costs nothing
 /// more than from a panel as long as they fit the first-level cache, so what is used once need not
-/// be packed.
-template <class T, int Rows>
+/// be packed. `Lines` are asked for with each block.
+template <class T, int Rows, int Lines>
 struct strided_operand {
   const T* row[Rows];
   index step;
@@ -68,8 +68,10 @@ struct strided_operand {
   SOFTLOOK_ALWAYS_INLINE const T& scalar(int, int r) const { return row[r][at]; }
   SOFTLOOK_ALWAYS_INLINE void end_step() { at = counted_up(at, step); }
   SOFTLOOK_ALWAYS_INLINE void end_block(int steps) {
-    __builtin_prefetch(reinterpret_cast<const void*>(ahead), 0, 2);
-    ahead += std::uintptr_t(steps * prefetch_step);
+#pragma GCC unroll 4
+    for (int l = 0; l < Lines; ++l)
+      __builtin_prefetch(reinterpret_cast<const void*>(ahead + std::uintptr_t(64 * l)), 0, 2);
+    ahead += std::uintptr_t(Lines * steps * prefetch_step);
   }
   SOFTLOOK_ALWAYS_INLINE index wide_step(int) const { return packed_panel_width<T>; }
 };

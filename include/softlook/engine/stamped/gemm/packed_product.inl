@@ -15,11 +15,16 @@ void pack_weights(const matrix_view<T>& W, T* panels) {
   pack_panels(W.data, W.cols, W.rows, W.col_stride, W.row_stride, panel_width<T>, panels);
 }
 
+/// Lines of the next panel to ask for with each block of steps: it has to be there when these rows
+/// are done with this one. With few register tiles of rows each of them asks for more; with a dozen
+/// that would only take loads from the product.
+inline constexpr int few_tiles = 6, lines_for_few_tiles = 3;
+
 /// `used` rows of X times a register tile of W; rows beyond the last repeat it.
-template <class T, int Rows, int Vectors>
+template <class T, int Rows, int Vectors, int Lines>
 inline void product_rows(const product_args<T>& a, index first, index used, const T* panel,
                          std::uintptr_t ahead, T* tile) {
-  strided_operand<T, Rows> x;
+  strided_operand<T, Rows, Lines> x;
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r)
     x.row[r] = a.X.data + (first + (r < used ? r : used - 1)) * a.X.row_stride;
@@ -28,17 +33,17 @@ inline void product_rows(const product_args<T>& a, index first, index used, cons
   micro_kernel<T, Rows, Vectors, finish::store>(x, panel, tile, a.X.cols, nullptr);
 }
 
-template <class T, int Vectors>
+template <class T, int Vectors, int Lines>
 inline void product_tile(const product_args<T>& a, index first, index used, const T* panel,
                          std::uintptr_t ahead, T* tile) {
   if (a.X.cols == 0)
     for (int x = 0; x < tile_rows * Vectors; ++x) store(tile + x * lanes<T>, vec<T>{});
   else if (used == 1)
-    product_rows<T, 1, Vectors>(a, first, used, panel, ahead, tile);
+    product_rows<T, 1, Vectors, Lines>(a, first, used, panel, ahead, tile);
   else if (used <= 4 || tile_rows == 4)
-    product_rows<T, 4, Vectors>(a, first, used, panel, ahead, tile);
+    product_rows<T, 4, Vectors, Lines>(a, first, used, panel, ahead, tile);
   else
-    product_rows<T, tile_rows, Vectors>(a, first, used, panel, ahead, tile);
+    product_rows<T, tile_rows, Vectors, Lines>(a, first, used, panel, ahead, tile);
 }
 
 template <class T>
@@ -73,7 +78,7 @@ inline void finish_tile(const product_args<T>& a, index first, index used, index
     unpack_panel(tile, width, out, columns, used, a.Y.col_stride, a.Y.row_stride);
 }
 
-template <class T, int Vectors>
+template <class T, int Vectors, int Lines = 1>
 inline void product_column(const product_args<T>& a, range rows, index column) {
   constexpr int width = Vectors * lanes<T>;
   alignas(64) T tile[tile_rows * width];
@@ -81,9 +86,9 @@ inline void product_column(const product_args<T>& a, range rows, index column) {
   const T* first = a.panels + column / panel_width<T> * panel_size;
   auto ahead = reinterpret_cast<std::uintptr_t>(first + panel_size);
   for (index i = rows.begin; i < rows.end;
-       i += tile_rows, ahead += std::uintptr_t(prefetch_step * a.X.cols)) {
+       i += tile_rows, ahead += std::uintptr_t(Lines * prefetch_step * a.X.cols)) {
     const index used = rows.end - i < tile_rows ? rows.end - i : tile_rows;
-    product_tile<T, Vectors>(a, i, used, first + column % panel_width<T>, ahead, tile);
+    product_tile<T, Vectors, Lines>(a, i, used, first + column % panel_width<T>, ahead, tile);
     finish_tile(a, i, used, column, tile, index(width));
   }
 }
@@ -92,9 +97,12 @@ inline void product_column(const product_args<T>& a, range rows, index column) {
 template <class T>
 void linear(const product_args<T>& a, range rows, range columns) {
   constexpr index full = tile_vectors * lanes<T>;
+  const bool few = rows.count() <= few_tiles * tile_rows;
   for (index column = columns.begin; column < columns.end; column += full) {
     const index left = columns.end - column;
-    if (left > 2 * lanes<T>)
+    if (left > 2 * lanes<T> && few)
+      product_column<T, 3, lines_for_few_tiles>(a, rows, column);
+    else if (left > 2 * lanes<T>)
       product_column<T, 3>(a, rows, column);
     else if (left > lanes<T>)
       product_column<T, 2>(a, rows, column);
