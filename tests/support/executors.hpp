@@ -26,6 +26,19 @@ struct round_robin {
   }
 };
 
+/// round_robin that counts its sets of tasks. A block of rows is through all steps of a set before
+/// the next one begins, so steps that must wait for each other have to be in different sets.
+struct counted_sets {
+  softlook::index workers;
+  softlook::index* sets;
+  softlook::index concurrency() const { return workers; }
+  template <class F>
+  void bulk(softlook::index count, const F& f) const {
+    ++*sets;
+    round_robin{workers}.bulk(count, f);
+  }
+};
+
 struct thread_per_worker {
   softlook::index workers = 3;
   softlook::index concurrency() const { return workers; }

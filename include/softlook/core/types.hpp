@@ -3,7 +3,9 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <utility>
 
 #include "softlook/core/config.hpp"
 
@@ -145,6 +147,20 @@ using later = typename type_later<T, U>::type;
 template <class T>
 [[nodiscard]] constexpr matrix_view<T> as_input(const mutable_matrix_view<T>& x) {
   return {x.data, x.rows, x.cols, x.row_stride, x.col_stride};
+}
+
+/// Whether all of one matrix lies before all of the other. Neither is empty.
+template <class T>
+[[nodiscard]] bool lie_apart(const matrix_view<T>& a, const matrix_view<T>& b) {
+  const auto ends_of = [](const matrix_view<T>& x) {
+    const index r = (x.rows - 1) * x.row_stride, c = (x.cols - 1) * x.col_stride;
+    return std::pair(x.data + std::min<index>(r, 0) + std::min<index>(c, 0),
+                     x.data + std::max<index>(r, 0) + std::max<index>(c, 0));
+  };
+  const auto [a_low, a_high] = ends_of(a);
+  const auto [b_low, b_high] = ends_of(b);
+  const std::less<const T*> before;
+  return before(a_high, b_low) || before(b_high, a_low);
 }
 
 /// A vector of either orientation as one row.

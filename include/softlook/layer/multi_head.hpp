@@ -136,14 +136,16 @@ class multi_head : public detail::layer_defaults<multi_head<T>, T> {
   }
   void run(const inputs& in, const mutable_matrix_view<T>& O,
            const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) const {
-    block_.run(in, O, {}, scratch, call);
+    detail::row_chain<T> at_once(call);
+    block_.run(at_once, in, O, {}, scratch, call);
   }
   template <class Matrix, class... Ps>
   void add_weights(const inputs& in, std::vector<Matrix>& to, const Ps&... ps) const {
     detail::layer_entry::show(
         *this, in,
         [&](const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) {
-          for (auto& P : block_.weights(in, scratch, call)) to.emplace_back(std::move(P));
+          detail::row_chain<T> at_once(call);
+          for (auto& P : block_.weights(at_once, in, scratch, call)) to.emplace_back(std::move(P));
         },
         ps...);
   }

@@ -187,24 +187,35 @@ class transformer_decoder : public memory_layer<transformer_decoder<T>, T> {
   }
   void run(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
            const detail::scratch_space<T>& scratch, const detail::decoder_calls<T>& calls) const {
-    stack_.run(calls.target, in.X, Y, scratch,
-               [&](const layer& l, std::size_t, const auto& from, const auto& to,
-                   const auto& of_layer) { l.run({from, in.memory}, to, of_layer, calls); });
+    run_stack(in, Y, scratch, calls,
+              [&](auto& chain, const layer& l, std::size_t, const auto& from, const auto& to,
+                  const auto& of_layer) { l.run(chain, {from, in.memory}, to, of_layer, calls); });
+  }
+  /// f(chain, layer, number, from, to, scratch) runs one layer.
+  template <class F>
+  void run_stack(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
+                 const detail::scratch_space<T>& scratch, const detail::decoder_calls<T>& calls,
+                 const F& f) const {
+    detail::with_row_chain(calls, layers().front().last_.norm(), in.X.rows, scratch,
+                           [&](auto& chain, const auto& left) {
+                             stack_.run(chain, in.X, Y, left,
+                                        [&](const auto&... of_layer) { f(chain, of_layer...); });
+                           });
   }
   /// The rows that follow those of the cache; the memory is in it.
   void run_step(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
                 transformer_decoder_cache<T>& cache, const detail::decoder_calls<T>& calls) const {
-    const auto run_one = [&](const layer& l, std::size_t k, const auto& from, const auto& to,
-                             const auto& of_layer) {
+    const auto run_one = [&](auto& chain, const layer& l, std::size_t k, const auto& from,
+                             const auto& to, const auto& of_layer) {
       const auto target = cache.layers_[k].target.keys(cache.rows_);
       const auto kept = cache.layers_[k].memory.keys(cache.memory_rows_);
-      l.run({from, in.memory, &target, &kept, cache.rows_}, to, of_layer, calls);
+      l.run(chain, {from, in.memory, &target, &kept, cache.rows_}, to, of_layer, calls);
     };
     detail::run_layer<T>(
         calls, [&](const detail::executor_ref& exec) { return scratch_size(in, exec); },
         [&](const detail::scratch_space<T>& scratch) {
           for (auto& kept : cache.layers_) kept.target.make_room(cache.rows_ + in.X.rows);
-          stack_.run(calls.target, in.X, Y, scratch, run_one);
+          run_stack(in, Y, scratch, calls, run_one);
         });
   }
 

@@ -115,15 +115,16 @@ class transformer_decoder_layer : public memory_layer<transformer_decoder_layer<
   [[nodiscard]] index scratch_size(const detail::decoder_rows<T>& in,
                                    const detail::executor_ref& exec) const {
     const index rows = in.X.rows;
-    return detail::layer_scratch<T>::size(rows, last_.norm(), exec) +
-           std::max({self_.block.scratch_size(rows, rows),
-                     cross_.block.scratch_size(rows, in.memory.rows),
-                     feed_forward_.scratch_size(rows)});
+    return detail::row_chain_scratch(last_.norm(), rows, exec) +
+           detail::layer_scratch<T>::size(rows, feed_forward_.widths(),
+                                          std::max(self_.block.scratch_size(rows, rows),
+                                                   cross_.block.scratch_size(rows, in.memory.rows)),
+                                          exec);
   }
   [[nodiscard]] detail::layer_scratch<T> cut_scratch(const detail::scratch_space<T>& scratch,
                                                      index rows,
                                                      const detail::executor_ref& exec) const {
-    return {scratch, rows, last_.norm(), exec};
+    return {scratch, rows, feed_forward_.widths(), exec};
   }
 
   struct attention_part {
@@ -138,14 +139,16 @@ class transformer_decoder_layer : public memory_layer<transformer_decoder_layer<
   };
 
   /// x = an attention of X with its norm and residual.
-  void attend(const attention_part& part, const matrix_view<T>& X, const looked_at& where,
-              const detail::layer_scratch<T>& cut, const detail::call_policies<T>& call) const {
-    part.around.run(call, X, cut.x, cut,
+  void attend(detail::row_chain<T>& chain, const attention_part& part, const matrix_view<T>& X,
+              const looked_at& where, const detail::layer_scratch<T>& cut,
+              const detail::call_policies<T>& call) const {
+    part.around.run(chain, X, cut.x, cut.spare,
                     [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
                         const matrix_view<T>& residual) {
                       const matrix_view<T>& keys = where.memory ? *where.memory : from;
-                      part.block.run({name_, from, keys, keys, where.kept, where.first_query}, to,
-                                     residual, cut.of_parts, call);
+                      part.block.run(chain,
+                                     {name_, from, keys, keys, where.kept, where.first_query}, to,
+                                     residual, cut.of_attention, call);
                     });
   }
   template <class Matrix>
@@ -153,30 +156,41 @@ class transformer_decoder_layer : public memory_layer<transformer_decoder_layer<
                         const detail::scratch_space<T>& scratch,
                         const detail::decoder_calls<T>& calls,
                         transformer_decoder_weights<Matrix>& weights) const {
-    const detail::layer_scratch<T> cut = cut_scratch(scratch, rows.X.rows, calls.target.exec);
-    const auto take = [&](const attention_part& part, const matrix_view<T>& asked,
-                          const matrix_view<T>& keys, const detail::call_policies<T>& call,
-                          std::vector<Matrix>& to) {
-      for (auto& P : part.block.weights({name_, asked, keys, keys}, cut.of_parts, call))
-        to.emplace_back(std::move(P));
-    };
-    const matrix_view<T> normed = self_.around.input(calls.target, rows.X, cut.x, cut.norm_rows);
-    take(self_, normed, normed, calls.target, weights.target);
-    attend(self_, rows.X, {}, cut, calls.target);
-    const matrix_view<T> asked =
-        cross_.around.input(calls.memory, detail::as_input(cut.x), cut.spare, cut.norm_rows);
-    take(cross_, asked, rows.memory, calls.memory, weights.memory);
+    detail::with_row_chain(
+        calls, last_.norm(), rows.X.rows, scratch, [&](auto& chain, const auto& left) {
+          const detail::layer_scratch<T> cut = cut_scratch(left, rows.X.rows, calls.target.exec);
+          const auto take = [&](const attention_part& part, const matrix_view<T>& asked,
+                                const matrix_view<T>& keys, const detail::call_policies<T>& call,
+                                std::vector<Matrix>& to) {
+            for (auto& P :
+                 part.block.weights(chain, {name_, asked, keys, keys}, cut.of_attention, call))
+              to.emplace_back(std::move(P));
+          };
+          const matrix_view<T> normed = self_.around.input(chain, rows.X, cut.x);
+          take(self_, normed, normed, calls.target, weights.target);
+          attend(chain, self_, rows.X, {}, cut, calls.target);
+          const matrix_view<T> asked =
+              cross_.around.input(chain, detail::as_input(cut.x), cut.spare);
+          take(cross_, asked, rows.memory, calls.memory, weights.memory);
+        });
   }
   void run(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
            const detail::scratch_space<T>& scratch, const detail::decoder_calls<T>& calls) const {
+    detail::with_row_chain(calls, last_.norm(), in.X.rows, scratch,
+                           [&](auto& chain, const auto& left) { run(chain, in, Y, left, calls); });
+  }
+  /// As a part of a stack, whose chain it is.
+  void run(detail::row_chain<T>& chain, const detail::decoder_rows<T>& in,
+           const mutable_matrix_view<T>& Y, const detail::scratch_space<T>& scratch,
+           const detail::decoder_calls<T>& calls) const {
     const detail::layer_scratch<T> cut = cut_scratch(scratch, in.X.rows, calls.target.exec);
     const matrix_view<T> x = detail::as_input(cut.x);
-    attend(self_, in.X, {nullptr, in.kept_target, in.first_query}, cut, calls.target);
-    attend(cross_, x, {&in.memory, in.kept_memory, in.first_query}, cut, calls.memory);
-    last_.run(calls.target, x, Y, cut,
+    attend(chain, self_, in.X, {nullptr, in.kept_target, in.first_query}, cut, calls.target);
+    attend(chain, cross_, x, {&in.memory, in.kept_memory, in.first_query}, cut, calls.memory);
+    last_.run(chain, x, Y, cut.spare,
               [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
                   const matrix_view<T>& residual) {
-                feed_forward_.run(calls.target, from, to, residual, cut.of_parts);
+                feed_forward_.run(chain, from, to, residual, cut.hidden);
               });
   }
 

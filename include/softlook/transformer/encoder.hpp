@@ -67,10 +67,14 @@ class transformer_encoder_layer : public matrix_layer<transformer_encoder_layer<
       detail::layer_entry::show(
           *this, in.view(),
           [&](const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) {
-            const auto cut = cut_scratch(scratch, x.rows(), call.exec);
-            const auto seen = first_.input(call, in.view(), cut.x, cut.norm_rows);
-            for (auto& P : attention_.weights({name_, seen, seen, seen}, cut.of_parts, call))
-              weights.emplace_back(std::move(P));
+            detail::with_row_chain(
+                call, first_.norm(), x.rows(), scratch, [&](auto& chain, const auto& left) {
+                  const auto cut = cut_scratch(left, x.rows(), call.exec);
+                  const auto seen = first_.input(chain, in.view(), cut.x);
+                  for (auto& P :
+                       attention_.weights(chain, {name_, seen, seen, seen}, cut.of_attention, call))
+                    weights.emplace_back(std::move(P));
+                });
           },
           policies...);
     }
@@ -88,26 +92,34 @@ class transformer_encoder_layer : public matrix_layer<transformer_encoder_layer<
   void check(const matrix_view<T>& X) const { detail::check_features(name_, *this, X); }
   [[nodiscard]] index scratch_size(const matrix_view<T>& X,
                                    const detail::executor_ref& exec) const {
-    return detail::layer_scratch<T>::size(X.rows, first_.norm(), exec) +
-           std::max(attention_.scratch_size(X.rows, X.rows), feed_forward_.scratch_size(X.rows));
+    return detail::row_chain_scratch(first_.norm(), X.rows, exec) +
+           detail::layer_scratch<T>::size(X.rows, feed_forward_.widths(),
+                                          attention_.scratch_size(X.rows, X.rows), exec);
   }
   [[nodiscard]] detail::layer_scratch<T> cut_scratch(const detail::scratch_space<T>& scratch,
                                                      index rows,
                                                      const detail::executor_ref& exec) const {
-    return {scratch, rows, first_.norm(), exec};
+    return {scratch, rows, feed_forward_.widths(), exec};
   }
 
   void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
            const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) const {
+    detail::with_row_chain(call, first_.norm(), X.rows, scratch,
+                           [&](auto& chain, const auto& left) { run(chain, X, Y, left, call); });
+  }
+  /// As a part of a stack, whose chain it is.
+  void run(detail::row_chain<T>& chain, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+           const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) const {
     const detail::layer_scratch<T> cut = cut_scratch(scratch, X.rows, call.exec);
     using view = matrix_view<T>;
     using output = mutable_matrix_view<T>;
-    first_.run(call, X, cut.x, cut, [&](const view& from, const output& to, const view& residual) {
-      attention_.run({name_, from, from, from}, to, residual, cut.of_parts, call);
-    });
-    second_.run(call, detail::as_input(cut.x), Y, cut,
+    first_.run(
+        chain, X, cut.x, cut.spare, [&](const view& from, const output& to, const view& residual) {
+          attention_.run(chain, {name_, from, from, from}, to, residual, cut.of_attention, call);
+        });
+    second_.run(chain, detail::as_input(cut.x), Y, cut.spare,
                 [&](const view& from, const output& to, const view& residual) {
-                  feed_forward_.run(call, from, to, residual, cut.of_parts);
+                  feed_forward_.run(chain, from, to, residual, cut.hidden);
                 });
   }
 
@@ -155,9 +167,12 @@ class transformer_encoder : public matrix_layer<transformer_encoder<T>, T> {
   }
   void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
            const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) const {
-    stack_.run(call, X, Y, scratch,
-               [&](const layer& l, std::size_t, const auto& from, const auto& to,
-                   const auto& of_layer) { l.run(from, to, of_layer, call); });
+    detail::with_row_chain(
+        call, layers().front().first_.norm(), X.rows, scratch, [&](auto& chain, const auto& left) {
+          stack_.run(chain, X, Y, left,
+                     [&](const layer& l, std::size_t, const auto& from, const auto& to,
+                         const auto& of_layer) { l.run(chain, from, to, of_layer, call); });
+        });
   }
 
   detail::layer_stack<layer> stack_;

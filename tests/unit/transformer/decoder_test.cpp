@@ -233,8 +233,21 @@ TYPED_TEST(TransformerDecoder, HasTheSameBitsOnAnyExecutor) {
   using T = TypeParam;
   this->for_both_norms([&](const transformer_layer_options& o) {
     const transformer_decoder<T> made = this->stack(2, o);
-    const row_major<T> X = this->input(70), M = this->memory(50);
     const auto causal = for_target(masks::causal_top_left{});
+    for (const index memory_rows : {50, 170, 190}) {
+      const row_major<T> X = this->input(170), M = this->memory(memory_rows);
+      const row_major<T> alone = made(X, M, causal);
+      on_other_executors([&](const auto& executor, const char* name) {
+        EXPECT_TRUE(bitwise_equal(made(X, M, executor, causal), alone)) << name;
+        const auto looks = made.layers().front().attention_weights(X, M, executor);
+        const auto of_one = made.layers().front().attention_weights(X, M);
+        for (std::size_t head = 0; head < 4; ++head) {
+          EXPECT_TRUE(bitwise_equal(looks.target[head], of_one.target[head])) << name;
+          EXPECT_TRUE(bitwise_equal(looks.memory[head], of_one.memory[head])) << name;
+        }
+      });
+    }
+    const row_major<T> X = this->input(70), M = this->memory(50);
     on_every_set([&](const options& opts) {
       const row_major<T> alone = made(X, M, causal, opts);
       const row_major<T> steps = this->by_steps(made, X, M, {40, 1, 29}, opts);

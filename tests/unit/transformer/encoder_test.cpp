@@ -219,17 +219,102 @@ TYPED_TEST(TransformerEncoder, HasTheSameBitsOnAnyExecutor) {
   this->for_both_norms([&](const transformer_encoder_layer_options& o) {
     const transformer_encoder<T> stack(this->layers(2, o),
                                        layer_norm<T>(row_vector<T>::Ones(24), row_vector<T>()));
-    const row_major<T> X = this->input(70);
-    on_every_set([&](const options& opts) {
-      const row_major<T> alone = stack(X, opts);
-      const auto looks = stack.layers().front().attention_weights(X, opts);
-      on_other_executors([&](const auto& executor, const char* name) {
-        EXPECT_TRUE(bitwise_equal(stack(X, executor, opts), alone)) << name;
-        const auto other = stack.layers().front().attention_weights(X, executor, opts);
-        for (std::size_t head = 0; head < 4; ++head)
-          EXPECT_TRUE(bitwise_equal(other[head], looks[head])) << name;
+    // Up to 170: blocks of rows for none, some or all of the executors.
+    for (const index rows : {2, 70, 170}) {
+      const row_major<T> X = this->input(rows);
+      on_every_set([&](const options& opts) {
+        const masks::causal_top_left causal;
+        const row_major<T> alone = stack(X, opts, causal);
+        const auto looks = stack.layers().front().attention_weights(X, opts);
+        on_other_executors([&](const auto& executor, const char* name) {
+          EXPECT_TRUE(bitwise_equal(stack(X, executor, opts, causal), alone)) << name;
+          const auto other = stack.layers().front().attention_weights(X, executor, opts);
+          for (std::size_t head = 0; head < 4; ++head)
+            EXPECT_TRUE(bitwise_equal(other[head], looks[head])) << name;
+        });
       });
-    });
+    }
+  });
+}
+
+TYPED_TEST(TransformerEncoder, HasTheSameBitsOnAnyExecutorInPlaceAndInAnyStorage) {
+  using T = TypeParam;
+  const exec::thread_pool pool(2);
+  this->for_both_norms([&](const transformer_encoder_layer_options& o) {
+    const transformer_encoder<T> stack(this->layers(2, o));
+    const row_major<T> X = this->input(75), alone = stack(X);
+    expect_bits_in_any_storage(X, alone, [&](const auto& x, auto&& y) { stack.into(x, y, pool); });
+    row_major<T> rows = X;
+    stack.into(rows, rows, pool);
+    EXPECT_TRUE(bitwise_equal(rows, alone));
+    col_major<T> columns = X;
+    stack.into(columns, columns, pool);
+    EXPECT_TRUE(bitwise_equal(columns, alone));
+  });
+}
+
+TYPED_TEST(TransformerEncoder, LayersOfOtherFormsHaveTheSameBitsOnAnyExecutor) {
+  using T = TypeParam;
+  // Other heads, extra keys, hidden units and places of the norm: what a layer writes lies where
+  // the one before has other rows.
+  std::vector<transformer_encoder_layer<T>> layers;
+  for (const index kind : {0, 1, 2, 3, 1, 0}) {
+    auto p = random_encoder_layer<T>(4, 6, 10 + 70 * kind, this->random);
+    const heads h{.query = 4, .kv = kind % 2 == 0 ? 4 : 2};
+    p.self_attention = random_multi_head<T>({.features = 24,
+                                             .key_features = 24,
+                                             .value_features = 24,
+                                             .query_heads = h.query,
+                                             .kv_heads = *h.kv,
+                                             .head_features = 3 + 5 * kind,
+                                             .head_values = 17 - 5 * kind,
+                                             .outputs = 24},
+                                            this->random);
+    p.self_attention.add_zero_attn = kind == 2;
+    if (kind == 1) {
+      p.self_attention.bias_k =
+          random_matrix<row_vector<T>>(1, p.self_attention.Wk.cols(), this->random);
+      p.self_attention.bias_v =
+          random_matrix<row_vector<T>>(1, p.self_attention.Wv.cols(), this->random);
+    }
+    layers.emplace_back(p, transformer_encoder_layer_options{.heads = h, .norm_first = kind == 3});
+  }
+  const transformer_encoder<T> stack(layers);
+  const row_major<T> X = this->input(170), alone = stack(X);
+  row_major<T> x = X;
+  for (const auto& layer : layers) x = layer(x).eval();
+  EXPECT_TRUE(bitwise_equal(alone, x));
+  on_other_executors([&](const auto& executor, const char* name) {
+    EXPECT_TRUE(bitwise_equal(stack(X, executor), alone)) << name;
+  });
+}
+
+TYPED_TEST(TransformerEncoder, ALayerIsTwoSetsOfTasksWhereEachWorkerHasABlockOfRows) {
+  using T = TypeParam;
+  this->for_both_norms([&](const transformer_encoder_layer_options& o) {
+    const transformer_encoder<T> stack(this->layers(4, o),
+                                       layer_norm<T>(row_vector<T>::Ones(24), row_vector<T>()));
+    const row_major<T> X = this->input(64);
+    index sets = 0;
+    EXPECT_TRUE(bitwise_equal(stack(X, counted_sets{2, &sets}), stack(X)));
+    EXPECT_EQ(sets, 2 * 4 + 1);
+    sets = 0;
+    (void)stack(X, counted_sets{3, &sets});
+    EXPECT_EQ(sets, 7 * 4 + 1) << "too few rows for three workers: each product is shared out";
+  });
+}
+
+TYPED_TEST(TransformerEncoder, AMaskThatThrowsIsHeardOnAnyExecutor) {
+  using T = TypeParam;
+  const transformer_encoder<T> stack(this->layers(2, this->form(false)));
+  const row_major<T> X = this->input(170);
+  const auto refuses = masks::where([](std::int32_t i, std::int32_t) -> bool {
+    if (i == 100) throw std::runtime_error("refused");
+    return true;
+  });
+  on_other_executors([&](const auto& executor, const char* name) {
+    EXPECT_THROW((void)stack(X, executor, refuses), std::runtime_error) << name;
+    EXPECT_TRUE(bitwise_equal(stack(X, executor), stack(X))) << name;
   });
 }
 

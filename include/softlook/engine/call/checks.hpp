@@ -1,10 +1,8 @@
 #pragma once
 
 #include <cmath>
-#include <functional>
 #include <numeric>
 #include <span>
-#include <utility>
 
 #include "softlook/engine/run/attention_call.hpp"
 #include "softlook/engine/run/plan.hpp"
@@ -55,15 +53,7 @@ struct matrix_lines {
 template <class T>
 [[nodiscard]] bool overlap(const mutable_matrix_view<T>& a, const matrix_view<T>& b) {
   if (a.rows == 0 || a.cols == 0 || b.rows == 0 || b.cols == 0) return false;
-  const auto span = [](const T* data, index rows, index cols, index rs, index cs) {
-    const index r = (rows - 1) * rs, c = (cols - 1) * cs;
-    const T* low = data + std::min<index>(r, 0) + std::min<index>(c, 0);
-    return std::pair<const T*, const T*>(low, data + std::max<index>(r, 0) + std::max<index>(c, 0));
-  };
-  const auto [a_low, a_high] = span(a.data, a.rows, a.cols, a.row_stride, a.col_stride);
-  const auto [b_low, b_high] = span(b.data, b.rows, b.cols, b.row_stride, b.col_stride);
-  const std::less<const T*> before;
-  if (before(a_high, b_low) || before(b_high, a_low)) return false;
+  if (lie_apart(as_input(a), b)) return false;
   const matrix_lines of_a[] = {{a.rows, a.row_stride, a.cols, a.col_stride},
                                {a.cols, a.col_stride, a.rows, a.row_stride}};
   const matrix_lines of_b[] = {{b.rows, b.row_stride, b.cols, b.col_stride},

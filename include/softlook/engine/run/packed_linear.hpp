@@ -121,15 +121,19 @@ class row_norm {
     return std::clamp<index>(ceil_div(rows, norm_block), 1, exec.concurrency);
   }
 
+  /// Some rows; `scratch` is of one worker.
+  void run_rows(instruction_set isa, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+                range rows, T* scratch) const {
+    if (features_ == 0) return;
+    layers_of<T>(isa).layer_norm({X, Y, gain_.data(), bias_.data(), epsilon_}, rows, scratch);
+  }
   void run(instruction_set isa, const executor_ref& exec, const matrix_view<T>& X,
            const mutable_matrix_view<T>& Y, T* scratch) const {
     if (features_ == 0) return;
-    const layer_norm_args<T> args{X, Y, gain_.data(), bias_.data(), epsilon_};
-    const auto& kernels = layers_of<T>(isa);
     run_tasks(exec, ceil_div(X.rows, norm_block), [&](index task, index worker) {
       const index first = task * norm_block;
-      kernels.layer_norm(args, {first, std::min(first + norm_block, X.rows)},
-                         scratch + worker * scratch_size());
+      run_rows(isa, X, Y, {first, std::min(first + norm_block, X.rows)},
+               scratch + worker * scratch_size());
     });
   }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "softlook/engine/call/layer_policies.hpp"
+#include "softlook/engine/run/row_chain.hpp"
 
 // The inside of a multi-head layer.
 
@@ -94,31 +95,34 @@ class attention_block {
                         values_.args(call.isa, X, to.V.rows_from(to.rows, X.rows))});
   }
 
-  /// O = layer + residual.
-  void run(const block_inputs<T>& in, const mutable_matrix_view<T>& O,
+  /// O = layer + residual. The attention itself needs all rows of what was put off before it.
+  void run(row_chain<T>& chain, const block_inputs<T>& in, const mutable_matrix_view<T>& O,
            const matrix_view<T>& residual, const scratch_space<T>& scratch,
            const call_policies<T>& policies) const {
-    const attention_call<T> call = projected_call(in, scratch, policies);
+    const attention_call<T> call = projected_call(chain, in, scratch, policies);
     detail::run(call);
-    output_.run(call.isa, call.exec, as_input(call.O), O, residual);
+    chain.product(output_, as_input(call.O), O, residual);
   }
 
   /// The weights of every query head, n×(m + extra keys).
-  [[nodiscard]] std::vector<row_major<T>> weights(const block_inputs<T>& in,
+  [[nodiscard]] std::vector<row_major<T>> weights(row_chain<T>& chain, const block_inputs<T>& in,
                                                   const scratch_space<T>& scratch,
                                                   const call_policies<T>& policies) const {
-    attention_call<T> call = projected_call(in, scratch, policies);
+    attention_call<T> call = projected_call(chain, in, scratch, policies);
     call.O = {};
     return run_weights<false>(call);
   }
 
  private:
   /// The attention of the layer, once everything is checked and projected.
-  [[nodiscard]] attention_call<T> projected_call(const block_inputs<T>& in,
+  [[nodiscard]] attention_call<T> projected_call(row_chain<T>& chain, const block_inputs<T>& in,
                                                  const scratch_space<T>& scratch,
                                                  const call_policies<T>& policies) const {
     matrix_cursor<T> cursor(scratch);
+    // What rows of queries have lies before what depends on the number of keys: a chain may write
+    // those of the next layer while it reads these.
     const auto Q = cursor.take(in.Q.rows, queries_.outputs());
+    const auto O = cursor.take(in.Q.rows, output_.inputs());
     kept_keys<T> keys;
     if (in.kept) {
       keys = *in.kept;
@@ -135,15 +139,16 @@ class attention_block {
     call.Q = as_input(Q);
     call.K = as_input(keys.K.rows_from(0, all));
     call.V = as_input(keys.V.rows_from(0, all));
-    call.O = cursor.take(in.Q.rows, output_.inputs());
+    call.O = O;
     call.score = scores::scaled_dot{}.recipe<T>(in.where, 0, 0);
     call.frame.first_query = in.first_query;
     call.frame.private_keys = extra_keys();
     check_call(call);
-    run_products<T, 3>(products_of<T>(call.isa), call.exec,
-                       {queries_.args(call.isa, in.Q, Q),
-                        keys_.args(call.isa, in.K, keys.K.rows_from(keys.rows, in.K.rows)),
-                        values_.args(call.isa, in.V, keys.V.rows_from(keys.rows, in.K.rows))});
+    chain.template products<3>(
+        {queries_.args(call.isa, in.Q, Q),
+         keys_.args(call.isa, in.K, keys.K.rows_from(keys.rows, in.K.rows)),
+         values_.args(call.isa, in.V, keys.V.rows_from(keys.rows, in.K.rows))});
+    chain.run();
     add_extra_keys(given, keys.K, keys.V);
     return call;
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "softlook/engine/call/layer_call.hpp"
+#include "softlook/engine/run/row_chain.hpp"
 
 // What the layers of a Transformer are made of besides attention.
 
@@ -18,32 +19,58 @@ void check_features_of(const char* where, const Parameters& p, index features) {
   check_sizes(where, "Wo.cols()", p.Wo.cols(), "Wq.rows()", features, one_size_of_layer);
 }
 
-/// Scratch of a layer, cut: two matrices of rows, the rows of a norm, and what its parts may use.
+/// Columns of the matrices between the steps of a layer.
+struct layer_widths {
+  index features = 0;
+  index hidden = 0;  // of the feed-forward
+};
+
+/// Scratch of a layer, cut: matrices of rows, and what its attentions use. The hidden units lie
+/// apart from that where a block of rows may be in the feed-forward while another is not.
 template <class T>
 struct layer_scratch {
   mutable_matrix_view<T> x;
   mutable_matrix_view<T> spare;
-  T* norm_rows;
-  scratch_space<T> of_parts;
+  mutable_matrix_view<T> hidden;
+  scratch_space<T> of_attention;
 
-  [[nodiscard]] static index size(index rows, const row_norm<T>& norm, const executor_ref& exec) {
+  [[nodiscard]] static index size(index rows, const layer_widths& widths, index of_attention,
+                                  const executor_ref& exec) {
     using cursor = matrix_cursor<T>;
-    return 2 * cursor::size(rows, norm.features()) +
-           cursor::size(norm.workers(rows, exec), norm.scratch_size());
+    const index of_hidden = cursor::size(rows, widths.hidden);
+    return 2 * cursor::size(rows, widths.features) + (has_row_blocks(rows, exec.concurrency)
+                                                          ? of_hidden + of_attention
+                                                          : std::max(of_hidden, of_attention));
   }
-  layer_scratch(const scratch_space<T>& scratch, index rows, const row_norm<T>& norm,
-                const executor_ref& exec)
-      : layer_scratch(matrix_cursor<T>(scratch), rows, norm, exec) {}
-
- private:
-  // Members are cut off in their order.
-  layer_scratch(matrix_cursor<T> cursor, index rows, const row_norm<T>& norm,
-                const executor_ref& exec)
-      : x(cursor.take(rows, norm.features())),
-        spare(cursor.take(rows, norm.features())),
-        norm_rows(cursor.take(norm.workers(rows, exec), norm.scratch_size()).data),
-        of_parts(cursor.left()) {}
+  layer_scratch(const scratch_space<T>& scratch, index rows, const layer_widths& widths,
+                const executor_ref& exec) {
+    matrix_cursor<T> cursor(scratch);
+    x = cursor.take(rows, widths.features);
+    spare = cursor.take(rows, widths.features);
+    of_attention = cursor.left();
+    hidden = cursor.take(rows, widths.hidden);
+    if (has_row_blocks(rows, exec.concurrency)) of_attention = cursor.left();
+  }
 };
+
+/// Scalars of scratch that with_row_chain() takes for itself.
+template <class T>
+[[nodiscard]] index row_chain_scratch(const row_norm<T>& norm, index rows,
+                                      const executor_ref& exec) {
+  return matrix_cursor<T>::size(norm.workers(rows, exec), norm.scratch_size());
+}
+
+/// f(chain, scratch) is what a layer or a stack does with its rows; what it puts off is done at the
+/// end.
+template <class T, class F>
+void with_row_chain(const layer_call& call, const row_norm<T>& norm, index rows,
+                    const scratch_space<T>& scratch, const F& f) {
+  matrix_cursor<T> cursor(scratch);
+  const auto norm_rows = cursor.take(norm.workers(rows, call.exec), norm.scratch_size());
+  row_chain<T> chain(call, rows, norm_rows.data);
+  f(chain, cursor.left());
+  chain.run();
+}
 
 template <class Row>
 struct norm_parameters {
@@ -72,21 +99,21 @@ class residual_part {
   [[nodiscard]] bool norm_first() const { return norm_first_; }
 
   /// What f sees; `to` is written where it is not X itself.
-  [[nodiscard]] matrix_view<T> input(const layer_call& call, const matrix_view<T>& X,
-                                     const mutable_matrix_view<T>& to, T* norm_rows) const {
+  [[nodiscard]] matrix_view<T> input(row_chain<T>& chain, const matrix_view<T>& X,
+                                     const mutable_matrix_view<T>& to) const {
     if (!norm_first_) return X;
-    norm_.run(call.isa, call.exec, X, to, norm_rows);
+    chain.norm(norm_, X, to);
     return as_input(to);
   }
 
   /// f(from, to, residual) writes to = f(from) + residual; a product reads an entry of the residual
   /// just before it writes that entry, so Y may be X.
   template <class F>
-  void run(const layer_call& call, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
-           const layer_scratch<T>& scratch, const F& f) const {
-    const matrix_view<T> from = input(call, X, scratch.spare, scratch.norm_rows);
-    f(from, norm_first_ ? Y : scratch.spare, X);
-    if (!norm_first_) norm_.run(call.isa, call.exec, as_input(scratch.spare), Y, scratch.norm_rows);
+  void run(row_chain<T>& chain, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+           const mutable_matrix_view<T>& spare, const F& f) const {
+    const matrix_view<T> from = input(chain, X, spare);
+    f(from, norm_first_ ? Y : spare, X);
+    if (!norm_first_) chain.norm(norm_, as_input(spare), Y);
   }
 
  private:
@@ -113,16 +140,12 @@ class feed_forward_block {
                activation::none};
   }
 
-  /// Scalars of scratch.
-  [[nodiscard]] index scratch_size(index rows) const {
-    return matrix_cursor<T>::size(rows, first_.outputs());
-  }
+  [[nodiscard]] layer_widths widths() const { return {first_.inputs(), first_.outputs()}; }
   /// Y = feed-forward + residual.
-  void run(const layer_call& call, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
-           const matrix_view<T>& residual, const scratch_space<T>& scratch) const {
-    const auto hidden = matrix_cursor<T>(scratch).take(X.rows, first_.outputs());
-    first_.run(call.isa, call.exec, X, hidden);
-    second_.run(call.isa, call.exec, as_input(hidden), Y, residual);
+  void run(row_chain<T>& chain, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+           const matrix_view<T>& residual, const mutable_matrix_view<T>& hidden) const {
+    chain.product(first_, X, hidden);
+    chain.product(second_, as_input(hidden), Y, residual);
   }
 
  private:

@@ -3,6 +3,7 @@
 #include <optional>
 #include <vector>
 
+#include "softlook/engine/run/row_chain.hpp"
 #include "softlook/layer/layer_norm.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -38,9 +39,10 @@ class layer_stack {
     for (const Layer& l : layers_) most = std::max(most, of_layer(l));
     return most + matrix_cursor<T>::size(rows, features());
   }
-  /// f(layer, number, from, to, scratch) runs one layer.
+  /// f(layer, number, from, to, scratch) runs one layer; the chain is that of the whole stack, so
+  /// that the end of a layer and the beginning of the next are one set of tasks.
   template <class F>
-  void run(const layer_call& call, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
+  void run(row_chain<T>& chain, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
            const scratch_space<T>& scratch, const F& f) const {
     matrix_cursor<T> cursor(scratch);
     const auto between = cursor.take(X.rows, features());
@@ -50,7 +52,7 @@ class layer_stack {
       f(layers_[k], k, from, last ? Y : between, cursor.left());
       from = as_input(between);
     }
-    if (final_norm_) final_norm_->rows().run(call.isa, call.exec, from, Y, cursor.left().start);
+    if (final_norm_) chain.norm(final_norm_->rows(), from, Y);
   }
 
  private:
