@@ -1,8 +1,9 @@
 // A step of a product for two rows in one statement of assembly: s += a₀·b, u += a₁·b, for one to
 // three vectors of b. With a statement for each broadcast and each multiply-add the products were
-// two fifths of what a call takes to compile; and the order that is wanted is the one written here
-// (decisions 9 and 27). What is b lies in registers, but the third vector of 32 bytes and all of 16
-// bytes are operands in memory: registers are short, and no instruction is saved by holding them.
+// two fifths of what the kernels take to compile; and the order that is wanted is the one written
+// here (decisions 9 and 27). What is b lies in registers, but the third vector of 32 bytes and all
+// of 16 bytes are operands in memory: registers are short, and no instruction is saved by holding
+// them.
 
 #if SOFTLOOK_STAMP_X86 && SOFTLOOK_STAMP_BYTES >= 32
 #define SOFTLOOK_STAMP_PAIRS 1
