@@ -13,6 +13,7 @@ namespace masks {
 template <mask_policy A, mask_policy B>
 struct both {
   using policy_kind = mask_kind;
+  static constexpr bool is_intersection = true;  // kernels may ask a and b one after the other
   A a;
   B b;
   [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem p) const {
@@ -41,6 +42,7 @@ struct both {
 template <mask_policy A, mask_policy B>
 struct either {
   using policy_kind = mask_kind;
+  static constexpr bool is_union = true;  // kernels ask the one that is not `none` of a tile
   A a;
   B b;
   [[nodiscard]] constexpr bool allows(std::int32_t i, std::int32_t j, problem p) const {

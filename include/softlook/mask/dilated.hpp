@@ -20,8 +20,8 @@ namespace masks {
 ///      "Generating Long Sequences with Sparse Transformers", 2019, section 4.3: with right = 0 and
 ///      left unset this is A⁽²⁾ of strided attention.
 /// An unset side is unbounded. Dilation 1 is window{left, right}. Keys are computed 8 at a time for
-/// a register tile of queries (48 with AVX-512, float), so within the window a dilation below 56
-/// saves nothing.
+/// a vector of queries (16 with AVX-512, float), so within the window a dilation below 24 saves
+/// nothing.
 struct dilated_window {
   using policy_kind = mask_kind;
   std::optional<index> left{};   ///< keys before the query
@@ -37,12 +37,18 @@ struct dilated_window {
   /// Exact: a tile holds every distance between that of its corners.
   [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem) const {
     const softlook::detail::band around = shape();
-    const index nearest = k.begin - (q.end - 1), farthest = (k.end - 1) - q.begin;
-    const index first = std::max<index>(nearest, around.low);
-    const index last = std::min<index>(farthest, around.high);
-    if (first > last || steps_up_to(last) == steps_up_to(first - 1)) return coverage::none;
+    const auto nearest = static_cast<std::int32_t>(k.begin - (q.end - 1));
+    const auto farthest = static_cast<std::int32_t>((k.end - 1) - q.begin);
+    const std::int32_t first = std::max(nearest, around.low);
+    const std::int32_t last = std::min(farthest, around.high);
+    if (first > last) return coverage::none;
+    // One division, of 32 bits: it is most of what a tile is asked. The largest multiple up to
+    // `last` lies `over` before it.
+    const std::int32_t step = softlook::detail::band::clamp(dilation), rest = last % step;
+    const std::int32_t over = rest < 0 ? rest + step : rest;
+    if (over > index{last} - first) return coverage::none;
     const bool whole = first == nearest && last == farthest;
-    return whole && (dilation == 1 || first == last) ? coverage::full : coverage::partial;
+    return whole && (step == 1 || first == last) ? coverage::full : coverage::partial;
   }
   /// \throws argument_error for a negative side or a dilation below 1.
   void check(const char* where, problem) const {
@@ -78,10 +84,6 @@ struct dilated_window {
   }
 
  private:
-  /// ⌊distance / dilation⌋
-  [[nodiscard]] constexpr index steps_up_to(index distance) const {
-    return distance / dilation - (distance % dilation < 0 ? 1 : 0);
-  }
   [[nodiscard]] constexpr std::int32_t reach(index count) const {
     using softlook::detail::band;
     return count > band::unbounded / dilation ? band::unbounded : band::clamp(count * dilation);

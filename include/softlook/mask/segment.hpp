@@ -36,8 +36,12 @@ struct same_segment {
                         {0, p.keys});
   }
   [[nodiscard]] constexpr coverage coverage_of(range q, range k, problem) const {
-    const index q_first = q.begin / length, q_last = (q.end - 1) / length;
-    const index k_first = k.begin / length, k_last = (k.end - 1) / length;
+    // In 32 bits: a division of 64 takes several times as long, and tiles are asked often.
+    const auto segment = [size = softlook::detail::band::clamp(length)](index position) {
+      return static_cast<std::int32_t>(position) / size;
+    };
+    const std::int32_t q_first = segment(q.begin), q_last = segment(q.end - 1);
+    const std::int32_t k_first = segment(k.begin), k_last = segment(k.end - 1);
     if (q_last < k_first || k_last < q_first) return coverage::none;
     return q_first == q_last && k_first == k_last ? coverage::full : coverage::partial;
   }
@@ -113,8 +117,10 @@ struct segment_ends {
   }
 
  private:
-  [[nodiscard]] constexpr index ends_before(index j) const {
-    return j / length * count + std::max<index>(j % length - (length - count), 0);
+  [[nodiscard]] constexpr index ends_before(index position) const {
+    const std::int32_t size = softlook::detail::band::clamp(length);
+    const auto j = static_cast<std::int32_t>(position);
+    return index{j / size} * count + std::max<index>(j % size - (length - count), 0);
   }
 };
 

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "softlook/attention.hpp"
+#include "softlook/mask/dilated.hpp"
+#include "softlook/mask/global_tokens.hpp"
 #include "tests/support/compare.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
@@ -50,6 +52,25 @@ TEST_P(Frame, OfQueriesGivesTheRowsOfTheWhole) {
       else
         EXPECT_TRUE(bitwise_equal(piece, whole.middleRows(first, count))) << first << ' ' << count;
     }
+}
+
+TEST_P(Frame, OfAListOfPositionsGivesThoseRowsUnderJoinedMasks) {
+  const auto mask =
+      (masks::dilated_window{.left = 2, .right = 1, .dilation = 17} | masks::global_tokens{2, 77}) &
+      masks::window{.left = 60};
+  const auto whole = attention(in.Q, in.K, in.V, mask, opts);
+  const std::vector<std::int32_t> rows{149, 3, 77, 0, 78, 148, 5, 21, 22, 23, 24, 100, 2};
+  row_major<float> Q(index(rows.size()), in.Q.cols());
+  for (index i = 0; i < Q.rows(); ++i) Q.row(i) = in.Q.row(rows[std::size_t(i)]);
+  const auto some =
+      attention(Q, in.K, in.V, mask, frame{.queries = 150, .query_positions = rows}, opts);
+  for (index i = 0; i < Q.rows(); ++i) {
+    const auto row = whole.row(rows[std::size_t(i)]);
+    if (GetParam() == kernel::naive)
+      EXPECT_LE((some.row(i) - row).cwiseAbs().maxCoeff(), 1e-5F) << i;
+    else
+      EXPECT_TRUE(bitwise_equal(some.row(i), row)) << i;
+  }
 }
 
 TEST_P(Frame, OfAListOfPositionsGivesThoseRows) {

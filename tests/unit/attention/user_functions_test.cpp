@@ -23,6 +23,20 @@ struct own_blocks {
   coverage coverage_of(range, range, problem) const { return coverage::partial; }
 };
 
+/// The first 8 keys, of which it is asked; what it is asked beyond the tile behind them is counted.
+struct first_keys {
+  using policy_kind = mask_kind;
+  std::atomic<int>* beyond;
+  bool allows(std::int32_t, std::int32_t j, problem) const {
+    if (j >= 16) beyond->fetch_add(1);
+    return j < 8;
+  }
+  range key_range(range, problem) const { return {0, 8}; }
+  coverage coverage_of(range, range k, problem) const {
+    return k.begin >= 8 ? coverage::none : k.end <= 8 ? coverage::full : coverage::partial;
+  }
+};
+
 struct thrown {
   std::int32_t query;
 };
@@ -158,6 +172,24 @@ TYPED_TEST(UserFunctions, MayHoldParametersAndTakeTheHeadOrTheProblem) {
           return near(i, j, size);
         }));
     EXPECT_TRUE(bitwise_equal(together.col(h), alone.col(0))) << h;
+  }
+}
+
+TYPED_TEST(UserFunctions, OfAMaskThatIsJoinedAreNotAskedWhereTheOtherOneDecides) {
+  std::atomic<int> beyond{0};
+  const first_keys first{&beyond};
+  expect_every_way_agrees(this->p.Q, this->p.K, this->p.V, std::nullopt,
+                          masks::either<first_keys, own_blocks>{first, {}});
+  expect_every_way_agrees(this->p.Q, this->p.K, this->p.V, std::nullopt,
+                          masks::both<own_blocks, first_keys>{{}, first});
+  for (const way& which : fast_ways()) {
+    if (which.opts.kernel != kernel::tiled) continue;
+    beyond = 0;
+    (void)attention(this->p.Q, this->p.K, this->p.V, which.opts,
+                    masks::either<first_keys, own_blocks>{first, {}});
+    (void)attention(this->p.Q, this->p.K, this->p.V, which.opts,
+                    masks::both<own_blocks, first_keys>{{}, first});
+    EXPECT_EQ(beyond.load(), 0) << which.name;
   }
 }
 

@@ -30,6 +30,7 @@ __attribute__((noinline)) void edit_panel_in_frame(const policy_calls<T>& p, con
     scale_scores(S + b.rows * b.stride, (rows - b.rows) * b.stride, score_unit);
   }
   if (!masked) return;
+  b.lane_span = positions_of(f, queries);
   if (b.rows > 0) p.mask.forbid_queries(p.mask.mask, S, b, whole);
   for (index i = queries.begin; f.key_begin && i < queries.end; ++i)
     for (index r = 0; r < rows; ++r)
@@ -44,6 +45,7 @@ inline void edit_panel(const policy_calls<T>& p, const call_frame& f, problem wh
   if (p.transform || !masked || !f.plain())
     return edit_panel_in_frame(p, f, whole, b, queries, first_key, m, masked, score_unit, S);
   b.first_row = std::int32_t(f.first_key + first_key);
+  b.lane_span = {f.first_query + queries.begin, f.first_query + queries.end};
   p.mask.forbid_queries(p.mask.mask, S, b, whole);
 }
 
@@ -86,8 +88,13 @@ __attribute__((noinline)) void edit_row(const policy_calls<T>& p, const call_fra
     const index kept = (end < count ? end : count) - shared;
     for (index x = 0; x < kept; ++x) aside[x] = S[shared + x];
     if (shared > 0) {
-      const edit_block block{0, 1, std::int32_t(vectors), std::int32_t(f.query(i)),
-                             positions.of(f.first_key + keys.begin, shared, end)};
+      const index first = f.first_key + keys.begin;
+      const edit_block block{0,
+                             1,
+                             std::int32_t(vectors),
+                             std::int32_t(f.query(i)),
+                             positions.of(first, shared, end),
+                             {first, first + shared}};
       if (p.transform) p.transform.apply_keys(p.transform.transform, S, block, whole, score_unit);
       if (masked) p.mask.forbid_keys(p.mask.mask, S, block, whole);
     }

@@ -19,6 +19,7 @@ struct edit_block {
   std::int32_t vectors = 0;             // vectors of lanes
   std::int32_t first_row = 0;           // position of row 0
   const std::int32_t* lanes = nullptr;  // position of each lane, always a valid one
+  range lane_span{};                    // holds all of them; empty: not known
 };
 
 /// A mask, asked in positions of the whole problem.

@@ -43,6 +43,36 @@ __attribute__((noinline)) inline void mask_scores(const Mask& given, T* S, const
       });
 }
 
+/// How much of a block a mask allows; `partial` where its positions are not known.
+template <bool QueriesInLanes, class Mask>
+inline coverage coverage_of_block(const Mask& mask, const edit_block& b, problem p) {
+  if (b.lane_span.empty()) return coverage::partial;
+  const range rows{b.first_row, b.first_row + b.rows};
+  return QueriesInLanes ? mask.coverage_of(b.lane_span, rows, p)
+                        : mask.coverage_of(rows, b.lane_span, p);
+}
+
+/// −∞ where a mask forbids. Of two masks that are joined mostly one decides about a block: it is
+/// asked alone, in a loop that is also that of the mask by itself.
+template <class T, bool QueriesInLanes, class Mask>
+inline void mask_block(const Mask& mask, T* S, const edit_block& b, problem p) {
+  if constexpr (requires { Mask::is_intersection; }) {
+    if (coverage_of_block<QueriesInLanes>(mask.a, b, p) != coverage::full)
+      mask_block<T, QueriesInLanes>(mask.a, S, b, p);
+    if (coverage_of_block<QueriesInLanes>(mask.b, b, p) != coverage::full)
+      mask_block<T, QueriesInLanes>(mask.b, S, b, p);
+  } else if constexpr (requires { Mask::is_union; }) {
+    const coverage of_a = coverage_of_block<QueriesInLanes>(mask.a, b, p);
+    const coverage of_b = coverage_of_block<QueriesInLanes>(mask.b, b, p);
+    if (of_a == coverage::full || of_b == coverage::full) return;
+    if (of_a == coverage::none) return mask_block<T, QueriesInLanes>(mask.b, S, b, p);
+    if (of_b == coverage::none) return mask_block<T, QueriesInLanes>(mask.a, S, b, p);
+    mask_scores<T, QueriesInLanes>(mask, S, b, p);
+  } else {
+    mask_scores<T, QueriesInLanes>(mask, S, b, p);
+  }
+}
+
 template <class T, class Transform, bool QueriesInLanes>
 inline void apply_transform(const void* transform, T* S, const edit_block& b, problem p,
                             T score_unit) {
@@ -52,5 +82,5 @@ inline void apply_transform(const void* transform, T* S, const edit_block& b, pr
 
 template <class T, class Mask, bool QueriesInLanes>
 inline void forbid(const void* mask, T* S, const edit_block& b, problem p) {
-  mask_scores<T, QueriesInLanes>(*static_cast<const Mask*>(mask), S, b, p);
+  mask_block<T, QueriesInLanes>(*static_cast<const Mask*>(mask), S, b, p);
 }

@@ -100,15 +100,25 @@ inline bool score_panels(const forward_args<T, Additive>& a, query_tile<T>& q,
   }
 }
 
-/// The vectors of a register tile that attend to some of the keys, as a run without steps.
-template <class T>
-inline product_run vectors_of(const query_tile<T>& q, range keys) {
-  product_run run{0, 0, q.vectors, 0};
-  for (int v = 0; v < q.vectors; ++v)
-    if (!intersection(q.live[v], keys).empty()) {
-      run.from = v < run.from ? v : run.from;
-      run.to = v + 1;
-    }
+/// Whether some query of a vector of a register tile attends to some of the keys.
+template <class T, bool Additive>
+inline bool is_live(const forward_args<T, Additive>& a, const query_tile<T>& q, int v, range keys) {
+  if (intersection(q.live[v], keys).empty()) return false;
+  if (q.vectors == 1) return true;
+  const index first = q.first + v * lanes<T>, last = q.first + q.used;
+  const range queries{first, first + lanes<T> < last ? first + lanes<T> : last};
+  return coverage_of_rows(*a.policy, *a.frame, a.whole, queries, keys, a.keys.rows) !=
+         coverage::none;
+}
+
+/// The vectors of a register tile that attend to some of the keys, as a run without steps: from the
+/// first to the last of them.
+template <class T, bool Additive>
+inline product_run vectors_of(const forward_args<T, Additive>& a, const query_tile<T>& q,
+                              range keys) {
+  product_run run{0, 0, 0, q.vectors};
+  while (run.from < run.to && !is_live(a, q, run.from, keys)) ++run.from;
+  while (run.from + 1 < run.to && !is_live(a, q, run.to - 1, keys)) --run.to;
   return run;
 }
 
@@ -151,7 +161,7 @@ SOFTLOOK_STAMP_WAY inline void fill_scores(const forward_args<T, Additive>& a, q
     if (first < r) fill_rows(a, q, k, first, r - first, all, false, live, beside, S, top);
     first = r + count;
     if (here == coverage::none) continue;
-    const product_run used = vectors_of(q, keys);
+    const product_run used = vectors_of(a, q, keys);
     if (used.from < used.to) fill_rows(a, q, k, r, count, used, true, live, beside, S, top);
   }
   if (first < rows.end)
