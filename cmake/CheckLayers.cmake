@@ -24,7 +24,7 @@ set(rooms
   "8 vision"
   "8 onnx")
 # Front doors, at the top level: above all rooms.
-set(doors attention cache linear layers transformer seq2seq vision onnx positional inspect)
+set(doors attention cache eigen_tensor linear layers transformer seq2seq vision onnx positional inspect)
 set(door_rank 9)
 
 # <room>/detail is for the room alone. The layers of a Transformer are made of the same parts as a
