@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <softlook/attention.hpp>
 #include <softlook/eigen_tensor.hpp>
+#include <unsupported/Eigen/CXX11/Tensor>
 
 int main() {
   using tensor = Eigen::Tensor<float, 4, Eigen::RowMajor>;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <unsupported/Eigen/CXX11/Tensor>
 #include <vector>
 
 #include "softlook/attention.hpp"
