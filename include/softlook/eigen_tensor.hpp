@@ -1,11 +1,9 @@
 #pragma once
 
-#include <unsupported/Eigen/CXX11/Tensor>
-
 #include "softlook/attention/tensors.hpp"
 
-// Optional: batches in Eigen::Tensor and Eigen::TensorMap. Needs Eigen's unsupported headers, and
-// is part of no other header.
+// Optional: batches in Eigen::Tensor and Eigen::TensorMap, of a module that Eigen does not promise
+// to keep: a program that has such tensors includes it itself.
 
 SOFTLOOK_NAMESPACE_BEGIN
 
