@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "softlook/core/dropout.hpp"
 #include "softlook/core/frame.hpp"
 #include "softlook/core/heads.hpp"
 #include "softlook/core/segments.hpp"
@@ -59,7 +60,7 @@ template <class P>
 concept policy = score_policy<P> || transform_policy<P> || mask_policy<P> || executor<P> ||
                  std::same_as<P, options> || std::same_as<P, heads> || std::same_as<P, frame> ||
                  std::same_as<P, segments> || std::same_as<P, padded_batch> ||
-                 std::same_as<P, sinks>;
+                 std::same_as<P, sinks> || std::same_as<P, dropout>;
 
 template <class T>
 concept real_scalar = std::same_as<T, float> || std::same_as<T, double>;

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "softlook/core/concepts.hpp"
+#include "softlook/core/dropout.hpp"
 #include "softlook/core/sinks.hpp"
 #include "softlook/engine/run/attention_call.hpp"
 
@@ -20,6 +21,8 @@ template <class P>
 inline constexpr bool is_frame = std::is_same_v<P, frame>;
 template <class P>
 inline constexpr bool is_sequences = std::is_same_v<P, segments> || std::is_same_v<P, padded_batch>;
+template <class P>
+inline constexpr bool is_dropout = std::is_same_v<P, dropout>;
 template <class P>
 inline constexpr bool is_sinks = std::is_same_v<P, sinks>;
 
@@ -48,11 +51,13 @@ constexpr bool check_policies() {
   constexpr bool one_heads = at_most_one<is_heads<Ps>...>;
   constexpr bool one_frame = at_most_one<is_frame<Ps>..., is_sequences<Ps>...>;
   constexpr bool one_sinks = at_most_one<is_sinks<Ps>...>;
+  constexpr bool one_dropout = at_most_one<is_dropout<Ps>...>;
   constexpr bool one_scalar = (scalar_fits<Ps, T>() && ...);
   static_assert(
       known,
       "softlook: an argument after V is no policy: give scores::…, transforms::…, masks::…, "
-      "heads{…}, frame{…}, segments{…}, sinks(…), exec::… or options{…}; wrap a function as "
+      "heads{…}, frame{…}, segments{…}, sinks(…), dropout{…}, exec::… or options{…}; wrap a "
+      "function as "
       "transforms::map(f) or masks::where(f)");
   static_assert(one_score, "softlook: give at most one score");
   static_assert(one_mask, "softlook: give at most one mask; combine masks with &, | and !");
@@ -61,10 +66,11 @@ constexpr bool check_policies() {
   static_assert(one_heads, "softlook: give at most one heads{…}");
   static_assert(one_frame, "softlook: give at most one frame{…}, segments{…} or padded_batch{…}");
   static_assert(one_sinks, "softlook: give at most one sinks(…)");
+  static_assert(one_dropout, "softlook: give at most one dropout{…}");
   static_assert(one_scalar,
                 "softlook: Q, K, V and the matrices of a policy must share one scalar type");
   return known && one_score && one_mask && one_executor && one_options && one_heads && one_frame &&
-         one_sinks && one_scalar;
+         one_sinks && one_dropout && one_scalar;
 }
 
 /// Transforms in the order written:  f_k(… f_2(f_1(s))).
@@ -152,21 +158,22 @@ template <class P, class... Ps>
 template <class... Ps>
 constexpr bool check_single_head() {
   constexpr bool single =
-      (!(is_heads<Ps> || is_frame<Ps> || is_sequences<Ps> || is_sinks<Ps>) && ...);
+      (!(is_heads<Ps> || is_frame<Ps> || is_sequences<Ps> || is_sinks<Ps> || is_dropout<Ps>) &&
+       ...);
   static_assert(single,
                 "softlook: this attention has one head and all rows, and no softmax that a sink "
-                "could join; call it for each head, head_columns(X, head, heads), and leave "
-                "frame{…} and sinks(…) out");
+                "could join or whose weights could be dropped; call it for each head, "
+                "head_columns(X, head, heads), and leave frame{…}, sinks(…) and dropout{…} out");
   return single;
 }
 
 /// Calls that know heads and frames, but one sequence only.
 template <class... Ps>
 constexpr bool check_one_sequence() {
-  constexpr bool one = (!(is_sequences<Ps> || is_sinks<Ps>) && ...);
+  constexpr bool one = (!(is_sequences<Ps> || is_sinks<Ps> || is_dropout<Ps>) && ...);
   static_assert(one,
                 "softlook: this attention takes one sequence, call it for each of them, and has no "
-                "softmax that a sink could join");
+                "softmax that a sink could join or whose weights could be dropped");
   return one;
 }
 

@@ -5,6 +5,7 @@
 
 #include "softlook/engine/call/checks.hpp"
 #include "softlook/engine/call/policies.hpp"
+#include "softlook/engine/run/dropped_weights.hpp"
 #include "softlook/engine/run/sequences.hpp"
 #include "softlook/exec/sequential.hpp"
 #include "softlook/mask/none.hpp"
@@ -109,9 +110,14 @@ class stated_policies {
     said_.packed_rows = value_of<segments>(ps...);
     if constexpr ((std::is_same_v<Ps, padded_batch> || ...))
       said_.padded_rows = value_of<padded_batch>(ps...);
+    if constexpr (has_sequences) said_.place_sequences = &place_sequences<T>;
     said_.policy.mask = calls_of_mask<T>(mask_, said_.isa);
     said_.policy.transform = calls_of_transform<T>(transforms_, said_.isa);
     if constexpr (may_project<score_type>()) said_.inputs = &make_inputs<T>;
+    if constexpr ((is_dropout<Ps> || ...)) {
+      dropout_ = value_of<dropout>(ps...);
+      said_.policy.weight = calls_of_dropout<T>(said_.where, dropout_);
+    }
     if constexpr ((is_sinks<Ps> || ...)) said_.sinks = calls_of_sinks<T>(sinks_of(ps...));
   }
   stated_policies(const stated_policies&) = delete;
@@ -150,7 +156,6 @@ class stated_policies {
     c.value_rows = values;
     check_heads(c);
     c.score = score_.template recipe<T>(c.where, c.query_features(), c.key_features());
-    if constexpr (has_sequences) place_sequences(c);
     check_call(c);
     return c;
   }
@@ -167,6 +172,7 @@ class stated_policies {
   score_type score_;
   decltype(transforms_of(std::declval<const Ps&>()...)) transforms_;
   decltype(policy_or<mask_kind>(masks::none{}, std::declval<const Ps&>()...)) mask_;
+  dropout dropout_;
   call_policies<T> said_;
 };
 

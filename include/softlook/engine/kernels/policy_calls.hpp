@@ -53,14 +53,23 @@ struct transform_calls {
   [[nodiscard]] explicit operator bool() const { return transform != nullptr; }
 };
 
-/// An edit of the weights after the softmax, as dropout is; nothing sets it yet.
+/// Weights of some queries and keys: that of query q and key r at P[r·key_stride + q·query_stride].
+struct weight_edit {
+  index keys = 0;
+  index queries = 0;
+  index key_stride = 0;
+  index query_stride = 0;
+  index first_key = 0;                      // position of key 0
+  const std::int32_t* positions = nullptr;  // of the queries
+};
+
+/// An edit of the weights after the softmax, as dropout is, or none.
 template <class T>
 struct weight_calls {
-  using edit_function = void (*)(const void*, T* P, const edit_block&, problem);
-
   const void* state = nullptr;
-  edit_function edit_queries = nullptr;
-  edit_function edit_keys = nullptr;
+  void (*edit)(const void*, T* P, const weight_edit&, problem) = nullptr;
+
+  [[nodiscard]] explicit operator bool() const { return edit != nullptr; }
 };
 
 /// What stands between the scores of a call and its weights.

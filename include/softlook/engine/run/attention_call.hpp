@@ -105,6 +105,8 @@ struct call_policies : layer_call {
   softlook::frame place;
   segments packed_rows;
   std::optional<padded_batch> padded_rows;
+  /// Finds the sequences of a call's rows, or none: it is one problem.
+  void (*place_sequences)(attention_call<T>&) = nullptr;
   policy_calls<T> policy;
   sink_calls<T> sinks;
   void (*forward)(const attention_call<T>&) = nullptr;

@@ -273,6 +273,17 @@ void join_sink_of_rows(double sink, row_major<T>& P, Eigen::Matrix<T, Eigen::Dyn
   }
 }
 
+/// Edits weights of a head, as dropout does.
+template <class T>
+void edit_weights(const attention_call<T>& c, index head, row_major<T>& P) {
+  const index shared = c.frame.shared_keys(c.K.rows);
+  for (index i = 0; i < P.rows(); ++i) {
+    const std::int32_t position = std::int32_t(c.frame.query(i));
+    c.policy.weight.edit(c.policy.weight.state, P.data() + i * P.cols(),
+                         {shared, 1, 1, 0, c.frame.first_key, &position}, c.problem_of(head));
+  }
+}
+
 /// Weights of one head; output and log-sum-exp are written where the call has room for them.
 template <bool Additive, class T>
 row_major<T> naive_head(const running_call<T>& run, index head) {
@@ -284,9 +295,13 @@ row_major<T> naive_head(const running_call<T>& run, index head) {
   Eigen::Matrix<T, Eigen::Dynamic, 1> log_sum_exp(S.rows());
   softmax_rows(P, log_sum_exp);
   if (c.sinks.logits.data) join_sink_of_rows(c.sinks.logits(0, head), P, log_sum_exp);
-  if (c.O.rows > 0)
+  if (c.O.rows > 0) {
+    const row_major<T> shown = P;
+    if (c.policy.weight) edit_weights(c, head, P);
     weighted_sum(P, S, columns_of_head(c.V, head / c.group(), e, c.heads_apart.V),
                  columns_of_head(c.O, head, e, c.heads_apart.O));
+    P = shown;
+  }
   if (c.log_sum_exp.data) {
     const auto to = columns_of_head(c.log_sum_exp, head, 1, c.heads_apart.log_sum_exp);
     for (index i = 0; i < S.rows(); ++i) to(i, 0) = log_sum_exp[i];

@@ -47,6 +47,20 @@ inline void few_edit(const few_args<T, Additive>& f, index r, range keys, T* S,
            positions);
 }
 
+/// Edits the weights of row r, as dropout does, once their sum is taken.
+template <class T, bool Additive>
+SOFTLOOK_SMALL void few_edit_weights(const few_args<T, Additive>& f, index r, range keys, T* P) {
+  const forward_args<T, Additive>& a = f.head;
+  const few_row at = few_row_at(f, r);
+  const index shared = a.frame->shared_keys(a.keys.rows);
+  const range edited{keys.begin, keys.end < shared ? keys.end : shared};
+  const std::int32_t position = std::int32_t(a.frame->query(at.i));
+  if (!edited.empty())
+    a.policy->weight.edit(a.policy->weight.state, P,
+                          {edited.count(), 1, 1, 0, a.frame->first_key + edited.begin, &position},
+                          at.whole);
+}
+
 /// maximum, sum and output of the rows of a group after a number of keys.
 template <class T>
 struct few_state {
@@ -239,6 +253,7 @@ SOFTLOOK_STAMP_WAY __attribute__((noinline)) inline void few_chunk(const few_arg
                                                                    const few_state<T>& state,
                                                                    bool careful, T* scratch) {
   const few_layout& at = f.layout;
+  const forward_args<T, Additive>& a = f.head;
   for (index r = 0; r < f.rows.count(); ++r) {
     state.maximum[r] = -infinity<T>;
     state.sum[r] = 0;
@@ -265,6 +280,7 @@ SOFTLOOK_STAMP_WAY __attribute__((noinline)) inline void few_chunk(const few_arg
                          std::size_t(block.count()) * sizeof(T));
       const vec<T> shrink =
           broadcast(few_absorb(S, block.count(), state.maximum[r], state.sum[r], careful));
+      if (a.policy->weight) few_edit_weights(f, r, block, S);
       for (index c = 0; first > keys.begin && c < at.values; c += lanes<T>)
         store(state.output + r * at.values + c, load(state.output + r * at.values + c) * shrink);
     }

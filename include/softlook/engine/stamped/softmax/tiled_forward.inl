@@ -24,8 +24,25 @@ struct scored_tile {
   T* S = nullptr;
   live_keys live;
   row_block<T> values{};
+  index first_key = 0;
   softmax_step<T> softmax;
 };
+
+/// Edits the weights of a tile, as dropout does, once their sums are taken.
+template <class T, bool Additive>
+SOFTLOOK_SMALL void edit_weights(const forward_args<T, Additive>& a, const query_tile<T>& q,
+                                 const live_keys& live, index first_key, T* P) {
+  const index width = q.vectors * lanes<T>, shared = a.frame->shared_keys(a.keys.rows);
+  for (const product_run* run = live.runs; run < live.runs + live.count; ++run) {
+    const index key = first_key + run->row;
+    const index end = key + run->steps < shared ? key + run->steps : shared;
+    if (key < end)
+      a.policy->weight.edit(a.policy->weight.state, P,
+                            {end - key, q.used, width, 1, a.frame->first_key + key, q.positions},
+                            a.whole);
+    P += run->steps * width;
+  }
+}
 
 /// Columns [column, column + tile_rows) of the values of a tile as the left operand.
 template <class T>
@@ -121,6 +138,7 @@ class forward_end {
     if (!k.finite) return take_with_care(a, q, k);
     now.queries = &q;
     now.values = k.values;
+    now.first_key = k.keys.begin;
     begin_exponentials(now.softmax, now.S, now.live.rows, q.maximum);
     if (score_tile_ == 0)
       complete(a, now, k);
@@ -143,6 +161,7 @@ class forward_end {
     exponentiate_rest(tile.softmax);
     join_softmax(tile.softmax.top, tile.softmax.added, q.vectors * lanes<T>, q.maximum, q.sum,
                  correction_);
+    if (a.policy->weight) edit_weights(a, q, tile.live, tile.first_key, tile.S);
     add_products(a, tile, k, correction_);
     q.started = true;
     tile.queries = nullptr;
@@ -153,6 +172,7 @@ class forward_end {
     const index width = q.vectors * lanes<T>;
     for (index x = 0; x < width; x += lanes<T>)
       absorb_with_care(now.S + x, now.live.rows, width, q.maximum + x, q.sum + x, correction_ + x);
+    if (a.policy->weight) edit_weights(a, q, now.live, k.keys.begin, now.S);
     add_careful_products(a, q, k.values, now.live, now.S, correction_);
     q.started = true;
   }
