@@ -14,7 +14,7 @@ namespace detail {
 
 template <class... Ps>
 constexpr bool check_linformer_policies() {
-  constexpr bool no_mask = (!(mask_policy<Ps> || is_frame<Ps>) && ...);
+  constexpr bool no_mask = (!(mask_policy<Ps> || is_frame<Ps> || is_sequences<Ps>) && ...);
   static_assert(no_mask,
                 "softlook: Linformer mixes keys along the sequence, so no key is left to mask; "
                 "leave padding out: K.topRows(m), V.topRows(m), E.leftCols(m), F.leftCols(m)");

@@ -115,7 +115,7 @@ decltype(auto) with_positions(const char* where, const P& learned, index n, cons
                               const mutable_matrix_view<T>& O, const F& f, const Ps&... policies) {
   static_assert(!(score_policy<Ps> || ...),
                 "softlook: positional attention takes no score: its scores are learned");
-  static_assert(!(is_frame<Ps> || ...),
+  static_assert(!((is_frame<Ps> || is_sequences<Ps>) || ...),
                 "softlook: positional attention has a row for every position: leave frame{…} out");
   const heads h = heads_of(policies...);
   check_heads(where, h.query, h.kv_or_query());

@@ -297,7 +297,8 @@ class kv_cache {
  private:
   template <class Q, class... Ps>
   static constexpr bool check() {
-    constexpr bool placed = !((detail::is_heads<Ps> || detail::is_frame<Ps>) || ...);
+    constexpr bool placed =
+        !((detail::is_heads<Ps> || detail::is_frame<Ps> || detail::is_sequences<Ps>) || ...);
     static_assert(placed, "softlook: a cache knows its heads and where its rows stand");
     if constexpr (placed && detail::check_stored_scalars<Q, rows>())
       return detail::check_policies<T, Ps...>();

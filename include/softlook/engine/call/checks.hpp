@@ -173,6 +173,9 @@ inline void check_lengths(const char* where, const char* name,
 template <class T>
 void place_sequences(attention_call<T>& c) {
   call_sequences& to = c.sequences;
+  if (c.frame.private_keys > 0)
+    raise_argument(c.where, "the number of keys that the layer adds", double(c.frame.private_keys),
+                   "a layer with keys of its own takes one sequence");
   if (const segments& s = c.packed_rows; !s.queries.empty() || !s.keys.empty()) {
     const auto keys = s.keys.empty() ? s.queries : s.keys;
     check_offsets(c.where, "an offset of segments.queries", s.queries, "Q.rows()", c.Q.rows);
@@ -267,6 +270,7 @@ void check_call(attention_call<T>& c) {
   if (!c.key_rows.read) c.key_rows = source_of(c.K, stored_rows_of<T, T>(c.isa));
   if (!c.value_rows.read) c.value_rows = source_of(c.V, stored_rows_of<T, T>(c.isa));
   check_shapes(c);
+  if (c.place_sequences) c.place_sequences(c);
   if (c.sinks.check) c.sinks.check(c);
   place_in_frame(c);
   if (c.sequences.count == 0) check_policies_in(c, c.frame, c.Q.rows, c.K.rows);
