@@ -120,6 +120,19 @@ class present_rows {
   std::vector<T> joined_;
 };
 
+/// f(mask) in its own type, if it is one of numbers and holds any.
+template <class T, class F>
+bool with_numbers(const mask_tensor<T>& mask, const F& f) {
+  using kind = typename mask_tensor<T>::element;
+  if (mask.of() == kind::none || mask.of() == kind::boolean || mask.shape().numbers() == 0)
+    return false;
+  if constexpr (std::is_same_v<T, float>) {
+    if (mask.of() == kind::half) return f(mask.template as<Eigen::half>()), true;
+    if (mask.of() == kind::bfloat16) return f(mask.template as<Eigen::bfloat16>()), true;
+  }
+  return f(mask.template as<T>()), true;
+}
+
 template <class T>
 [[nodiscard]] allowed_pairs pairs_of(const mask_tensor<T>& mask, const attention_attributes& a,
                                      const attention_sizes& s, const std::int32_t* lengths) {
@@ -139,13 +152,19 @@ template <class T>
     pairs.at = mask_strides(mask.shape());
     pairs.key_stride = 1;
   }
+  const auto add = [&](const auto& M) {
+    using element = std::remove_const_t<std::remove_pointer_t<decltype(M.data)>>;
+    pairs.added = M.data;
+    pairs.added_at = mask_strides(M.shape);
+    pairs.forbidden = &all_forbidden<element>;
+  };
+  with_numbers(mask, add);
   return pairs;
 }
 
 /// f(transforms…): the soft cap and the mask that is added, where they are given.
 template <class T, class F>
 void with_transforms(const mask_tensor<T>& mask, double softcap, const F& f) {
-  using kind = typename mask_tensor<T>::element;
   const auto cap = [&](const auto&... more) {
     if (softcap != 0)
       f(transforms::soft_cap{softcap}, more...);
@@ -156,14 +175,7 @@ void with_transforms(const mask_tensor<T>& mask, double softcap, const F& f) {
     using element = std::remove_const_t<std::remove_pointer_t<decltype(M.data)>>;
     cap(added_mask<element>{M.data, mask_strides(M.shape)});
   };
-  if (mask.of() == kind::same && mask.shape().numbers() > 0) return add(mask.template as<T>());
-  if constexpr (std::is_same_v<T, float>) {
-    if (mask.of() == kind::half && mask.shape().numbers() > 0)
-      return add(mask.template as<Eigen::half>());
-    if (mask.of() == kind::bfloat16 && mask.shape().numbers() > 0)
-      return add(mask.template as<Eigen::bfloat16>());
-  }
-  cap();
+  if (!with_numbers(mask, add)) cap();
 }
 
 /// The scores at the stage of the mode, a head at a time.

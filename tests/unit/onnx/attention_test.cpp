@@ -264,6 +264,38 @@ TEST(OnnxAttention, WhatIsForbiddenMayHoldAnything) {
   EXPECT_EQ(output(by_bool), clean_by_bool);
 }
 
+TEST(OnnxAttention, MasksThatFillWholeTilesAreThoseOfTheAttributes) {
+  generator random(26);
+  const index n = 230;
+  const auto Q = random_tensor<float>({1, 2, n, 8}, random);
+  const auto K = random_tensor<float>({1, 1, n, 8}, random);
+  const auto V = random_tensor<float>({1, 1, n, 5}, random);
+  owned<bool> allowed({n, n});
+  owned<float> added({n, n});
+  owned<Eigen::half> added_half({n, n});
+  for (index i = 0; i < n; ++i)
+    for (index j = 0; j < n; ++j) {
+      allowed[i * n + j] = j <= i;
+      added[i * n + j] = j <= i ? 0.0f : -std::numeric_limits<float>::infinity();
+      added_half[i * n + j] = Eigen::half(added[i * n + j]);
+    }
+  const auto output = [&](const onnx::mask_tensor<float>& mask, bool is_causal) {
+    owned<float> Y({1, 2, n, 5});
+    onnx::attention(attention_inputs<float>{Q, K, V, mask, {}, {}, {}}, {.is_causal = is_causal},
+                    attention_outputs<float>{.Y = Y});
+    return Y;
+  };
+  const owned<float> causal = output({}, true);
+  EXPECT_EQ(output(onnx::tensor<const bool>(allowed), false).copy(), causal.copy());
+  std::vector<long double> truth;
+  for (const float y : causal.copy()) truth.push_back(y);
+  constexpr double largest = 6;  // scores and values here
+  const double bound = attention_bound<float>(double(n), 8, largest, largest);
+  EXPECT_LE(largest_difference(output(onnx::tensor<const float>(added), false), truth), bound);
+  EXPECT_LE(largest_difference(output(onnx::tensor<const Eigen::half>(added_half), false), truth),
+            bound);
+}
+
 TEST(OnnxAttention, StepsOverAPastAreThoseOfTheWhole) {
   generator random(25);
   const index n = 9;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "softlook/onnx/tensor.hpp"
@@ -36,8 +37,19 @@ struct mask_strides {
   }
 };
 
+/// Whether numbers of a mask, from `first` on, are all −∞.
+template <class M>
+[[nodiscard]] bool all_forbidden(const void* mask, index first, index count) {
+  const M* const from = static_cast<const M*>(mask) + first;
+  for (index j = 0; j < count; ++j)
+    if (!(static_cast<double>(from[j]) == -std::numeric_limits<double>::infinity())) return false;
+  return true;
+}
+
 /// Which keys there are for whom: lengths of the sequences, a window around the query's position,
-/// and a mask of bool.
+/// and a mask of bool. Tiles that a mask fills with one value are found by reading it along its
+/// rows, which costs next to nothing beside scores: masks that are causal or of blocks skip what
+/// they forbid.
 struct allowed_pairs {
   using policy_kind = mask_kind;
   static constexpr bool everything = true;
@@ -52,6 +64,10 @@ struct allowed_pairs {
   const bool* allowed = &everything;
   mask_strides at{};
   index key_stride = 0;  // 0: there is no mask of bool
+  /// A mask of numbers, whose −∞ a transform adds, and all_forbidden() of its type; or none.
+  const void* added = nullptr;
+  mask_strides added_at{};
+  bool (*forbidden)(const void*, index first, index count) = nullptr;
 
   [[nodiscard]] bool allows(std::int32_t i, std::int32_t j, problem p) const {
     const std::int32_t from = j - i, last = std::int32_t(at.last_key);
@@ -65,9 +81,11 @@ struct allowed_pairs {
     const index nearest = k.begin - (q.end - 1), farthest = (k.end - 1) - q.begin;
     if (k.begin >= end(p) || nearest > high(p) || farthest < low(p)) return coverage::none;
     const bool whole = nearest >= low(p) && farthest <= high(p) && k.end <= end(p);
+    const range there = intersection(k, {0, end(p)});
+    if (added && numbers_forbid(q, there, p)) return coverage::none;
     if (key_stride == 0) return whole ? coverage::full : coverage::partial;
-    if (at.query != 0) return coverage::partial;
-    return listed(intersection(k, {0, end(p)}), whole, p);
+    const coverage listed = listed_in(q, there, p);
+    return listed == coverage::full && !whole ? coverage::partial : listed;
   }
 
  private:
@@ -86,13 +104,24 @@ struct allowed_pairs {
   [[nodiscard]] std::int32_t end(problem p) const {
     return std::int32_t(lengths ? std::min<index>(lengths[p.sequence], keys) : keys);
   }
-  /// Of a mask that is the same for all queries, such as that of padding.
-  [[nodiscard]] coverage listed(range k, bool whole, problem p) const {
-    const bool* const row = allowed + at.row(0, p);
-    index count = 0;
-    for (index j = k.begin; j < k.end; ++j) count += row[j] ? 1 : 0;
-    if (count == 0) return coverage::none;
-    return whole && count == k.count() ? coverage::full : coverage::partial;
+  /// Rows of a mask that is the same for all queries are one.
+  [[nodiscard]] static range rows_of(const mask_strides& mask, range q) {
+    return mask.query == 0 ? range{q.begin, q.begin + 1} : q;
+  }
+  [[nodiscard]] bool numbers_forbid(range q, range k, problem p) const {
+    const range rows = rows_of(added_at, q);
+    for (index i = rows.begin; i < rows.end; ++i)
+      if (!forbidden(added, added_at.row(std::int32_t(i), p) + k.begin, k.count())) return false;
+    return true;
+  }
+  [[nodiscard]] coverage listed_in(range q, range k, problem p) const {
+    const range rows = rows_of(at, q);
+    const bool first = allowed[at.row(std::int32_t(rows.begin), p) + k.begin];
+    for (index i = rows.begin; i < rows.end; ++i)
+      if (std::memchr(allowed + at.row(std::int32_t(i), p) + k.begin, first ? 0 : 1,
+                      std::size_t(k.count())))
+        return coverage::partial;
+    return first ? coverage::full : coverage::none;
   }
 };
 
