@@ -238,7 +238,9 @@ class linear_state {
 /// \param policies  a feature map (default elu_plus_one), a normalization (default sum{}), heads,
 ///                  an executor, options (scale multiplies φ(q), 1 by default; isa; workspace).
 /// \throws shape_error, argument_error  before anything is written.
-/// Cost: O((n + m)·d·e) time; scratch of a worker O(d·e), whatever n and m.
+/// Cost: O((n + m)·d·e) time; scratch O(d·e) for each worker and for each of at most 16 pieces of
+/// the keys, whatever n and m. An executor is given these pieces, whose number depends on m alone,
+/// and blocks of queries.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto linear_attention(const Q& q, const K& k, const V& v, const Ps&... policies) {
   return detail::linear_value({"linear_attention", false, false}, q, k, v, detail::no_state,
@@ -263,7 +265,9 @@ void linear_attention_into(const Q& q, const K& k, const V& v, O&& o, const Ps&.
 /// Shapes as linear_attention() with n = m. \param policies  also a gate and an update.
 /// Tokens are taken 32 at a time on the micro-kernel, or one at a time where they are fewer than 8
 /// or the gate has a decay for each feature; both agree up to rounding. Row i never depends on
-/// later rows. Cost: O(n·d·e) time, scratch O(d·e).
+/// later rows. An executor is given heads, or, if it has more workers, columns of their values from
+/// 128 tokens on: with the same bits, gates and delta rule included. A user's feature map is
+/// computed for each of these parts. Cost: O(n·d·e) time, scratch O(d·e) for each worker.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto causal_linear_attention(const Q& q, const K& k, const V& v,
                                            const Ps&... policies) {

@@ -157,9 +157,10 @@ program program_of(int which, const auto& x) {
   return p;
 }
 
-template <class T>
+template <class T, class Executor = softlook::exec::sequential>
 row_major<T> run_program(int which, const inputs<T>& x, range rows,
-                         softlook::linear_state<T>& state, const softlook::options& o) {
+                         softlook::linear_state<T>& state, const softlook::options& o,
+                         const Executor& on = {}) {
   const auto part = [&](const row_major<T>& X) {
     return row_major<T>(X.middleRows(rows.begin, rows.count()));
   };
@@ -167,21 +168,21 @@ row_major<T> run_program(int which, const inputs<T>& x, range rows,
                      B = part(x.B);
   switch (which) {
     case 0:
-      return causal_linear_attention(Q, K, V, state, o);
+      return causal_linear_attention(Q, K, V, state, o, on);
     case 1:
-      return fast_weights(Q, K, V, state, o);
+      return fast_weights(Q, K, V, state, o, on);
     case 2:
-      return fast_weights(Q, K, V, state, updates::delta{B}, o);
+      return fast_weights(Q, K, V, state, updates::delta{B}, o, on);
     case 3:
-      return fast_weights(Q, K, V, state, gates::log_decay{G}, o);
+      return fast_weights(Q, K, V, state, gates::log_decay{G}, o, on);
     case 4:
-      return fast_weights(Q, K, V, state, o, gates::log_decay{G}, updates::delta{B});
+      return fast_weights(Q, K, V, state, o, on, gates::log_decay{G}, updates::delta{B});
     case 5:
-      return fast_weights(Q, K, V, state, gates::log_decay{Gf}, o);
+      return fast_weights(Q, K, V, state, gates::log_decay{Gf}, o, on);
     case 6:
-      return fast_weights(Q, K, V, state, updates::delta{B}, gates::log_decay{Gf}, o);
+      return fast_weights(Q, K, V, state, updates::delta{B}, gates::log_decay{Gf}, o, on);
     default:
-      return fast_weights(Q, K, V, state, normalizations::retention{}, gates::log_decay{G}, o);
+      return fast_weights(Q, K, V, state, normalizations::retention{}, gates::log_decay{G}, o, on);
   }
 }
 
@@ -376,6 +377,75 @@ TYPED_TEST(LinearAttention, ExecutorsAndStorageOrdersChangeNoBit) {
   EXPECT_EQ(causal, row_major<T>(O.middleRows(1, n)));
 }
 
+TYPED_TEST(LinearAttention, WorkersThatShareTheValuesOfAHeadChangeNoBit) {
+  using T = TypeParam;
+  const T infinite = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
+  const index n = 150, d = 9, e = 75;
+  inputs<T> clean(n, d, e, 61), poisoned = clean;
+  poisoned.V(40, 3) = nan;
+  poisoned.V(41, 37) = infinite;
+  poisoned.V(70, 74) = -infinite;
+  poisoned.K(90, 2) = nan;
+  const auto same = [](const auto& A, const auto& B) {
+    return ((A.array() == B.array()) || (A.array().isNaN() && B.array().isNaN())).all();
+  };
+  for (const auto isa : softlook::available_instruction_sets())
+    for (int which = 0; which < programs; ++which)
+      for (const inputs<T>* x : {&clean, &poisoned}) {
+        softlook::linear_state<T> one(d, e);
+        const row_major<T> before = run_program(which, *x, {0, 13}, one, {.isa = isa});
+        const softlook::linear_state<T> started = one;
+        const row_major<T> O = run_program(which, *x, {13, n}, one, {.isa = isa});
+        for (const index workers : {2, 3, 5, 40}) {
+          softlook::linear_state<T> many = started;
+          const row_major<T> P = run_program(which, *x, {13, n}, many, {.isa = isa},
+                                             softlook_test::thread_per_worker{workers});
+          EXPECT_TRUE(same(O, P)) << name_of(isa) << " program " << which << " of " << workers;
+          EXPECT_TRUE(same(row_major<T>(one.weights()), row_major<T>(many.weights())));
+          EXPECT_TRUE(same(row_major<T>(one.key_sum()), row_major<T>(many.key_sum())));
+          EXPECT_EQ(one.decay_sum(), many.decay_sum());
+        }
+      }
+}
+
+TYPED_TEST(LinearAttention, WorkersThatShareAHeadKnowGroupsMapsAndStorage) {
+  using T = TypeParam;
+  const index n = 200, d = 6, e = 40;
+  generator g = softlook_test::seed(67);
+  const row_major<T> Q = random<T>(n, 4 * d, g), K = random<T>(n, 2 * d, g),
+                     V = random<T>(n, 2 * e, g), G = random<T>(n, 2, g, -1, 0);
+  const softlook::heads h{.query = 4, .kv = 2};
+  const softlook_test::col_major<T> Vc = V;
+  const features::map map(d, [](const auto& X) { return X.cwiseMax(T(0)); });
+  const row_major<T> O = causal_linear_attention(Q, K, V, h, map, gates::log_decay{G});
+  for (const index workers : {4, 7}) {
+    const softlook_test::round_robin on{workers};
+    EXPECT_EQ(O, causal_linear_attention(Q, K, V, h, map, gates::log_decay{G}, on));
+    softlook_test::col_major<T> into(n, 4 * e);
+    causal_linear_attention_into(Q, K, Vc, into, h, features::relu{}, gates::log_decay{G}, on);
+    EXPECT_EQ(O, row_major<T>(into));
+    const row_major<T> none(n, 0);
+    EXPECT_EQ(causal_linear_attention(Q, K, none, h, on).cols(), 0);
+  }
+}
+
+/// Long enough to be summed in pieces.
+TYPED_TEST(LinearAttention, PiecesOfManyKeysFollowTheDefinitionAndDependOnTheirNumberAlone) {
+  using T = TypeParam;
+  for (const index m : {1023, 1024, 3000, 9000}) {
+    generator g = softlook_test::seed(71);
+    const row_major<T> Q = random<T>(40, 7, g), K = random<T>(m, 7, g), V = random<T>(m, 5, g);
+    const row_major<T> O = linear_attention(Q, K, V);
+    EXPECT_LE(
+        distance(O, full_oracle(Q.template cast<long double>(), K.template cast<long double>(),
+                                V.template cast<long double>(), map_of::elu, true)),
+        linear_bound<T>(7, m, 1));
+    for (const index workers : {2, 16})
+      EXPECT_EQ(O, linear_attention(Q, K, V, softlook_test::thread_per_worker{workers}));
+    EXPECT_EQ(O.topRows(3), linear_attention(Q.topRows(3), K, V));
+  }
+}
+
 TYPED_TEST(LinearAttention, QueryThatMeetsNothingGetsZeros) {
   using T = TypeParam;
   generator g = softlook_test::seed(31);
@@ -492,6 +562,12 @@ TYPED_TEST(LinearAttention, ScratchDoesNotGrowWithTheTokens) {
   const std::size_t before = memory.bytes();
   static_cast<void>(causal_linear_attention(X, X, X, o));
   EXPECT_EQ(memory.bytes(), before);
+  const row_major<T> many = random<T>(16384, 16, g);  // as many pieces as there may be
+  static_cast<void>(linear_attention(many, many, many, o));
+  const std::size_t of_pieces = memory.bytes();
+  const row_major<T> twice = many.replicate(2, 1);
+  static_cast<void>(linear_attention(twice, twice, twice, o));
+  EXPECT_EQ(memory.bytes(), of_pieces);
 }
 
 TYPED_TEST(LinearAttention, MisuseIsNamed) {

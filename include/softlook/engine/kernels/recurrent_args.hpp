@@ -84,7 +84,8 @@ struct recurrent_args {
   matrix_view<T> Q;           // n×(group·d)
   matrix_view<T> K;           // n×d
   matrix_view<T> V;           // n×e
-  mutable_matrix_view<T> O;   // n×(group·e)
+  mutable_matrix_view<T> O;   // n×(group·e), or some columns of each query head
+  index heads_apart = 0;      // from the columns of a query head to those of the next in O
   index group = 1;
   feature_kind map = feature_kind::as_given;
   T scale = 1;          // of the mapped queries

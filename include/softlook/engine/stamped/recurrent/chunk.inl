@@ -160,8 +160,8 @@ struct values_phase {
     }
   }
 
-  /// A value that is not finite must not meet the zeros of earlier rows' scores: its row is kept
-  /// elsewhere, and joins one row at a time.
+  /// A value that is not finite must not meet the zeros of earlier rows' scores: it is kept
+  /// elsewhere, and joins one row at a time. No other column learns of it.
   template <int Vectors>
   void set_poison_aside(index column, T* U) const {
     constexpr index width = Vectors * lanes<T>;
@@ -171,8 +171,8 @@ struct values_phase {
     poisoned = T(1);
     T* aside = k.at(k.a.layout.poison) + column * recurrent_chunk;
     for (index t = 0; t < recurrent_chunk; ++t, aside += width, U += width) {
-      const bool finite = all_finite(U, width);
       for (index c = 0; c < width; ++c) {
+        const bool finite = U[c] - U[c] == T(0);
         aside[c] = finite ? T(0) : U[c];
         if (!finite) U[c] = 0;
       }
@@ -188,8 +188,10 @@ inline void add_poison(const chunk_view<T>& k, index column, index end, const T*
   T* aside = k.at(k.a.layout.poison) + column * recurrent_chunk;
   for (index s = 0; s < end; ++s, aside += width) {
     if (all_finite(aside, width)) continue;
-    for (index c = 0; c < width; c += lanes<T>)
-      store(C + c, fma(broadcast(weights[s * step]), load(aside + c), load(C + c)));
+    for (index c = 0; c < width; c += lanes<T>) {
+      const vec<T> old = load(C + c), given = load(aside + c);
+      store(C + c, select<T>(given == vec<T>{}, old, fma(broadcast(weights[s * step]), given, old)));
+    }
   }
 }
 
@@ -220,7 +222,7 @@ struct output_phase {
         if (poisoned)
           add_poison<T, Vectors>(k, column, t + 1, rows + (t - t0) * k.line() + k.depth(), index(1),
                                  out);
-        T* to = &a.O(k.first + t, head * values + column);
+        T* to = &a.O(k.first + t, head * a.heads_apart + column);
         const bool direct = used == width && a.O.col_stride == 1;
         if (direct && k.first + t + recurrent_chunk < a.O.rows)
           for (int c = 0; c < width; c += 64 / int(sizeof(T)))
