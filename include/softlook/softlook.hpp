@@ -13,6 +13,8 @@
 #include "softlook/attention/nystrom.hpp"
 #include "softlook/attention/positional.hpp"
 #include "softlook/attention/relative_keys.hpp"
+#include "softlook/attention/tensors.hpp"
+#include "softlook/attention/weights.hpp"
 #include "softlook/cache.hpp"
 #include "softlook/exec/sequential.hpp"
 #include "softlook/exec/thread_pool.hpp"
