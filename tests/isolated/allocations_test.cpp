@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "softlook/attention/entmax.hpp"
 #include "softlook/exec/thread_pool.hpp"
 #include "softlook/layer/linear_layer.hpp"
 #include "softlook/linear.hpp"
@@ -177,8 +178,7 @@ void expect_no_allocations_when_warm(const Call& call, const char* name) {
   }
 }
 
-/// A context, weights and, where the score projects them, the queries.
-TYPED_TEST(Allocations, OfADecodersStepAreWhatItReturnsAndItsProjectedQueries) {
+TYPED_TEST(Allocations, OfADecodersStepAreWhatItReturns) {
   using T = TypeParam;
   auto random = seed(417);
   const auto W = random_matrix<row_major<T>>(24, 24, random);
@@ -189,16 +189,40 @@ TYPED_TEST(Allocations, OfADecodersStepAreWhatItReturnsAndItsProjectedQueries) {
   workspace space;
   options opts;
   opts.workspace = &space;
-  const auto expect = [&](auto decoder, std::size_t count, const char* name) {
+  row_major<T> context(3, 24), weights(3, 700);
+  const auto expect = [&](auto decoder, const char* name) {
     decoder.set_memory(memory);
     (void)decoder.step(queries, opts);
-    EXPECT_EQ(used_by([&] { (void)decoder.step(queries, opts); }).count, count) << name;
-    EXPECT_EQ(used_by([&] { (void)decoder.step(queries.row(1), opts); }).count, count) << name;
+    EXPECT_EQ(used_by([&] { (void)decoder.step(queries, opts); }).count, 2u) << name;
+    EXPECT_EQ(used_by([&] { (void)decoder.step(queries.row(1), opts); }).count, 2u) << name;
+    EXPECT_EQ(used_by([&] { decoder.step_into(queries, context, weights, opts); }).count, 0u)
+        << name;
+    EXPECT_EQ(used_by([&] {
+                decoder.step_into(queries.row(1), context.row(1), weights.row(1), opts);
+              }).count,
+              0u)
+        << name;
   };
-  expect(bahdanau_attention<T>(scores::additive{W, W, v}), 3, "additive");
-  expect(luong_attention<T>(scores::concat{both, v}), 3, "concat");
-  expect(luong_attention<T>(scores::general{W}), 2, "general");
-  expect(luong_attention<T>(scores::dot{}), 2, "dot");
+  expect(bahdanau_attention<T>(scores::additive{W, W, v}), "additive");
+  expect(luong_attention<T>(scores::concat{both, v}), "concat");
+  expect(luong_attention<T>(scores::general{W}), "general");
+  expect(luong_attention<T>(scores::dot{}), "dot");
+}
+
+TYPED_TEST(Allocations, AreNoneInWarmSparseAndLinearAttentionOfManyHeads) {
+  using T = TypeParam;
+  const auto p = this->inputs(200, 200);
+  const heads h{.query = 4};
+  row_major<T> O(200, 64);
+  linear_state<T> state(16, 16, 4);
+  expect_no_allocations_when_warm(
+      [&](const auto& executor, const options& opts) {
+        entmax_attention_into(p.Q, p.K, p.V, O, 1.5, h, executor, opts);
+        entmax_attention_into(p.Q, p.K, p.V, O, 2, masks::causal{}, executor, opts);
+        causal_linear_attention_into(p.Q, p.K, p.V, O, h, executor, opts);
+        fast_weights_into(p.Q, p.K, p.V, O, state, h, executor, opts);
+      },
+      "sparse and linear attention");
 }
 
 TYPED_TEST(Allocations, AreNoneInWarmLayers) {

@@ -106,6 +106,16 @@ class bahdanau_attention final : public detail::decoder_memory<T> {
                                        policies...);
   }
 
+  /// step() into the caller's matrices, which are never resized; the weights are row-major. With a
+  /// workspace that has grown, or for queries of a few thousand hidden features, it allocates
+  /// nothing.
+  /// \throws  as step(); argument_error if one of them overlaps the query.
+  template <dense_expression Q, dense_expression C, dense_expression W, class... Ps>
+  void step_into(const Q& query, C&& context, W&& weights, const Ps&... policies) const {
+    this->template attend_into<true>("bahdanau_attention::step_into", query, this->projected_keys(),
+                                     context, weights, policies...);
+  }
+
  private:
   template <class Score>
   [[nodiscard]] static detail::decoder_score<T> own(const Score& score) {

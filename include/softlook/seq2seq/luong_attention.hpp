@@ -95,6 +95,20 @@ class luong_attention final : public detail::decoder_memory<T> {
                                   : this->template attend<false>(where, query, keys, policies...);
   }
 
+  /// step() into the caller's matrices, which are never resized; the weights are row-major. With a
+  /// workspace that has grown, or for queries of a few thousand hidden features, it allocates
+  /// nothing.
+  /// \throws  as step(); argument_error if one of them overlaps the query.
+  template <dense_expression Q, dense_expression C, dense_expression W, class... Ps>
+  void step_into(const Q& query, C&& context, W&& weights, const Ps&... policies) const {
+    const char* where = "luong_attention::step_into";
+    const matrix_view<T> keys = this->projected_keys();
+    if (this->score().additive)
+      this->template attend_into<true>(where, query, keys, context, weights, policies...);
+    else
+      this->template attend_into<false>(where, query, keys, context, weights, policies...);
+  }
+
  private:
   template <class Score>
   [[nodiscard]] static detail::decoder_score<T> own(const Score& score) {

@@ -48,6 +48,36 @@ TYPED_TEST(BahdanauAttention, StepsAreTheRowsOfTheFullAttention) {
   }
 }
 
+TYPED_TEST(BahdanauAttention, StepsIntoTheCallersMatricesAreThoseThatItReturns) {
+  using T = TypeParam;
+  auto decoder = this->biased();
+  decoder.set_memory(this->K, this->V, 8);
+  const auto all = decoder.step(this->Q);
+  row_major<T> weights = row_major<T>::Constant(this->n + 1, this->m, T(7));
+  col_major<T> context = col_major<T>::Constant(this->n, this->e + 2, T(7));
+  workspace space;
+  options how;
+  how.workspace = &space;
+  decoder.step_into(this->Q, context.middleCols(1, this->e), weights.topRows(this->n), how);
+  EXPECT_TRUE(bitwise_equal(context.middleCols(1, this->e), all.context));
+  EXPECT_TRUE(bitwise_equal(weights.topRows(this->n), all.weights));
+  EXPECT_TRUE((weights.row(this->n).array() == T(7)).all());
+  EXPECT_TRUE((context.col(0).array() == T(7)).all());
+  row_major<T> one(1, this->e);
+  decoder.step_into(this->Q.row(2), one, weights.row(3));
+  EXPECT_TRUE(bitwise_equal(one, decoder.step(this->Q.row(2)).context));
+  EXPECT_TRUE(bitwise_equal(weights.row(3), decoder.step(this->Q.row(2)).weights));
+  expect_error<shape_error>(
+      [&] { decoder.step_into(this->Q, one, weights.topRows(this->n)); },
+      {"bahdanau_attention::step_into: context.rows() is 1 but query.rows() is 6"});
+  expect_error<shape_error>(
+      [&] { decoder.step_into(this->Q.row(0), one, weights.block(0, 0, 1, 8)); },
+      {"weights.cols() is 8 but memory_size() is 11"});
+  expect_error<argument_error>(
+      [&] { decoder.step_into(this->Q.row(0), this->Q.block(0, 0, 1, this->e), weights.row(0)); },
+      {"the context overlaps the query"});
+}
+
 TYPED_TEST(BahdanauAttention, SeveralQueryRowsAreSeveralSteps) {
   auto decoder = this->plain();
   decoder.set_memory(this->K, this->V);

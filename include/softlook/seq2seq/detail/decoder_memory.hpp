@@ -74,11 +74,16 @@ class aligned_rows {
 
 /// X·W + bias; a row's bits do not depend on the other rows.
 template <class T>
+void project_into(const packed_linear<T>& W, const matrix_view<T>& X, instruction_set isa,
+                  const mutable_matrix_view<T>& out) {
+  static constexpr exec::sequential sequential{};
+  W.run(isa, ref_to(sequential), X, out);
+}
+template <class T>
 [[nodiscard]] row_major<T> projected(const packed_linear<T>& W, const matrix_view<T>& X,
                                      instruction_set isa) {
-  static constexpr exec::sequential sequential{};
   row_major<T> out(X.rows, W.outputs());
-  W.run(isa, ref_to(sequential), X, writable_view(out));
+  project_into(W, X, isa, writable_view(out));
   return out;
 }
 
@@ -211,28 +216,66 @@ class decoder_memory {
   template <bool Additive, class Q, class... Ps>
   [[nodiscard]] decoder_step<T> attend(const char* where, const Q& query,
                                        const matrix_view<T>& keys, const Ps&... policies) const {
-    using score_type = step_score<T, Additive>;
-    static_assert(check_scalars<Q, matrix>());
-    static_cast<void>(check_policies<T, score_type, Ps...>() && check_single_head<Ps...>());
     check_query(where, query.cols());
     decoder_step<T> out{matrix(query.rows(), values_.cols()), matrix(query.rows(), rows_)};
+    attend_into<Additive>(where, query, keys, out.context, out.weights, policies...);
+    return out;
+  }
+  /// The same into the caller's matrices; projected queries are scratch.
+  template <bool Additive, class Q, class C, class P, class... Ps>
+  void attend_into(const char* where, const Q& query, const matrix_view<T>& keys, C& context,
+                   P& weights, const Ps&... policies) const {
+    using score_type = step_score<T, Additive>;
+    static_assert(check_scalars<Q, C, P, matrix>());
+    static_assert(
+        (int(P::Flags) & int(Eigen::RowMajorBit)) != 0 && P::InnerStrideAtCompileTime == 1,
+        "softlook: a row of weights lies in one piece: give a row-major matrix, or rows "
+        "of one");
+    static_cast<void>(check_policies<T, score_type, Ps...>() && check_single_head<Ps...>());
+    check_query(where, query.cols());
+    const readable<Q> given(query);
+    const mutable_matrix_view<T> O = writable_view(context), A = writable_view(weights);
+    check_into(where, given.view(), O, A);
     using stated = stated_policies<T, score_type, Ps...>;
     const stated sorted(where, score_type{score_}, policies...);
-    const readable<Q> given(query);
+    softlook::workspace* const space = (*sorted).opts.workspace;
+    call_scratch scratch(space);
     const auto& W = score_.queries.W;
-    const matrix made = W ? projected(*W, given.view(), (*sorted).isa) : matrix();
-    attention_call<T> call = sorted.bind(W ? view_of(made) : given.view(), keys, values_.view());
-    call.O = writable_view(out.context);
-    call.weights = writable_view(out.weights).columns(0, keys.rows);
+    matrix_view<T> queries = given.view();
+    if (W) {
+      const index features = W->outputs();
+      T* const made = scratch.template take<T>(queries.rows * features);
+      project_into(*W, queries, (*sorted).isa, {made, queries.rows, features, features, 1});
+      queries = {made, queries.rows, features, features, 1};
+    }
+    attention_call<T> call = sorted.bind(queries, keys, values_.view());
+    if (W && space) call.opts.workspace = &space->inner();
+    call.O = O;
+    call.weights = A.columns(0, keys.rows);
     if (call.opts.kernel != kernel::naive) call.opts.kernel = kernel::few_queries;
     stated::template set_kernels<reach::few_queries, stated::has_options>(call);
     packed_.lend(call);
     run(call);
-    out.weights.rightCols(rows_ - keys.rows).setZero();
-    return out;
+    for (index i = 0; i < A.rows; ++i)
+      for (index j = keys.rows; j < A.cols; ++j) A(i, j) = T(0);
   }
 
  private:
+  void check_into(const char* where, const matrix_view<T>& query,
+                  const mutable_matrix_view<T>& context,
+                  const mutable_matrix_view<T>& weights) const {
+    check_sizes(where, "context.rows()", context.rows, "query.rows()", query.rows,
+                "a context row for each query");
+    check_sizes(where, "context.cols()", context.cols, "values.cols()", values_.cols(),
+                "a context is as long as a value");
+    check_sizes(where, "weights.rows()", weights.rows, "query.rows()", query.rows,
+                "a row of weights for each query");
+    check_sizes(where, "weights.cols()", weights.cols, "memory_size()", rows_,
+                "a weight for each row of the memory");
+    check_overlap(where, "the query", context, query, "the context");
+    check_overlap(where, "the query", weights, query, "the weights");
+  }
+
   decoder_score<T> score_;
   aligned_rows<T> keys_;  // projected
   packed_keys<T> packed_;

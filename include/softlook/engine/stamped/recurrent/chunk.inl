@@ -190,7 +190,8 @@ inline void add_poison(const chunk_view<T>& k, index column, index end, const T*
     if (all_finite(aside, width)) continue;
     for (index c = 0; c < width; c += lanes<T>) {
       const vec<T> old = load(C + c), given = load(aside + c);
-      store(C + c, select<T>(given == vec<T>{}, old, fma(broadcast(weights[s * step]), given, old)));
+      store(C + c,
+            select<T>(given == vec<T>{}, old, fma(broadcast(weights[s * step]), given, old)));
     }
   }
 }

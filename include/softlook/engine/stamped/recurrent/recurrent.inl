@@ -299,7 +299,8 @@ inline void write_token(const recurrent_args<T>& a, index t, index head, const t
   for (index c = 0; c < a.shape.stride(); c += lanes<T>)
     store(x.value + c, load(x.value + c) * broadcast(f));
   const index values = a.shape.values;
-  if (values > 0) copy_line(x.value, index(1), &a.O(t, head * a.heads_apart), a.O.col_stride, values);
+  if (values > 0)
+    copy_line(x.value, index(1), &a.O(t, head * a.heads_apart), a.O.col_stride, values);
 }
 
 template <class T>
