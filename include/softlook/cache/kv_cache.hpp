@@ -105,6 +105,13 @@ class cache_pages {
     const index within = row % page_rows_;
     store_row(X, i, heads_, to.numbers.data() + within * cols_, to.scales.data() + within * heads_);
   }
+  void reserve(index count) {
+    pages_.reserve(std::size_t(count));
+    spare_.reserve(std::size_t(count));
+    numbers_.reserve(std::size_t(count));
+    scales_.reserve(scaled ? std::size_t(count) : 0);
+    while (pages() + index(spare_.size()) < count) spare_.push_back(fresh_page());
+  }
   void drop_first(index count) {
     const auto end = pages_.begin() + count;
     for (auto p = pages_.begin(); p != end; ++p)
@@ -131,8 +138,11 @@ class cache_pages {
     if (alone) std::atomic_thread_fence(std::memory_order_acquire);
     return alone;
   }
+  [[nodiscard]] page_ptr fresh_page() const {
+    return std::make_shared<page>(page_rows_, cols_, scaled ? heads_ : 0);
+  }
   [[nodiscard]] page_ptr fresh() {
-    if (spare_.empty()) return std::make_shared<page>(page_rows_, cols_, scaled ? heads_ : 0);
+    if (spare_.empty()) return fresh_page();
     page_ptr p = std::move(spare_.back());
     spare_.pop_back();
     return p;
@@ -243,6 +253,13 @@ class kv_cache {
     const detail::readable<K> keys(k);
     const detail::readable<V> values(v);
     append_views(keys.view(), values.view());
+  }
+  /// Pages for so many rows in all: appending up to them allocates nothing, unless it writes into a
+  /// page that a fork shares.
+  void reserve(index count) {
+    const index pages = detail::ceil_div(std::max<index>(count - first_, 0), options_.page_rows);
+    keys_.reserve(pages);
+    values_.reserve(pages);
   }
   /// Forgets all rows from `size` on.
   /// \throws argument_error  unless first() ≤ size ≤ size().

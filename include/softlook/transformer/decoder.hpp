@@ -16,8 +16,9 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// \{
 
 /// What a decoder keeps of the rows it has seen: the projected keys and values of every layer, of
-/// the target and of the memory. Made by transformer_decoder::start(); a copy is a second sentence
-/// that begins like the first.
+/// the target and of the memory, in a kv_cache each. Made by transformer_decoder::start(); a copy
+/// is a second sentence that begins like the first: it shares the pages of both, and copies a page
+/// of the target when one of them goes on.
 template <class T>
 class transformer_decoder_cache {
  public:
@@ -97,7 +98,6 @@ class transformer_decoder : public memory_layer<transformer_decoder<T>, T> {
       for (const layer& l : layers()) {
         cache.layers_.push_back(
             {detail::key_store<T>(l.self_.block), detail::key_store<T>(l.cross_.block)});
-        cache.layers_.back().memory.reserve(memory.rows());
         l.cross_.block.project(call, seen.view(), cache.layers_.back().memory.keys(0));
       }
     }
@@ -214,7 +214,6 @@ class transformer_decoder : public memory_layer<transformer_decoder<T>, T> {
     detail::run_layer<T>(
         calls, [&](const detail::executor_ref& exec) { return scratch_size(in, exec); },
         [&](const detail::scratch_space<T>& scratch) {
-          for (auto& kept : cache.layers_) kept.target.make_room(cache.rows_ + in.X.rows);
           run_stack(in, Y, scratch, calls, run_one);
         });
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "softlook/cache/kv_cache.hpp"
 #include "softlook/engine/call/layer_policies.hpp"
 #include "softlook/engine/run/row_chain.hpp"
 
@@ -13,12 +14,11 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// Projected keys and values that outlive a call: `rows` of them are there; those of the call, and
-/// the layer's own, go behind them.
+/// Projected keys and values that outlive a call: the first `rows` of a cache; those of the call,
+/// and the layer's own, go behind them, in place of what may be there.
 template <class T>
 struct kept_keys {
-  mutable_matrix_view<T> K;
-  mutable_matrix_view<T> V;
+  kv_cache<T>* cache = nullptr;
   index rows = 0;
 };
 
@@ -90,16 +90,24 @@ class attention_block {
 
   /// Projects keys and values that are to be kept.
   void project(const layer_call& call, const matrix_view<T>& X, const kept_keys<T>& to) const {
-    run_products<T, 2>(products_of<T>(call.isa), call.exec,
-                       {keys_.args(call.isa, X, to.K.rows_from(to.rows, X.rows)),
-                        values_.args(call.isa, X, to.V.rows_from(to.rows, X.rows))});
+    row_major<T> K(X.rows, keys_.outputs()), V(X.rows, values_.outputs());
+    run_products<T, 2>(
+        products_of<T>(call.isa), call.exec,
+        {keys_.args(call.isa, X, writable_view(K)), values_.args(call.isa, X, writable_view(V))});
+    to.cache->truncate(to.rows);
+    to.cache->append(K, V);
   }
 
   /// O = layer + residual. The attention itself needs all rows of what was put off before it.
   void run(row_chain<T>& chain, const block_inputs<T>& in, const mutable_matrix_view<T>& O,
            const matrix_view<T>& residual, const scratch_space<T>& scratch,
            const call_policies<T>& policies) const {
-    const attention_call<T> call = projected_call(chain, in, scratch, policies);
+    attention_call<T> call = projected_call(chain, in, scratch, policies);
+    row_major<T> K, V;  // the naive kernel reads matrices
+    if (in.kept && call.naive && call.opts.kernel == kernel::naive) {
+      call.K = copy_of(call.key_rows, K);
+      call.V = copy_of(call.value_rows, V);
+    }
     detail::run(call);
     chain.product(output_, as_input(call.O), O, residual);
   }
@@ -123,34 +131,47 @@ class attention_block {
     // those of the next layer while it reads these.
     const auto Q = cursor.take(in.Q.rows, queries_.outputs());
     const auto O = cursor.take(in.Q.rows, output_.inputs());
-    kept_keys<T> keys;
-    if (in.kept) {
-      keys = *in.kept;
-    } else {
-      keys.K = cursor.take(in.K.rows + extra_keys(), keys_.outputs());
-      keys.V = cursor.take(in.K.rows + extra_keys(), values_.outputs());
-    }
-    const index given = keys.rows + in.K.rows, all = given + extra_keys();
+    const index kept = in.kept ? in.kept->rows : 0, rows = in.K.rows + extra_keys();
+    const auto K = cursor.take(rows, keys_.outputs());
+    const auto V = cursor.take(rows, values_.outputs());
     attention_call<T> call(policies);
     call.where = in.where;
     call.query_heads = query_heads_;
     call.kv_heads = kv_heads_;
     call.opts.workspace = scratch.inner();
     call.Q = as_input(Q);
-    call.K = as_input(keys.K.rows_from(0, all));
-    call.V = as_input(keys.V.rows_from(0, all));
+    call.K = as_input(K);
+    call.V = as_input(V);
+    if (in.kept) {  // known by its shape until the new rows are in the cache
+      call.K = {nullptr, kept + rows, keys_.outputs(), 0, 0};
+      call.V = {nullptr, kept + rows, values_.outputs(), 0, 0};
+    }
     call.O = O;
     call.score = scores::scaled_dot{}.recipe<T>(in.where, 0, 0);
     call.frame.first_query = in.first_query;
     call.frame.private_keys = extra_keys();
     check_call(call);
-    chain.template products<3>(
-        {queries_.args(call.isa, in.Q, Q),
-         keys_.args(call.isa, in.K, keys.K.rows_from(keys.rows, in.K.rows)),
-         values_.args(call.isa, in.V, keys.V.rows_from(keys.rows, in.K.rows))});
+    chain.template products<3>({queries_.args(call.isa, in.Q, Q),
+                                keys_.args(call.isa, in.K, K.rows_from(0, in.K.rows)),
+                                values_.args(call.isa, in.V, V.rows_from(0, in.K.rows))});
     chain.run();
-    add_extra_keys(given, keys.K, keys.V);
+    add_extra_keys(in.K.rows, K, V);
+    if (in.kept) {
+      kv_cache<T>& cache = *in.kept->cache;
+      if (cache.size() != kept || rows > 0) {
+        cache.truncate(kept);
+        cache.append(map_of(as_input(K)), map_of(as_input(V)));
+      }
+      call.key_rows = cache.keys().source(call.isa);
+      call.value_rows = cache.values().source(call.isa);
+    }
     return call;
+  }
+
+  [[nodiscard]] static matrix_view<T> copy_of(const row_source<T>& rows, row_major<T>& to) {
+    to.resize(rows.rows, round_up(rows.cols, 4));
+    rows.read->copy(rows, {0, rows.rows}, to.cols(), to.data());
+    return {to.data(), rows.rows, rows.cols, to.cols(), 1};
   }
 
   void add_extra_keys(index at, const mutable_matrix_view<T>& K,

@@ -5,39 +5,28 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// Where kept_keys lie: grows, keeps what it holds.
+/// The cache of the keys and values of one attention; copies share its pages.
 template <class T>
 class key_store {
  public:
   template <class Block>
   explicit key_store(const Block& of)
-      : extra_(of.extra_keys()), K_(extra_, of.key_outputs()), V_(extra_, of.value_outputs()) {}
+      : extra_(of.extra_keys()),
+        cache_(
+            {.heads = 1, .key_features = of.key_outputs(), .value_features = of.value_outputs()}) {}
 
-  [[nodiscard]] index capacity() const { return K_.rows() - extra_; }
-  void reserve(index rows) {
-    if (rows <= capacity()) return;
-    K_.conservativeResize(rows + extra_, Eigen::NoChange);
-    V_.conservativeResize(rows + extra_, Eigen::NoChange);
-  }
-  /// Room for these rows; doubles, so that row after row costs no more than all at once.
-  void make_room(index rows) {
-    if (rows > capacity()) reserve(std::max(rows, 2 * capacity()));
-  }
-  [[nodiscard]] kept_keys<T> keys(index rows) {
-    return {{K_.data(), K_.rows(), K_.cols(), K_.cols(), 1},
-            {V_.data(), V_.rows(), V_.cols(), V_.cols(), 1},
-            rows};
-  }
+  /// Room for so many rows and the keys of the layer's own.
+  void reserve(index rows) { cache_.reserve(rows + extra_); }
+  [[nodiscard]] kept_keys<T> keys(index rows) { return {&cache_, rows}; }
   template <class Block>
   [[nodiscard]] bool fits(const Block& b) const {
-    return K_.cols() == b.key_outputs() && V_.cols() == b.value_outputs() &&
-           extra_ == b.extra_keys();
+    return cache_.shape().key_features == b.key_outputs() &&
+           cache_.shape().value_features == b.value_outputs() && extra_ == b.extra_keys();
   }
 
  private:
   index extra_;
-  row_major<T> K_;
-  row_major<T> V_;
+  kv_cache<T> cache_;
 };
 
 }  // namespace detail
