@@ -146,6 +146,9 @@ TEST(FrameOfACall, NamesWhatDoesNotFit) {
   expect_error<argument_error>(call({.first_query = 3, .queries = 6}),
                                {"frame.queries is 6", "the rows of the call end at 7"});
   expect_error<argument_error>(call({.first_key = -2}), {"frame.first_key is -2"});
+  constexpr index most = std::numeric_limits<index>::max();  // whose end no index holds
+  expect_error<argument_error>(call({.first_query = most}), {"frame.first_query", "32-bit"});
+  expect_error<argument_error>(call({.first_key = most}), {"frame.first_key", "32-bit"});
   expect_error<argument_error>(call({.first_key = 1, .keys = 6}),
                                {"frame.keys is 6", "the rows of the call end at 7"});
   const std::vector<std::int32_t> three{0, 1, 2}, negative{0, 1, -5, 2}, late{0, 9, 1, 2};

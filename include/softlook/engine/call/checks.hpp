@@ -109,6 +109,7 @@ void check_heads(const attention_call<T>& c) {
 inline index check_place(const char* where, const char* first_name, index first,
                          const char* count_name, std::optional<index> count, index rows) {
   if (first < 0) raise_argument(where, first_name, double(first), "a position is at least 0");
+  check_positions(where, first_name, first);
   const index all = count.value_or(first + rows);
   if (all < first + rows)
     raise_argument(where, count_name, double(all),
