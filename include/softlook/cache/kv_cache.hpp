@@ -103,7 +103,8 @@ class cache_pages {
   void store(const matrix_view<T>& X, index i, index row) {
     page& to = *pages_[std::size_t(row / page_rows_)];
     const index within = row % page_rows_;
-    store_row(X, i, heads_, to.numbers.data() + within * cols_, to.scales.data() + within * heads_);
+    store_row(X, i, heads_, to.numbers.data() + within * cols_,
+              scaled ? to.scales.data() + within * heads_ : nullptr);
   }
   void reserve(index count) {
     pages_.reserve(std::size_t(count));

@@ -75,7 +75,7 @@ class paged_rows {
     if (pool.cols > 1 && pool.col_stride != 1)
       detail::raise_argument(name_, "the distance of two columns of the pool",
                              double(pool.col_stride), "rows of a pool are contiguous");
-    if (rows < 0 || detail::ceil_div(rows, page_rows) > index(table.size()))
+    if (rows < 0 || rows > index(table.size()) * page_rows)
       detail::raise_sizes(name_, "rows", rows, "table.size() · page_rows",
                           index(table.size()) * page_rows, "every row has a page");
     constexpr bool scaled = sizeof(Stored) == 1;

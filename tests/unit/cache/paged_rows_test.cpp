@@ -3,6 +3,7 @@
 //
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <vector>
 
 #include "softlook/cache.hpp"
@@ -86,6 +87,8 @@ TEST(PagedRows, RefuseTablesThatLeaveThePool) {
   expect_error<shape_error>([&] { paged_rows(pool, 128, one, 2); }, {"64", "128"});
   expect_error<shape_error>([&] { paged_rows(pool, 16, one, 17); }, {"17", "16"});
   expect_error<shape_error>([&] { paged_rows(pool, 16, one, -1); }, {"-1"});
+  constexpr index most = std::numeric_limits<index>::max();
+  expect_error<shape_error>([&] { paged_rows(pool, 16, one, most); }, {"rows", "16"});
   const matrix columns = matrix::Zero(64, 16);
   expect_error<argument_error>([&] { paged_rows(columns.transpose(), 16, one, 1); },
                                {"contiguous"});
