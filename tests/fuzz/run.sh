@@ -10,7 +10,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 seconds=${1:-30}
 case $seconds in '' | *[!0-9]*) die "usage: sh tests/fuzz/run.sh [SECONDS [TARGET...]]" ;; esac
 if [ $# -gt 0 ]; then shift; fi
-if [ $# -eq 0 ]; then set -- safetensors wordpiece case_file; fi
+if [ $# -eq 0 ]; then set -- safetensors wordpiece case_file attention; fi
 
 # A clang whose runtime has libFuzzer; Debian keeps it in a package of its own.
 CXX=
@@ -36,14 +36,15 @@ flags="-std=c++20 -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined
 build() {
   library=
   case $1 in
+    attention) tested=tests/fuzz/attention_kernels.cpp ;;
     case_file) tested=tests/conformance/case_file.cpp ;;
     wordpiece) tested=examples/minilm/wordpiece.cpp library=-lutf8proc ;;
     *) tested=examples/minilm/$1.cpp ;;
   esac
   # shellcheck disable=SC2086  # several flags
   for source in tests/fuzz/$1_fuzz.cpp $tested; do
-    (cd "$root" && $compile $flags -fsanitize=fuzzer-no-link -Wall -Wextra -Werror -I . -isystem \
-      /usr/include/eigen3 -c "$source" -o "$out/$1.$(basename "$source" .cpp).o") || return 1
+    (cd "$root" && $compile $flags -fsanitize=fuzzer-no-link -Wall -Wextra -Werror -I . -I include \
+      -isystem /usr/include/eigen3 -c "$source" -o "$out/$1.$(basename "$source" .cpp).o") || return 1
   done
   # shellcheck disable=SC2086
   $CXX $flags -fsanitize=fuzzer "$out/$1".*.o $library -o "$out/$1"
@@ -52,8 +53,10 @@ build() {
 # fuzz TARGET: what it finds new goes to build/fuzz/TARGET.corpus, the seeds stay as they are.
 fuzz() {
   mkdir -p "$out/$1.corpus"
+  words=
+  if [ -f "$root/tests/fuzz/$1.dict" ]; then words=-dict=$root/tests/fuzz/$1.dict; fi
   "$out/$1" "$out/$1.corpus" "$root/tests/fuzz/corpus/$1" -max_total_time="$seconds" \
-    -dict="$root/tests/fuzz/$1.dict" -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
+    ${words:+"$words"} -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
     -artifact_prefix="$out/$1." -print_final_stats=1 > "$out/$1.log" 2>&1
 }
 
