@@ -21,13 +21,9 @@ class ring {
  public:
   ring(const shape& s, bool cold) {
     const bench::dot_inputs<float> in(s);
-    const double bytes = double(in.K.size() + in.V.size()) * sizeof(float);
-    constexpr double most_bytes = 1 << 30;
-    const double wanted = std::min(4.0 * double(bench::last_cache_bytes()), most_bytes);
-    const auto count =
-        static_cast<std::size_t>(cold ? std::max(2.0, std::ceil(wanted / bytes)) : 1);
+    const std::size_t bytes = std::size_t(in.K.size() + in.V.size()) * sizeof(float);
     Q_ = in.Q;
-    memories_.assign(count, {in.K, in.V});
+    memories_.assign(cold ? bench::copies_in_ring(bytes) : 1, {in.K, in.V});
   }
 
   [[nodiscard]] const matrix<float>& Q() const { return Q_; }

@@ -10,6 +10,7 @@
 
 #include "support/inputs.hpp"
 #include "support/row.hpp"
+#include "support/tiles.hpp"
 
 namespace {
 
@@ -35,16 +36,8 @@ std::string name_for(const std::string& what, const std::string& density, index 
 /// The share of tiles of 48 queries × 96 keys, those of AVX-512, that hold an allowed pair.
 template <class Mask>
 std::string density_of(const Mask& mask, index n) {
-  const softlook::problem size{.queries = std::int32_t(n), .keys = std::int32_t(n)};
-  double live = 0, all = 0;
-  for (index i = 0; i < n; i += 48)
-    for (index j = 0; j < n; j += 96, ++all)
-      live += mask.coverage_of({i, std::min(i + 48, n)}, {j, std::min(j + 96, n)}, size) ==
-                      softlook::coverage::none
-                  ? 0
-                  : 1;
   std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "/tiles:%.4f", live / all);
+  std::snprintf(text.data(), text.size(), "/tiles:%.4f", bench::share_of_tiles(mask, n, 48, 96));
   return text.data();
 }
 

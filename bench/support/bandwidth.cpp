@@ -132,4 +132,10 @@ std::size_t last_cache_bytes() {
   return largest > 0 ? static_cast<std::size_t>(largest) : std::size_t{32} << 20;
 }
 
+std::size_t copies_in_ring(std::size_t bytes) {
+  constexpr std::size_t most_bytes = std::size_t{1} << 30;
+  const std::size_t wanted = std::min(4 * last_cache_bytes(), most_bytes);
+  return std::max<std::size_t>(2, (wanted + bytes - 1) / bytes);
+}
+
 }  // namespace bench

@@ -19,4 +19,8 @@ struct region {
 /// Bytes of the largest cache, or 32 MiB where the system does not say.
 [[nodiscard]] std::size_t last_cache_bytes();
 
+/// How many copies of `bytes` a cold row goes round: together four times the largest cache, at most
+/// 1 GiB, at least two.
+[[nodiscard]] std::size_t copies_in_ring(std::size_t bytes);
+
 }  // namespace bench
