@@ -64,7 +64,7 @@ commit=$(git -C "$root" rev-parse --short HEAD 2> /dev/null || echo unknown)
 if [ -n "$(git -C "$root" status --porcelain --untracked-files=no 2> /dev/null)" ]; then
   commit=$commit-modified
 fi
-say "$total rows, $repetitions repetitions each; everything takes twelve minutes or so"
+say "$total rows, $repetitions repetitions each; everything takes twenty minutes or so"
 if [ -r /proc/loadavg ] && awk '{ exit !($1 > 0.7) }' /proc/loadavg; then
   say "note: this machine is busy (load $(cut -d ' ' -f 1 /proc/loadavg)); the figures will show it"
 fi
