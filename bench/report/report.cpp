@@ -61,6 +61,8 @@ std::string remark_on(const result& r) {
     text += text_of("  %.1f Mpairs/s", r.counter("pairs_per_second") / 1e6);
   if (r.has("speedup")) text += text_of("  %.2f x one thread", r.counter("speedup"));
   if (r.has("relative_time")) text += text_of("  %.3f x its reference", r.counter("relative_time"));
+  if (r.has("relative_time_of_share"))
+    text += text_of("  %.3f x its share", r.counter("relative_time_of_share"));
   if (r.has("relative_to_eigen")) text += text_of("  %.3f x Eigen", r.counter("relative_to_eigen"));
   return text;
 }

@@ -190,8 +190,10 @@ void time_row(benchmark::State& state, const row& r) {
   }
   // Fastest against fastest: a busy machine disturbs both, but seldom in all their calls.
   for (std::size_t k = 0; k < work.others.size(); ++k) {
+    const comparison& other = work.others[k];
     const double relative = fastest / around.others[k];
-    state.counters[work.others[k].counter] = work.others[k].speedup ? 1 / relative : relative;
+    state.counters[other.counter] = other.speedup ? 1 / relative : relative;
+    if (other.share < 1) state.counters[other.counter + "_of_share"] = relative / other.share;
   }
   for (const auto& [name, amount] : r.rates) state.counters[name] = per_second(amount);
 }
@@ -251,7 +253,7 @@ class progress_reporter : public benchmark::BenchmarkReporter {
                 value("flops_per_second") / 1e9, value("fraction_of_peak"));
     if (!std::isnan(value("fraction_of_bandwidth")))
       std::printf("  %.3f B", value("fraction_of_bandwidth"));
-    for (const char* other : {"relative_time", "relative_to_eigen"})
+    for (const char* other : {"relative_time", "relative_time_of_share", "relative_to_eigen"})
       if (!std::isnan(value(other))) std::printf("  %.3f %s", value(other), other);
     std::printf("  err %.1e\n", value("max_error"));
   }

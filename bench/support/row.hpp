@@ -18,6 +18,9 @@ struct comparison {
   std::string counter = "relative_time";
   /// The counter is how many times faster the row is; else the row's time over that of `call`.
   bool speedup = false;
+  /// The share of the work of `call` that the row has to do; below 1, the counter over it is
+  /// reported as `<counter>_of_share`.
+  double share = 1;
 };
 
 /// A row that is ready to be timed: its inputs exist, its result has not been computed yet.
