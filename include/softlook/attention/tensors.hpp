@@ -161,6 +161,7 @@ void attend_tensors(const char* where, const tensor_view<QE>& Q, const tensor_vi
   check_apart(where, "K", O, "O", K);
   check_apart(where, "V", O, "O", V);
   attention_call<T> c(*sorted);
+  c.place_sequences = nullptr;  // they are the tensors' own
   c.Q = heads_in_columns<const T>(Q);
   c.K = heads_in_columns<const T>(K);
   c.V = heads_in_columns<const T>(V);

@@ -231,10 +231,7 @@ template <dense_expression Q, row_expression K, class... Ps>
               detail::strongest_of_block<T> best(stream.width(), count, s.keys.data(),
                                                  s.weights.data(), count,
                                                  stream.kernels().next_above);
-              // One register tile of queries at a time: what a block begins with stays true.
-              for (index i = queries.begin; i < queries.end; i += stream.width())
-                stream.walk(head, {i, std::min(i + stream.width(), queries.end)},
-                            {0, stream.keys()}, detail::request_of<T>(best), worker);
+              stream.walk(head, queries, {0, stream.keys()}, detail::request_of<T>(best), worker);
             });
           return detail::one_or_all<strongest<T>, Ps...>(std::move(all));
         },

@@ -75,7 +75,10 @@ class int8_rows {
 
   /// For the kernels.
   [[nodiscard]] detail::row_source<float> source(instruction_set isa) const {
-    return {&detail::paged_rows_of<float, std::int8_t>(isa), &block_->table, rows(), cols()};
+    detail::row_source<float> source{&detail::paged_rows_of<float, std::int8_t>(isa),
+                                     &block_->table, rows(), cols()};
+    source.scale_columns = block_->table.head_columns;
+    return source;
   }
 
  private:
@@ -92,6 +95,9 @@ class int8_rows {
     if (heads < 1)
       detail::raise_argument("int8_rows", "heads", double(heads), "there is at least 1");
     detail::check_columns_of_heads("int8_rows", "X.cols()", columns, "heads", heads);
+    if (heads > std::max<index>(columns, 1))
+      detail::raise_sizes("int8_rows", "heads", heads, "X.cols()", columns,
+                          "a head has at least one column");
   }
   void keep(std::shared_ptr<block> made) {
     made->page = made->values.data();

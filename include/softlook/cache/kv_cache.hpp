@@ -129,7 +129,9 @@ class cache_pages {
   }
 
   [[nodiscard]] row_source<T> source(index rows, instruction_set isa) const {
-    return {&paged_rows_of<T, Stored>(isa), &table_, rows, cols_};
+    row_source<T> source{&paged_rows_of<T, Stored>(isa), &table_, rows, cols_};
+    if constexpr (scaled) source.scale_columns = table_.head_columns;
+    return source;
   }
 
  private:

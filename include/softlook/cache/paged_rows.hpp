@@ -53,7 +53,10 @@ class paged_rows {
   [[nodiscard]] index cols() const { return cols_; }
   /// For the kernels.
   [[nodiscard]] detail::row_source<T> source(instruction_set isa) const {
-    return {&detail::paged_rows_of<T, Stored>(isa), &block_->table, rows_, cols_};
+    detail::row_source<T> source{&detail::paged_rows_of<T, Stored>(isa), &block_->table, rows_,
+                                 cols_};
+    if constexpr (sizeof(Stored) == 1) source.scale_columns = block_->table.head_columns;
+    return source;
   }
 
  private:

@@ -149,6 +149,29 @@ TEST(Int8Rows, GiveWhatTheyHold) {
     }
 }
 
+TEST(Int8Rows, AreReadWithTheScaleOfEachHead) {
+  const auto in = random_problem<float>({.queries = 30, .keys = 40, .features = 32, .values = 24},
+                                        softlook_test::seed(76));
+  matrix K = in.K, V = in.V;
+  K.rightCols(16) *= 50;
+  V.rightCols(12) *= 0.01F;
+  const heads two{.query = 2};
+  const int8_rows K8(K, 2), V8(V, 2);
+  const matrix wanted = attention(in.Q, K8.matrix(), V8.matrix(), two);
+  ASSERT_TRUE(all_finite(wanted));
+  const matrix naive = attention(in.Q, K8, V8, two, softlook::options{.kernel = kernel::naive});
+  EXPECT_LE((naive - wanted).cwiseAbs().maxCoeff(), 2e-6F);
+  EXPECT_TRUE(bitwise_equal(attention_weights(in.Q, K8, two)[1],
+                            attention_weights(in.Q, K8.matrix(), two)[1]));
+  // A head whose columns have several scales.
+  expect_error<shape_error>([&] { (void)attention(in.Q, K8, V8); }, {"32", "16"});
+  const int8_rows K4(K, 4);
+  expect_error<shape_error>([&] { (void)attention(in.Q, K4, V8, two); }, {"16", "8"});
+  const int8_rows K1(K, 1), V1(V, 1);
+  EXPECT_TRUE(
+      bitwise_equal(attention(in.Q, K1, V1, two), attention(in.Q, K1.matrix(), V1.matrix(), two)));
+}
+
 TEST(Int8Rows, RefuseWhatTheyCannotHold) {
   matrix X = matrix::Ones(3, 4);
   expect_error<argument_error>([&] { int8_rows(X, 0); }, {"heads", "0"});

@@ -90,6 +90,7 @@ inline void check_columns_of_heads(const char* where, const char* name, index co
 inline void check_heads(const char* where, index query, index kv) {
   if (query < 1) raise_argument(where, "heads.query", double(query), "there is at least 1 head");
   if (kv < 1) raise_argument(where, "heads.kv", double(kv), "there is at least 1 head");
+  check_positions(where, "heads.query", query);
   if (query % kv != 0)
     raise_sizes(where, "heads.query", query, "heads.kv", kv,
                 "each key and value head serves the same number of query heads");
@@ -198,7 +199,8 @@ void place_sequences(attention_call<T>& c) {
                     "every sequence has the same number of rows");
       return rows / b.sequences;
     };
-    to.count = b.sequences;
+    // Without rows there is nothing to share out.
+    to.count = c.Q.rows == 0 && c.K.rows == 0 ? 1 : b.sequences;
     to.queries = rows_of_each("Q.rows()", c.Q.rows);
     to.keys = rows_of_each("K.rows()", c.K.rows);
     check_lengths(c.where, "padded_batch.query_lengths", b.query_lengths, b.sequences, to.queries);
@@ -208,6 +210,15 @@ void place_sequences(attention_call<T>& c) {
   } else {
     raise_argument(c.where, "segments.queries", 0, "there is an offset for each end");
   }
+}
+
+/// Rows of 8 bits have a scale for some columns: a head of the call lies among them.
+template <class T>
+void check_scales(const char* where, const char* name, const row_source<T>& rows, index features) {
+  if (rows.scale_columns > 0 && features > 0 && rows.scale_columns % features != 0)
+    raise_sizes(
+        where, name, features, "columns that share a scale", rows.scale_columns,
+        "the columns of a head of 8 bits share a scale: give the rows the heads of the call");
 }
 
 template <class T>
@@ -224,6 +235,8 @@ void check_shapes(const attention_call<T>& c) {
   check_parameter<T>(where, "options.scale", c.opts.scale.value_or(1), parameter::finite,
                      "a scale is finite");
   if (c.opts.tile) check_tile(where, *c.opts.tile);
+  check_scales(where, "K.cols() of a head", c.key_rows, c.key_features());
+  check_scales(where, "V.cols() of a head", c.value_rows, c.values());
 }
 
 /// How long an output row is, and why.

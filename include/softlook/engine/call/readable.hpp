@@ -61,10 +61,9 @@ constexpr bool check_stored_scalars() {
   using T = arithmetic<scalar_of<Q>>;
   constexpr bool real = real_scalar<T> && (real_scalar<arithmetic<scalar_of<Xs>>> && ...);
   constexpr bool same = (std::is_same_v<arithmetic<scalar_of<Xs>>, T> && ...);
-  static_assert(
-      real,
-      "softlook: attention reads float, double, Eigen::half and Eigen::bfloat16; cast the "
-      "inputs first");
+  static_assert(real,
+                "softlook: attention is computed in float or double, and reads Eigen::half and "
+                "Eigen::bfloat16 besides; cast the inputs first");
   static_assert(
       same || !real,
       "softlook: Q, K, V and the output must share one scalar type, or be of float and of "
@@ -109,6 +108,20 @@ class queries_as<X, T> : public readable<X> {
 template <class S>
 using bits_of = std::conditional_t<std::is_same_v<S, Eigen::half>, half_bits, bfloat16_bits>;
 
+/// What a source holds; columns that share a scale are read together.
+template <class T>
+[[nodiscard]] row_major<T> matrix_of_rows(const row_source<T>& rows) {
+  const index step = rows.scale_columns > 0 ? rows.scale_columns : std::max<index>(rows.cols, 1);
+  row_major<T> all(rows.rows, rows.cols), part(rows.rows, round_up(std::min(step, rows.cols), 4));
+  for (index c = 0; c < rows.cols && rows.rows > 0; c += step) {
+    const index count = std::min(step, rows.cols - c);
+    rows.read->copy(rows.columns(c, count), {0, rows.rows}, part.cols(), part.data());
+    for (index i = 0; i < rows.rows; ++i)
+      for (index k = 0; k < count; ++k) all(i, c + k) = part(i, k);
+  }
+  return all;
+}
+
 /// Keys or values, read by the kernels as T.
 template <class X, class T>
 class rows_as {
@@ -130,10 +143,7 @@ class rows_as {
   /// For who wants a matrix: converted once.
   [[nodiscard]] matrix_view<T> matrix(instruction_set isa) {
     const row_source<T> rows = source(isa);
-    if (converted_.size() == 0) {
-      converted_.resize(rows.rows, round_up(rows.cols, 4));
-      rows.read->copy(rows, {0, rows.rows}, converted_.cols(), converted_.data());
-    }
+    if (converted_.size() == 0) converted_ = matrix_of_rows(rows);
     return {converted_.data(), rows.rows, rows.cols, converted_.cols(), 1};
   }
 

@@ -73,6 +73,7 @@ struct row_source {
   index offset = 0;      // of a strided matrix, in its own scalars, besides those two
   index row_stride = 0;  // of a strided matrix, in its own scalars
   index col_stride = 0;
+  index scale_columns = 0;  // that share a scale: those of a head lie among them; or none
 
   /// A head's columns.
   [[nodiscard]] row_source columns(index first, index count) const {
@@ -97,7 +98,10 @@ struct row_source {
 
 template <class T, class Stored>
 [[nodiscard]] row_source<T> source_of(const matrix_view<Stored>& X, const row_functions<T>& read) {
-  return {&read, X.data, X.rows, X.cols, 0, 0, 0, X.row_stride, X.col_stride};
+  row_source<T> source{&read, X.data, X.rows, X.cols};
+  source.row_stride = X.row_stride;
+  source.col_stride = X.col_stride;
+  return source;
 }
 
 /// The strided matrix of Stored behind a source. A matrix without columns may have no memory.

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "softlook/core/sinks.hpp"
 #include "softlook/engine/run/attention_call.hpp"
 
 // Sinks join a row when its softmax is done, from its log-sum-exp alone: whichever kernel ran, and
