@@ -20,7 +20,8 @@ template <class Element, class Tensor>
                                                   tensor_order order) {
   static_assert(Tensor::NumDimensions == 4, "softlook: a batch has four dimensions");
   index size[4], stride[4];
-  for (int k = 0; k < 4; ++k) size[k] = index(x.dimension(std::size_t(k)));
+  const auto& sizes = x.dimensions();  // dimension(k) takes another type of k for maps
+  for (std::size_t k = 0; k < 4; ++k) size[k] = index(sizes[k]);
   index apart = 1;
   for (int k = 0; k < 4; ++k) {
     const int at = int(Tensor::Layout) == int(Eigen::RowMajor) ? 3 - k : k;
