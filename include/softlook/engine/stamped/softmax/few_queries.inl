@@ -356,7 +356,7 @@ SOFTLOOK_STAMP_WAY void merge_chunks(const few_args<T, Additive>& f, T* partials
       sum = all.sum[0];
     }
     const index row = f.rows.begin + r, head = few_head_of(row, n), i = row - head * n;
-    const T inverse = sum == 0 ? T(1) : T(1) / sum;
+    const T inverse = lane_reciprocal_or_one<T>(broadcast(sum))[0];
     write_row(total, inverse, row_of_head(a.O, head * f.head_stride_O, i), a.O.cols,
               a.O.col_stride);
     if (f.weights)
