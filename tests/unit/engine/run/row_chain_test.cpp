@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "softlook/exec/sequential.hpp"
 #include "softlook/exec/thread_pool.hpp"
 #include "tests/support/compare.hpp"
 #include "tests/support/executors.hpp"
