@@ -70,6 +70,13 @@ struct running_call {
   }
 };
 
+/// v of additive scores times a scale, and behind it what depends on it alone.
+template <bool Additive, class T>
+void make_score_vector(const attention_call<T>& c, T scale, T* v) {
+  for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * scale;
+  if constexpr (Additive) score_vector_preparation_of<T>(c.isa)(v, c.score.v.cols);
+}
+
 /// A plan, and what it takes: scalars of scratch for each worker, and for all together.
 struct planned_run {
   plan chosen;
@@ -372,8 +379,7 @@ void run_forward(const attention_call<T>& c) {
   T* const start = arena.take<T>(sizes.total() + planned.workers * planned.each + planned.partials);
   T* const v = start + sizes.total() - sizes.v;
   const running_call<T> run{c, inputs_of(c, start), v};
-  for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * run.score_scale();
-  if constexpr (Additive) score_vector_preparation_of<T>(c.isa)(v, c.score.v.cols);
+  make_score_vector<Additive>(c, run.score_scale(), v);
   T* const scratch = v + sizes.v;
   const bool tiled = planned.chosen.kernel == kernel::tiled;
   if constexpr (Reach != reach::few_queries)

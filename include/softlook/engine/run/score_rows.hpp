@@ -94,8 +94,7 @@ class score_rows {
     T* const space = reinterpret_cast<T*>(start);
     T* const v = space + sizes.total() - sizes.v;
     const running_call<T> made{call_, inputs_of(call_, space), v};
-    for (index k = 0; k < call_.score.v.cols; ++k) v[k] = call_.score.v(0, k) * T(made.scale);
-    if constexpr (Additive) score_vector_preparation_of<T>(call_.isa)(v, call_.score.v.cols);
+    make_score_vector<Additive>(call_, T(made.scale), v);
     run_tasks(call_.exec, tasks, [&](index task, index worker) {
       const index head = quotient(task, blocks), first = (task - head * blocks) * rows_;
       f(filled(made, head, {first, std::min(first + rows_, n)},

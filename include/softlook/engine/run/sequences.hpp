@@ -55,7 +55,6 @@ struct sequence_wave {
   index end = 0;
   index tasks = 0;
   index partials = 0;
-  index groups = 0;  // of few queries
   index each = 0;
 };
 
@@ -126,8 +125,7 @@ void run_sequences(const attention_call<T>& c) {
       arena.template take<T>(sizes.total() + round_up(listed, 16) + workers * each + partials);
   T* const v = start + sizes.total() - sizes.v;
   const running_call<T> all{c, inputs_of(c, start), v};
-  for (index k = 0; k < c.score.v.cols; ++k) v[k] = c.score.v(0, k) * all.score_scale();
-  if constexpr (Additive) score_vector_preparation_of<T>(c.isa)(v, c.score.v.cols);
+  make_score_vector<Additive>(c, all.score_scale(), v);
   auto* const tasks = reinterpret_cast<sequence_task*>(start + sizes.total());
   T* const scratch = start + sizes.total() + round_up(listed, 16);
   T* const states = scratch + workers * each;

@@ -40,9 +40,7 @@ class weight_stream {
         arena_.template take<T>(sizes.total() + call_.exec.concurrency * layout_.total);
     inputs_ = inputs_of(call_, start);
     v_ = start + sizes.total() - sizes.v;
-    const running_call<T> run = running();
-    for (index k = 0; k < call_.score.v.cols; ++k) v_[k] = call_.score.v(0, k) * run.score_scale();
-    if constexpr (Additive) score_vector_preparation_of<T>(call_.isa)(v_, call_.score.v.cols);
+    make_score_vector<Additive>(call_, running().score_scale(), v_);
     scratch_ = v_ + sizes.v;
     const std::size_t states = std::size_t(call_.Q.rows * call_.query_heads);
     maximum_.resize(states);
