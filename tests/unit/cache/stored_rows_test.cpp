@@ -48,6 +48,24 @@ TYPED_TEST(SixteenBits, EveryNumberIsReadAsItIs) {
     }
 }
 
+/// Matrices without columns may have no memory.
+TYPED_TEST(SixteenBits, OfNoColumnsGiveRowsOfNothing) {
+  using stored = Eigen::Matrix<TypeParam, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  using no_columns = Eigen::Map<const stored, 0, Eigen::OuterStride<>>;
+  const no_columns none(nullptr, 40, 0, Eigen::OuterStride<>(2));
+  for (const instruction_set isa : available_instruction_sets())
+    for (const kernel by : {kernel::tiled, kernel::few_queries})
+      for (const index n : {1, 30}) {
+        const softlook::options opts{.isa = isa, .kernel = by};
+        const matrix Q = matrix::Ones(n, 3), V = matrix::Ones(40, 2);
+        const stored K = stored::Constant(40, 3, TypeParam(1));
+        const matrix O = attention(Q, K, none, opts);
+        EXPECT_EQ(O.rows(), n);
+        EXPECT_EQ(O.cols(), 0);
+        EXPECT_TRUE(attention(matrix(n, 0), none, V, opts).isApproxToConstant(1, 1e-6F));
+      }
+}
+
 TYPED_TEST(SixteenBits, GiveTheBitsOfTheNumbersConverted) {
   using row_order = Eigen::Matrix<TypeParam, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   using col_order = Eigen::Matrix<TypeParam, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
@@ -176,6 +194,7 @@ TEST(Int8Rows, RefuseWhatTheyCannotHold) {
   matrix X = matrix::Ones(3, 4);
   expect_error<argument_error>([&] { int8_rows(X, 0); }, {"heads", "0"});
   expect_error<shape_error>([&] { int8_rows(X, 3); }, {"4", "3"});
+  expect_error<shape_error>([] { int8_rows(matrix(3, 0), 2); }, {"2", "0"});
   X(2, 1) = std::numeric_limits<float>::infinity();
   expect_error<argument_error>([&] { int8_rows(X, 1); }, {"X(2, 1)", "inf"});
   expect_error<shape_error>(

@@ -224,26 +224,29 @@ __attribute__((noinline)) inline void product_of_runs(panel_operand<T, Rows> A,
   for (const product_run* run = runs; run < runs + count; ++run) {
     A.at = origin + run->row * A.step;
     const index steps = run->steps;
-    switch (run->from * 4 + run->to) {
-      case 1:
-        add_steps<0, 1>(A, wide, steps, sum);
-        break;
-      case 2:
-        if constexpr (Vectors >= 2) add_steps<0, 2>(A, wide, steps, sum);
-        break;
-      case 3:
-        if constexpr (Vectors >= 3) add_steps<0, 3>(A, wide, steps, sum);
-        break;
-      case 4 + 2:
-        if constexpr (Vectors >= 2) add_steps<1, 2>(A, wide, steps, sum);
-        break;
-      case 4 + 3:
-        if constexpr (Vectors >= 3) add_steps<1, 3>(A, wide, steps, sum);
-        break;
-      default:
-        if constexpr (Vectors >= 3) add_steps<2, 3>(A, wide, steps, sum);
-        break;
-    }
+    if constexpr (Vectors < 3 || short_loops)
+      add_steps<0, Vectors>(A, wide, steps, sum);
+    else
+      switch (run->from * 4 + run->to) {
+        case 1:
+          add_steps<0, 1>(A, wide, steps, sum);
+          break;
+        case 2:
+          add_steps<0, 2>(A, wide, steps, sum);
+          break;
+        case 3:
+          add_steps<0, 3>(A, wide, steps, sum);
+          break;
+        case 4 + 2:
+          add_steps<1, 2>(A, wide, steps, sum);
+          break;
+        case 4 + 3:
+          add_steps<1, 3>(A, wide, steps, sum);
+          break;
+        default:
+          add_steps<2, 3>(A, wide, steps, sum);
+          break;
+      }
   }
   finish_sums(sum, C, how, correction);
 }

@@ -120,8 +120,10 @@ void copy_stored(const row_source<T>& source, range rows, index padded, T* buffe
       pack_panel(run.data, source.cols, run.rows, run.col_stride, run.row_stride, padded, T(1), to);
     } else {
       for (index k = 0; k < run.rows; ++k) {
-        prefetch(run.data + k * run.row_stride, 16 * run.row_stride);
-        read_columns(run, k, index(0), source.cols, to + k * padded);
+        if (source.cols > 0) {  // without columns there may be no memory
+          prefetch(run.data + k * run.row_stride, 16 * run.row_stride);
+          read_columns(run, k, index(0), source.cols, to + k * padded);
+        }
         for (index c = source.cols; c < padded; ++c) to[k * padded + c] = 0;
       }
     }

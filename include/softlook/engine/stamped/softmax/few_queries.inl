@@ -98,10 +98,8 @@ inline T few_absorb(T* S, index count, T& maximum, T& sum, bool careful) {
 }
 
 /// sum += p · a value row, `Vectors` vectors of columns.
-template <class T, int Vectors, bool Careful>
+template <class T, int Vectors>
 SOFTLOOK_ALWAYS_INLINE void add_value_row(T p, const T* values, index value_stride, vec<T>* sum) {
-  if constexpr (Careful)
-    if (p == 0 && __builtin_signbit(p)) return;
   const vec<T> weight = broadcast(p);
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v) {
@@ -113,7 +111,7 @@ SOFTLOOK_ALWAYS_INLINE void add_value_row(T p, const T* values, index value_stri
 /// output += Σ_j p_j · value row j, `Vectors` vectors of columns at a time, in `Apart` sums over
 /// every Apart-th row: where columns are few, an addition takes longer than a row is to load.
 /// A function of its own, as dot_run() is.
-template <class T, int Vectors, int Apart, bool Careful>
+template <class T, int Vectors, int Apart>
 __attribute__((noinline)) inline void add_value_rows(const T* p, const T* values,
                                                      index value_stride, index count, T* output) {
   vec<T> sum[Apart * Vectors];
@@ -125,17 +123,30 @@ __attribute__((noinline)) inline void add_value_rows(const T* p, const T* values
   for (; j + Apart <= count; j += Apart)
 #pragma GCC unroll 4
     for (int k = 0; k < Apart; ++k)
-      add_value_row<T, Vectors, Careful>(p[j + k], values + (j + k) * value_stride, value_stride,
-                                         sum + k * Vectors);
+      add_value_row<T, Vectors>(p[j + k], values + (j + k) * value_stride, value_stride,
+                                sum + k * Vectors);
 #pragma GCC unroll 4
   for (int k = 0; k + 1 < Apart; ++k)  // a row's sum does not depend on whether others follow
     if (j + k < count)
-      add_value_row<T, Vectors, Careful>(p[j + k], values + (j + k) * value_stride, value_stride,
-                                         sum + k * Vectors);
+      add_value_row<T, Vectors>(p[j + k], values + (j + k) * value_stride, value_stride,
+                                sum + k * Vectors);
 #pragma GCC unroll 8
   for (int v = Vectors; v < Apart * Vectors; ++v) sum[v % Vectors] = sum[v % Vectors] + sum[v];
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v) store(output + v * lanes<T>, sum[v]);
+}
+
+/// The same for one vector of columns, where a weight of −0 (a score of −∞) touches nothing. Rare,
+/// so it is compiled small.
+template <class T>
+SOFTLOOK_SMALL __attribute__((noinline)) inline void add_value_rows_with_care(
+    const T* p, const T* values, index value_stride, index count, index apart, T* output) {
+  vec<T> sum[4] = {load(output)};
+  for (index j = 0; j < count; ++j, values += value_stride)
+    if (p[j] != 0 || !__builtin_signbit(p[j]))
+      sum[j % apart] = fma(broadcast(p[j]), load(values), sum[j % apart]);
+  for (index k = 1; k < apart; ++k) sum[0] = sum[0] + sum[k];
+  store(output, sum[0]);
 }
 
 /// Rows of values that are taken at a time where they lie in place: as many as stay in the
@@ -186,19 +197,20 @@ SOFTLOOK_STAMP_WAY inline void few_add_values(const few_args<T, Additive>& f, ra
       T* output = state.output + r * at.values;
       const index four = at.values / (4 * n) * (4 * n);
       index c = 0;
-      if constexpr (Careful) {  // what is rare is compiled small; sums are those of the other path
-        for (; c < four; c += n)
-          add_value_rows<T, 1, 1, true>(p, block.data + c, block.stride, count, output + c);
+      if constexpr (Careful) {  // sums are those of the other path
+        for (; c < at.values; c += n)
+          add_value_rows_with_care(p, block.data + c, block.stride, count, index(c < four ? 1 : 4),
+                                   output + c);
       } else {
         for (; c + 8 * n <= four; c += 8 * n)
-          add_value_rows<T, 8, 1, false>(p, block.data + c, block.stride, count, output + c);
+          add_value_rows<T, 8, 1>(p, block.data + c, block.stride, count, output + c);
         for (; c < four; c += 4 * n)
-          add_value_rows<T, 4, 1, false>(p, block.data + c, block.stride, count, output + c);
+          add_value_rows<T, 4, 1>(p, block.data + c, block.stride, count, output + c);
         for (; c + 2 * n <= at.values; c += 2 * n)
-          add_value_rows<T, 2, 4, false>(p, block.data + c, block.stride, count, output + c);
+          add_value_rows<T, 2, 4>(p, block.data + c, block.stride, count, output + c);
+        for (; c < at.values; c += n)
+          add_value_rows<T, 1, 4>(p, block.data + c, block.stride, count, output + c);
       }
-      for (; c < at.values; c += n)
-        add_value_rows<T, 1, 4, Careful>(p, block.data + c, block.stride, count, output + c);
     }
   }
 }
@@ -308,15 +320,20 @@ SOFTLOOK_STAMP_WAY void few_queries(const few_args<T, Additive>& f, range keys, 
 template <class T>
 inline void few_weights(T* S, index count, T maximum, T inverse) {
   const vec<T> top = broadcast(maximum), factor = broadcast(inverse);
-  index x = 0;
-  for (; x + lanes<T> <= count; x += lanes<T>)
-    store(S + x, exp4_nonpositive<T>(load(S + x) - top) * factor);
-  if (x == count) return;
   vec<T> p = broadcast(-infinity<T>);
-  const std::size_t rest = std::size_t(count - x) * sizeof(T);
-  __builtin_memcpy(&p, S + x, rest);
-  p = exp4_nonpositive<T>(p - top) * factor;
-  __builtin_memcpy(S + x, &p, rest);
+  for (index x = 0; x < count; x += lanes<T>) {
+    const bool whole = x + lanes<T> <= count;
+    const std::size_t rest = std::size_t(count - x) * sizeof(T);
+    if (whole)
+      p = load(S + x);
+    else
+      __builtin_memcpy(&p, S + x, rest);
+    p = exp4_nonpositive<T>(p - top) * factor;
+    if (whole)
+      store(S + x, p);
+    else
+      __builtin_memcpy(S + x, &p, rest);
+  }
 }
 
 /// A row of the output, from a sum that is not normalised.

@@ -28,8 +28,8 @@ SOFTLOOK_ALWAYS_INLINE vec<T> sum_each(vec<T> (&x)[lanes<T>]) {
 /// While one group of keys is read the next is prefetched: as many rows at a time are more streams
 /// than the processor follows by itself.
 template <class T>
-SOFTLOOK_ALWAYS_INLINE void dot_keys(const T* q, const T* keys, index key_stride, index features,
-                                     T* scores) {
+__attribute__((noinline)) inline void dot_keys(const T* q, const T* keys, index key_stride,
+                                               index features, T* scores) {
   constexpr int n = lanes<T>;
   vec<T> sum[n];
 #pragma GCC unroll 16
