@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """What a file with an attention call costs to compile, against a file with one Eigen product.
 
-    bench/compile_cost.py [--rounds N] [--filter RE] [--cxx COMPILER]... [--eigen DIR] [--json FILE]
+    bench/compile_cost.py [--rounds N] [--count] [--filter RE] [--cxx COMPILER]... [--eigen DIR]
+                          [--json FILE]
 
 Every file is compiled N times by each compiler, in alternation and never through ccache; the least
 user time of the child processes counts, because a busy machine only adds. Memory is their largest
 resident set. The files are what bench/README.md says, and so are the targets, which are told, not
-enforced: seconds of a busy machine fail nothing. Needs Python 3 alone.
+enforced: seconds of a busy machine fail nothing. With --count each file is compiled once, under
+cachegrind, and instructions of the compiler take the place of seconds: they are the same whoever
+else uses the machine, so a row of g++ above its limit fails. Needs Python 3, and valgrind to count.
 """
 
 import argparse
+import concurrent.futures
 import glob
 import json
 import os
@@ -75,6 +79,10 @@ def targets(name):
             "compiled: README": (0.9, None)}.get(name, (None, None))
 
 
+# What g++ 12 reaches, counted, and 1 %.
+COUNTED = {"causal": 2.53, "README": 1.39, "compiled: causal": 0.65, "compiled: README": 1.06}
+
+
 def run_child(command):
     """User seconds and KiB of the largest process of a command."""
     process = subprocess.Popen(command)
@@ -83,6 +91,16 @@ def run_child(command):
     if process.returncode != 0:
         sys.exit("failed: " + " ".join(command))
     return used.ru_utime, used.ru_maxrss
+
+
+def count_child(command):
+    """10⁹ instructions of the process of a command that has most, and its KiB are not known."""
+    result = subprocess.run(["valgrind", "--tool=cachegrind", "--cache-sim=no", "--trace-children=yes",
+                             "--cachegrind-out-file=/dev/null", *command], capture_output=True, text=True)
+    counts = re.findall(r"I +refs: +([0-9,]+)", result.stderr)
+    if result.returncode != 0 or not counts:
+        sys.exit("failed under valgrind: " + " ".join(command) + "\n" + result.stderr[-2000:])
+    return max(int(count.replace(",", "")) for count in counts) / 1e9, 0
 
 
 def object_bytes(path):
@@ -109,7 +127,7 @@ def find_eigen(cxx):
     sys.exit("Eigen was not found: give --eigen DIR")
 
 
-def measure(cxx, eigen, rounds, folder, wanted):
+def measure(cxx, eigen, rounds, counting, folder, wanted):
     include = os.path.join(ROOT, "include")
     flags = ["-std=c++20", "-O2", "-I", include, "-isystem", eigen]
     # What linking to softlook::compiled adds.
@@ -123,7 +141,11 @@ def measure(cxx, eigen, rounds, folder, wanted):
             file.write(text)
         command = [cxx, *flags, *(define if compiled else []), "-c", path, "-o", path + ".o"]
         rows.append({"name": name, "command": command, "object": path + ".o", "runs": []})
-    for turn in range(rounds):
+    if counting:
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for row, run in zip(rows, pool.map(lambda row: count_child(row["command"]), rows)):
+                row["runs"].append(run)
+    for turn in range(0 if counting else rounds):
         for row in rows if turn % 2 == 0 else reversed(rows):
             row["runs"].append(run_child(row["command"]))
     for row in rows:
@@ -132,7 +154,7 @@ def measure(cxx, eigen, rounds, folder, wanted):
         row["object_bytes"] = object_bytes(row.pop("object"))
     for row in rows:
         row["time_ratio"] = row["seconds"] / rows[0]["seconds"]
-        row["memory_ratio"] = row["bytes"] / rows[0]["bytes"]
+        row["memory_ratio"] = None if counting else row["bytes"] / rows[0]["bytes"]
         del row["command"], row["runs"]
     return rows
 
@@ -153,9 +175,23 @@ def show(version, rows):
             print(f"  {row['name']}: at most {limit} x the {what}: {'met' if met else 'NOT met'}")
 
 
+def show_counts(cxx, rows):
+    """Prints a table of instructions; returns whether all rows keep to what was reached."""
+    print(f"{cxx}\n  {'':34} {'10^9':>7} {'ratio':>6} {'limit':>6}")
+    kept = True
+    for row in rows:
+        limit = None if "clang" in cxx else COUNTED.get(row["name"])
+        over = limit is not None and row["time_ratio"] > limit
+        kept = kept and not over
+        print(f"  {row['name']:34} {row['seconds']:7.2f} {row['time_ratio']:6.2f} "
+              f"{limit or '':>6}{'  TOO MANY' if over else ''}")
+    return kept
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", action="store_true", help="instructions instead of seconds")
     parser.add_argument("--filter", default="", help="rows whose names match, beside the first")
     parser.add_argument("--cxx", action="append", help="default: g++ and clang++-19, if installed")
     parser.add_argument("--eigen", help="folder that holds Eigen/")
@@ -164,17 +200,25 @@ def main():
     compilers = given.cxx or [c for c in ("g++", "clang++-19") if shutil.which(c)]
     if not compilers:
         sys.exit("no compiler: give --cxx")
+    if given.count and not shutil.which("valgrind"):
+        sys.exit("--count needs valgrind")
     results = {}
+    kept = True
     with tempfile.TemporaryDirectory() as folder:
         for cxx in compilers:
             version = subprocess.run([cxx, "--version"], check=True, capture_output=True,
                                      text=True).stdout.splitlines()[0]
-            results[version] = measure(cxx, given.eigen or find_eigen(cxx), given.rounds, folder,
-                                       re.compile(given.filter))
-            show(version, results[version])
+            results[version] = measure(cxx, given.eigen or find_eigen(cxx), given.rounds,
+                                       given.count, folder, re.compile(given.filter))
+            if given.count:
+                kept = show_counts(cxx, results[version]) and kept
+            else:
+                show(version, results[version])
     if given.json:
         with open(given.json, "w", encoding="utf-8") as file:
             json.dump(results, file, indent=1)
+    if not kept:
+        sys.exit("FAILED: a file costs more than before")
 
 
 if __name__ == "__main__":

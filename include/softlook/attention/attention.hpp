@@ -41,7 +41,8 @@ using state_of =
 template <reach Reach, class Q, class K, class V, class... Ps>
 [[nodiscard]] auto attend_state(const char* where, const Q& q, const K& k, const V& v,
                                 const Ps&... policies) {
-  auto call = bind(where, q, k, v, policies...);
+  constexpr bool small = Reach == reach::any && is_small_call<Q, K, V, Ps...>();
+  bound_call<small, Q, K, V, Ps...> call(where, q, k, v, policies...);
   using matrix = plain_matrix_like<Q>;
   using state = state_of<matrix, Ps...>;
   state out{matrix(q.rows(), call.output_columns()),
@@ -75,7 +76,7 @@ template <reach Reach, class Q, class K, class V, class... Ps>
 template <dense_expression Q, row_expression K, row_expression V, class... Ps>
 [[nodiscard]] auto attention(const Q& q, const K& k, const V& v, const Ps&... policies) {
   if constexpr (detail::check_stored_types<Q, K, V, Ps...>()) {
-    return detail::bind("attention", q, k, v, policies...).output();
+    return detail::bind_any("attention", q, k, v, policies...).output();
   }
 }
 
@@ -85,7 +86,7 @@ template <dense_expression Q, row_expression K, row_expression V, dense_expressi
 void attention_into(const Q& q, const K& k, const V& v, O&& o, const Ps&... policies) {
   if constexpr (detail::check_stored_types<Q, K, V, Ps...>() &&
                 detail::check_stored_scalars<Q, O>()) {
-    detail::bind("attention_into", q, k, v, policies...).run(o);
+    detail::bind_any("attention_into", q, k, v, policies...).run(o);
   }
 }
 
@@ -194,7 +195,17 @@ template <dense_expression Q, row_expression K, row_expression V, class... Ps>
 [[nodiscard]] attention_plan plan_attention(const Q& q, const K& k, const V& v,
                                             const Ps&... policies) {
   if constexpr (detail::check_stored_types<Q, K, V, Ps...>()) {
-    return detail::describe(detail::bind("plan_attention", q, k, v, policies...).call());
+    auto call = detail::bind("plan_attention", q, k, v, policies...);
+    if constexpr (detail::is_small_call<Q, K, V, Ps...>()) {
+      attention_plan plan;
+      plan.kernel = kernel::naive;
+      plan.isa = call.call().isa;
+      plan.tasks = plan.workers = 1;
+      plan.reason = "the types say that the matrices are small: plain loops, without a kernel";
+      return plan;
+    } else {
+      return detail::describe(call.call());
+    }
   }
 }
 
@@ -238,7 +249,7 @@ template <dense_expression Q, row_expression K, class... Ps>
   if constexpr (detail::check_stored_types<Q, K, K, Ps...>()) {
     using matrix = detail::wide_matrix_like<Q>;
     return detail::of_heads<matrix, typename matrix::Scalar, Ps...>(
-        detail::bind("attention_weights", q, k, detail::no_values{}, policies...).weights());
+        detail::bind_any("attention_weights", q, k, detail::no_values{}, policies...).weights());
   }
 }
 

@@ -128,6 +128,7 @@ class nystrom_call {
     part.kv_heads = kv_heads;
     part.score = whole_.score;
     part.opts.workspace = arena.inner();
+    read_in_place(part);
     check_call(part);
     detail::run(part);
   }

@@ -63,6 +63,8 @@ TYPED_TEST(SixteenBits, OfNoColumnsGiveRowsOfNothing) {
         EXPECT_EQ(O.rows(), n);
         EXPECT_EQ(O.cols(), 0);
         EXPECT_TRUE(attention(matrix(n, 0), none, V, opts).isApproxToConstant(1, 1e-6F));
+        const no_columns two(nullptr, 2, 0, Eigen::OuterStride<>(2));
+        EXPECT_TRUE(attention(matrix(n, 0), two, V.topRows(2), opts).isApproxToConstant(1, 1e-6F));
       }
 }
 

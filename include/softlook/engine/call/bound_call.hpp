@@ -29,8 +29,38 @@ template <class X>
     return Eigen::Dynamic;
 }
 
-/// A checked call of expressions, which it keeps evaluated.
+/// The place of V in calls that need no values is no matrix.
+template <class V>
+[[nodiscard]] constexpr index value_columns_of_type() {
+  if constexpr (std::is_same_v<V, no_values>)
+    return 0;
+  else
+    return columns_of_type<V>();
+}
+
+/// Whether policies leave the choice of a kernel to the sizes.
+template <class T, class... Ps>
+[[nodiscard]] constexpr bool sizes_decide() {
+  using stated = stated_policies<T, Ps...>;
+  return !(stated::has_options || stated::projects || ((is_heads<Ps> || is_sequences<Ps>) || ...));
+}
+
+/// Whether a call is one of plain loops: see small.hpp.
 template <class Q, class K, class V, class... Ps>
+[[nodiscard]] constexpr bool is_small_call() {
+  using T = arithmetic<scalar_of<Q>>;
+  constexpr bool plain = (std::is_same_v<scalar_of<Q>, T> && std::is_same_v<scalar_of<K>, T>) &&
+                         !((is_sinks<Ps> || is_dropout<Ps>) || ...);
+  if constexpr (plain && sizes_decide<T, Ps...>() && !stated_policies<T, Ps...>::is_additive)
+    return is_small(Q::RowsAtCompileTime, rows_of_type<K>(), columns_of_type<K>(),
+                    value_columns_of_type<V>());
+  else
+    return false;
+}
+
+/// A checked call of expressions, which it keeps evaluated. A small one has no sources of rows,
+/// which only the kernels read.
+template <bool Small, class Q, class K, class V, class... Ps>
 class bound_call {
  public:
   using scalar = arithmetic<scalar_of<Q>>;
@@ -42,8 +72,8 @@ class bound_call {
         keys_(k),
         values_(v),
         policies_(where, ps...),
-        call_(policies_.bind(queries_.view(), keys_.shape(), value_shape(),
-                             keys_.source((*policies_).isa), value_source())) {
+        call_(policies_.bind(queries_.view(), keys_.shape(), value_shape(), key_source(),
+                             value_source())) {
     if constexpr (stated::projects) want_matrices();
   }
 
@@ -76,7 +106,10 @@ class bound_call {
   /// Alone; with what else the call has room for; scores before transforms and mask.
   [[nodiscard]] std::vector<row_major<scalar>> weights() {
     want_matrices();
-    return run_weights<stated::is_additive>(call_);
+    if constexpr (Small)
+      return std::vector<row_major<scalar>>(1, small_weights(call_));
+    else
+      return run_weights<stated::is_additive>(call_);
   }
   [[nodiscard]] std::vector<row_major<scalar>> stored() {
     want_matrices();
@@ -94,12 +127,15 @@ class bound_call {
 
   /// Those that the call's types do not rule out.
   void set_kernels() {
-    constexpr bool decided =
-        stated::has_options || stated::projects || ((is_heads<Ps> || is_sequences<Ps>) || ...);
-    constexpr reach within = decided ? reach::any
-                                     : reach_of(Q::RowsAtCompileTime, rows_of_type<K>(),
-                                                columns_of_type<K>(), index(sizeof(scalar)));
-    stated::template set_kernels<within, stated::has_options>(call_);
+    if constexpr (Small) {
+      call_.forward = &run_small<scalar>;
+    } else {
+      constexpr reach within = !sizes_decide<scalar, Ps...>()
+                                   ? reach::any
+                                   : reach_of(Q::RowsAtCompileTime, rows_of_type<K>(),
+                                              columns_of_type<K>(), index(sizeof(scalar)));
+      stated::template set_kernels<within, stated::has_options>(call_);
+    }
   }
 
  private:
@@ -113,9 +149,17 @@ class bound_call {
     else
       return keys_.shape().columns(0, 0);
   }
+  [[nodiscard]] row_source<scalar> key_source() const {
+    if constexpr (Small)
+      return {};
+    else
+      return keys_.source((*policies_).isa);
+  }
   [[nodiscard]] row_source<scalar> value_source() const {
-    const instruction_set isa = (*policies_).isa;
-    if constexpr (has_values)
+    [[maybe_unused]] const instruction_set isa = (*policies_).isa;
+    if constexpr (Small)
+      return {};
+    else if constexpr (has_values)
       return values_.source(isa);
     else
       return keys_.source(isa).columns(0, 0);
@@ -154,8 +198,14 @@ class bound_call {
 };
 
 template <class Q, class K, class V, class... Ps>
-[[nodiscard]] bound_call<Q, K, V, Ps...> bind(const char* where, const Q& q, const K& k, const V& v,
-                                              const Ps&... policies) {
+[[nodiscard]] bound_call<false, Q, K, V, Ps...> bind(const char* where, const Q& q, const K& k,
+                                                     const V& v, const Ps&... policies) {
+  return {where, q, k, v, policies...};
+}
+/// For who asks for the output or the weights, however they come about.
+template <class Q, class K, class V, class... Ps>
+[[nodiscard]] bound_call<is_small_call<Q, K, V, Ps...>(), Q, K, V, Ps...> bind_any(
+    const char* where, const Q& q, const K& k, const V& v, const Ps&... policies) {
   return {where, q, k, v, policies...};
 }
 

@@ -277,12 +277,16 @@ void check_policies_in(const attention_call<T>& c, const call_frame& f, index n,
   }
 }
 
-/// What must hold of a call whose score is known. Kernels read K and V themselves unless something
-/// else is given.
+/// The kernels of a call read K and V themselves.
+template <class T>
+void read_in_place(attention_call<T>& c) {
+  c.key_rows = source_of(c.K, stored_rows_of<T, T>(c.isa));
+  c.value_rows = source_of(c.V, stored_rows_of<T, T>(c.isa));
+}
+
+/// What must hold of a call whose score is known.
 template <class T>
 void check_call(attention_call<T>& c) {
-  if (!c.key_rows.read) c.key_rows = source_of(c.K, stored_rows_of<T, T>(c.isa));
-  if (!c.value_rows.read) c.value_rows = source_of(c.V, stored_rows_of<T, T>(c.isa));
   check_shapes(c);
   if (c.place_sequences) c.place_sequences(c);
   if (c.sinks.check) c.sinks.check(c);

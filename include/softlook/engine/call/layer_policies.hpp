@@ -19,6 +19,7 @@ template <class T>
   call.K = K;
   call.V = V;
   call.score = score;
+  read_in_place(call);
   check_heads(call);
   check_call(call);
   return call;

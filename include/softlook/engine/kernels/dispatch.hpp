@@ -11,6 +11,7 @@
 #include "softlook/core/math.hpp"
 #include "softlook/engine/kernels/args.hpp"
 #include "softlook/engine/kernels/instantiate.hpp"
+#include "softlook/engine/kernels/log_sum_exp.hpp"
 #include "softlook/engine/kernels/recurrent_args.hpp"
 #include "softlook/engine/kernels/rows_ahead.hpp"
 #include "softlook/engine/kernels/scaled_erfc.hpp"

@@ -21,6 +21,8 @@
   prefix template planned_run plan_run<reach::any, T>(const attention_call<T>&, \
                                                       const register_shape&);   \
   prefix template input_sizes sizes_of_inputs<T>(const attention_call<T>&);     \
+  prefix template void run_small<T>(const attention_call<T>&);                  \
+  prefix template row_major<T> small_weights<T>(const attention_call<T>&);      \
   SOFTLOOK_INSTANTIATE_RUNS(prefix, T, false)
 
 #define SOFTLOOK_INSTANTIATE_ADDITIVE(prefix, T) SOFTLOOK_INSTANTIATE_RUNS(prefix, T, true)

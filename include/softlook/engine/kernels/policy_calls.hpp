@@ -53,13 +53,24 @@ struct transform_calls {
   [[nodiscard]] explicit operator bool() const { return transform != nullptr; }
 };
 
-/// Weights of some queries and keys: that of query q and key r at P[r·key_stride + q·query_stride].
+/// Steps of a product, in which the vectors [from, to) take part.
+struct product_run {
+  index row;  // of the left operand; the right one has the steps of all runs behind one another
+  index steps;
+  int from;
+  int to;
+};
+
+/// Weights of some queries and of runs of keys, which lie behind one another: that of query q and
+/// of the r-th key at P[r·key_stride + q·query_stride].
 struct weight_edit {
-  index keys = 0;
+  const product_run* runs = nullptr;
+  index count = 0;
+  index first_key = 0;  // of the call, to which rows of runs are added
+  index keys = 0;       // of the call
   index queries = 0;
   index key_stride = 0;
   index query_stride = 0;
-  index first_key = 0;                      // position of key 0
   const std::int32_t* positions = nullptr;  // of the queries
 };
 
@@ -67,7 +78,7 @@ struct weight_edit {
 template <class T>
 struct weight_calls {
   const void* state = nullptr;
-  void (*edit)(const void*, T* P, const weight_edit&, problem) = nullptr;
+  void (*edit)(const void*, T* P, const weight_edit&, const call_frame&, problem) = nullptr;
 
   [[nodiscard]] explicit operator bool() const { return edit != nullptr; }
 };

@@ -34,7 +34,7 @@ struct rows_ahead {
 
   /// Spreads them over so many products, but no less at a time than eight lines: a call for each
   /// line costs more than it gains.
-  void spread(index products) {
+  SOFTLOOK_SMALL __attribute__((noinline)) void spread(index products) {
     const index each = products > 0 ? ceil_div(rows.count(), products) : 0;
     const index lines = each * ceil_div(source->cols * index(sizeof(T)), index(64));
     apart = lines > 0 && lines < 8 ? 8 / lines : 1;

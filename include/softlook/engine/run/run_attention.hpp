@@ -8,6 +8,7 @@
 #include "softlook/engine/run/score_inputs.hpp"
 #include "softlook/engine/run/shown_weights.hpp"
 #include "softlook/engine/run/sinks.hpp"
+#include "softlook/engine/run/small.hpp"
 #include "softlook/engine/run/tasks.hpp"
 
 // From a checked call to tasks: plan, share out scratch, run. Compiled once for a scalar
@@ -283,11 +284,11 @@ void join_sink_of_rows(double sink, row_major<T>& P, Eigen::Matrix<T, Eigen::Dyn
 /// Edits weights of a head, as dropout does.
 template <class T>
 void edit_weights(const attention_call<T>& c, index head, row_major<T>& P) {
-  const index shared = c.frame.shared_keys(c.K.rows);
+  const product_run all{0, P.cols(), 0, 1};
   for (index i = 0; i < P.rows(); ++i) {
     const std::int32_t position = std::int32_t(c.frame.query(i));
     c.policy.weight.edit(c.policy.weight.state, P.data() + i * P.cols(),
-                         {shared, 1, 1, 0, c.frame.first_key, &position}, c.problem_of(head));
+                         {&all, 1, 0, c.K.rows, 1, 1, 0, &position}, c.frame, c.problem_of(head));
   }
 }
 

@@ -150,6 +150,7 @@ class attention_block {
     call.score = scores::scaled_dot{}.recipe<T>(in.where, 0, 0);
     call.frame.first_query = in.first_query;
     call.frame.private_keys = extra_keys();
+    read_in_place(call);
     check_call(call);
     chain.template products<3>({queries_.args(call.isa, in.Q, Q),
                                 keys_.args(call.isa, in.K, K.rows_from(0, in.K.rows)),

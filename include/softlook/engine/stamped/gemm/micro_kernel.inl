@@ -201,14 +201,6 @@ __attribute__((noinline)) inline void micro_kernel(Operand A, const T* __restric
   finish_sums_by<Finish>(sum, C, correction);
 }
 
-/// Steps of a product in which the vectors [from, to) take part.
-struct product_run {
-  index row;  // of A; B has the steps of all runs behind one another
-  index steps;
-  int from;
-  int to;
-};
-
 /// micro_kernel() over some runs of steps: under a mask a vector of queries needs a part of the
 /// keys. What is left out would have added zeros, so no bit depends on it.
 template <class T, int Rows, int Vectors>

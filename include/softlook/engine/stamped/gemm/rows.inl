@@ -12,9 +12,11 @@ struct stored_run {
   index scale_stride;
 };
 
-/// As many of the rows, from the first on, as are equally far apart.
+/// As many of the rows, from the first on, as are equally far apart. Rows without columns may have
+/// no memory: then none is a step away from another.
 template <class T, class Stored, bool Paged>
 SOFTLOOK_ALWAYS_INLINE stored_run<Stored> first_run(const row_source<T>& source, range rows) {
+  const bool empty = source.cols == 0;
   if constexpr (Paged) {
     const row_pages& p = *static_cast<const row_pages*>(source.storage);
     const index row = source.first_row + rows.begin, page = row >> p.page_shift;
@@ -23,15 +25,16 @@ SOFTLOOK_ALWAYS_INLINE stored_run<Stored> first_run(const row_source<T>& source,
     const float* scales = nullptr;
     if constexpr (sizeof(Stored) == 1)
       scales = p.scales[page] + within * p.scale_stride + source.first_col / p.head_columns;
-    return {data + within * p.row_stride + source.first_col,
+    return {empty ? data : data + within * p.row_stride + source.first_col,
             left < rows.count() ? left : rows.count(),
-            p.row_stride,
+            empty ? 0 : p.row_stride,
             1,
             scales,
             p.scale_stride};
   } else {
     const matrix_view<Stored> X = stored_matrix<Stored>(source);
-    return {row_of(X, rows.begin), rows.count(), X.row_stride, X.col_stride, nullptr, 0};
+    return {row_of(X, rows.begin), rows.count(), empty ? 0 : X.row_stride,
+            X.col_stride,          nullptr,      0};
   }
 }
 
@@ -87,13 +90,14 @@ void pack_stored(const row_source<T>& source, range rows, index width, T* panels
     if constexpr (std::is_same_v<T, Stored>) {
       const stored_run<T> run = first_run<T, T, Paged>(source, {r, rows.end});
       count = r + run.rows == rows.end ? run.rows : run.rows / width * width;
-      if (count > 0)
+      if (!Paged || count > 0)
         pack_panels(run.data, count, source.cols, run.row_stride, run.col_stride, width, panel);
     }
-    if (count == 0) {
-      count = rows.end - r < width ? rows.end - r : width;
-      pack_apart<T, Stored, Paged>(source, {r, r + count}, width, panel);
-    }
+    if constexpr (Paged || !std::is_same_v<T, Stored>)
+      if (count == 0) {
+        count = rows.end - r < width ? rows.end - r : width;
+        pack_apart<T, Stored, Paged>(source, {r, r + count}, width, panel);
+      }
     r += count;
   }
 }
@@ -120,10 +124,8 @@ void copy_stored(const row_source<T>& source, range rows, index padded, T* buffe
       pack_panel(run.data, source.cols, run.rows, run.col_stride, run.row_stride, padded, T(1), to);
     } else {
       for (index k = 0; k < run.rows; ++k) {
-        if (source.cols > 0) {  // without columns there may be no memory
-          prefetch(run.data + k * run.row_stride, 16 * run.row_stride);
-          read_columns(run, k, index(0), source.cols, to + k * padded);
-        }
+        prefetch(run.data + k * run.row_stride, 16 * run.row_stride);
+        read_columns(run, k, index(0), source.cols, to + k * padded);
         for (index c = source.cols; c < padded; ++c) to[k * padded + c] = 0;
       }
     }

@@ -52,13 +52,10 @@ template <class T, bool Additive>
 SOFTLOOK_SMALL void few_edit_weights(const few_args<T, Additive>& f, index r, range keys, T* P) {
   const forward_args<T, Additive>& a = f.head;
   const few_row at = few_row_at(f, r);
-  const index shared = a.frame->shared_keys(a.keys.rows);
-  const range edited{keys.begin, keys.end < shared ? keys.end : shared};
   const std::int32_t position = std::int32_t(a.frame->query(at.i));
-  if (!edited.empty())
-    a.policy->weight.edit(a.policy->weight.state, P,
-                          {edited.count(), 1, 1, 0, a.frame->first_key + edited.begin, &position},
-                          at.whole);
+  const product_run all{0, keys.count(), 0, 1};
+  a.policy->weight.edit(a.policy->weight.state, P,
+                        {&all, 1, keys.begin, a.keys.rows, 1, 1, 0, &position}, *a.frame, at.whole);
 }
 
 /// maximum, sum and output of the rows of a group after a number of keys.
@@ -176,14 +173,15 @@ inline index few_next_values(const few_args<T, Additive>& f, range keys, index s
   return count;
 }
 
-template <class T, bool Careful, bool Additive>
-SOFTLOOK_STAMP_WAY inline void few_add_values(const few_args<T, Additive>& f, range keys,
-                                              const few_state<T>& state, T* scratch) {
+template <class T, bool Additive>
+SOFTLOOK_STAMP_SHORT_WAY inline void few_add_values(const few_args<T, Additive>& f, range keys,
+                                                    const few_state<T>& state, bool careful,
+                                                    T* scratch) {
   const few_layout& at = f.layout;
   constexpr index n = lanes<T>;
   const row_source<T>& V = f.head.values;
   // Fewer columns are summed in several parts, so that bits are those of floats.
-  if (!Careful && V.read->add && V.cols % (4 * n) == 0 && V.col_stride <= 1) {
+  if (!careful && V.read->add && V.cols % (4 * n) == 0 && V.col_stride <= 1) {
     for (index r = 0; r < f.rows.count(); ++r)
       V.read->add(V, keys, scratch + at.scores + r * at.block, state.output + r * at.values);
     return;
@@ -197,7 +195,7 @@ SOFTLOOK_STAMP_WAY inline void few_add_values(const few_args<T, Additive>& f, ra
       T* output = state.output + r * at.values;
       const index four = at.values / (4 * n) * (4 * n);
       index c = 0;
-      if constexpr (Careful) {  // sums are those of the other path
+      if (careful) {  // sums are those of the other path
         for (; c < at.values; c += n)
           add_value_rows_with_care(p, block.data + c, block.stride, count, index(c < four ? 1 : 4),
                                    output + c);
@@ -259,11 +257,9 @@ inline void few_pack_queries(const few_args<T, Additive>& f, additive_panel<T>* 
 }
 
 template <class T, bool Additive>
-SOFTLOOK_STAMP_WAY __attribute__((noinline)) inline void few_chunk(const few_args<T, Additive>& f,
-                                                                   additive_panel<T>* panels,
-                                                                   range keys,
-                                                                   const few_state<T>& state,
-                                                                   bool careful, T* scratch) {
+SOFTLOOK_STAMP_SHORT_WAY __attribute__((noinline)) inline void few_chunk(
+    const few_args<T, Additive>& f, additive_panel<T>* panels, range keys,
+    const few_state<T>& state, bool careful, T* scratch) {
   const few_layout& at = f.layout;
   const forward_args<T, Additive>& a = f.head;
   for (index r = 0; r < f.rows.count(); ++r) {
@@ -296,18 +292,15 @@ SOFTLOOK_STAMP_WAY __attribute__((noinline)) inline void few_chunk(const few_arg
       for (index c = 0; first > keys.begin && c < at.values; c += lanes<T>)
         store(state.output + r * at.values + c, load(state.output + r * at.values + c) * shrink);
     }
-    if (careful)
-      few_add_values<T, true>(f, block, state, scratch);
-    else
-      few_add_values<T, false>(f, block, state, scratch);
+    few_add_values(f, block, state, careful, scratch);
   }
 }
 
 /// The state of a group of rows after one chunk of keys. An output that is not finite may be the
 /// fault of a masked value, 0·∞; then the chunk is done again with care.
 template <class T, bool Additive>
-SOFTLOOK_STAMP_WAY void few_queries(const few_args<T, Additive>& f, range keys, T* partial,
-                                    T* scratch) {
+SOFTLOOK_STAMP_SHORT_WAY void few_queries(const few_args<T, Additive>& f, range keys, T* partial,
+                                          T* scratch) {
   additive_panel<T> panels[max_few_rows / tile_rows];
   const few_state<T> state = few_state_at(f.layout, partial);
   few_pack_queries(f, panels, scratch);
@@ -318,7 +311,8 @@ SOFTLOOK_STAMP_WAY void few_queries(const few_args<T, Additive>& f, range keys, 
 
 /// A row of scores, relative to their maximum, becomes a row of weights.
 template <class T>
-inline void few_weights(T* S, index count, T maximum, T inverse) {
+SOFTLOOK_STAMP_WAY __attribute__((noinline)) inline void few_weights(T* S, index count, T maximum,
+                                                                     T inverse) {
   const vec<T> top = broadcast(maximum), factor = broadcast(inverse);
   vec<T> p = broadcast(-infinity<T>);
   for (index x = 0; x < count; x += lanes<T>) {

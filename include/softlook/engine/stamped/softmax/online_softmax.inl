@@ -179,16 +179,3 @@ SOFTLOOK_SMALL __attribute__((noinline)) inline void absorb_with_care(T* S, inde
   add_exponentials<T, true>(S, rows, width, safe, added);
   join_softmax(tops, added, lanes<T>, maximum, sum, correction);
 }
-
-/// Natural log-sum-exp from a maximum in units of log 4 and the sum of the weights relative to it.
-template <class T>
-inline T natural_log_sum_exp(T maximum, T sum) {
-  if (sum == 0) return -infinity<T>;
-  const double value =
-      __builtin_fma(double(maximum), 1.38629436111989061883, __builtin_log(double(sum)));
-  // The rounding of a maximum near the ends of the range must not leave it.
-  constexpr T most = sizeof(T) == 4 ? T(__FLT_MAX__) : T(__DBL_MAX__);
-  if (maximum > -infinity<T> && maximum < infinity<T>)
-    return value > double(most) ? most : value < -double(most) ? -most : T(value);
-  return T(value);
-}

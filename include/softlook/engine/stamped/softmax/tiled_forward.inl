@@ -32,16 +32,10 @@ struct scored_tile {
 template <class T, bool Additive>
 SOFTLOOK_SMALL void edit_weights(const forward_args<T, Additive>& a, const query_tile<T>& q,
                                  const live_keys& live, index first_key, T* P) {
-  const index width = q.vectors * lanes<T>, shared = a.frame->shared_keys(a.keys.rows);
-  for (const product_run* run = live.runs; run < live.runs + live.count; ++run) {
-    const index key = first_key + run->row;
-    const index end = key + run->steps < shared ? key + run->steps : shared;
-    if (key < end)
-      a.policy->weight.edit(a.policy->weight.state, P,
-                            {end - key, q.used, width, 1, a.frame->first_key + key, q.positions},
-                            a.whole);
-    P += run->steps * width;
-  }
+  a.policy->weight.edit(
+      a.policy->weight.state, P,
+      {live.runs, live.count, first_key, a.keys.rows, q.used, q.vectors * lanes<T>, 1, q.positions},
+      *a.frame, a.whole);
 }
 
 /// Columns [column, column + tile_rows) of the values of a tile as the left operand.
