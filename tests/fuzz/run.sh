@@ -2,6 +2,7 @@
 # sh tests/fuzz/run.sh [SECONDS [TARGET...]]: builds the fuzz targets (all, or those named) with clang
 # and its libFuzzer, ASan and UBSan, and runs each for SECONDS (30), as many at a time as there are
 # cores. Fails when one crashes, hangs or takes too much memory; the input is then in build/fuzz.
+# SEED chooses the numbers that the fuzzer draws, anew each time without it.
 set -eu
 me=tests/fuzz/run.sh
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -56,6 +57,7 @@ fuzz() {
   words=
   if [ -f "$root/tests/fuzz/$1.dict" ]; then words=-dict=$root/tests/fuzz/$1.dict; fi
   "$out/$1" "$out/$1.corpus" "$root/tests/fuzz/corpus/$1" -max_total_time="$seconds" \
+    -seed="${SEED:-0}" \
     ${words:+"$words"} -max_len=4096 -timeout=10 -rss_limit_mb=2048 \
     -artifact_prefix="$out/$1." -print_final_stats=1 > "$out/$1.log" 2>&1
 }
