@@ -11,6 +11,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/executors.hpp"
 #include "tests/support/random.hpp"
+#include "tests/support/scalars.hpp"
 #include "tests/support/storage.hpp"
 
 namespace softlook {
@@ -70,7 +71,7 @@ double linformer_bound(const sizes& s, const oracle::result& truth) {
 
 template <class T>
 class Linformer : public ::testing::Test {};
-using scalars = ::testing::Types<float, double>;
+using softlook_test::scalars;
 TYPED_TEST_SUITE(Linformer, scalars);
 
 TYPED_TEST(Linformer, AgreesWithThePaperForEveryInstructionSet) {

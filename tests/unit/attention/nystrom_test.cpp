@@ -11,6 +11,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/executors.hpp"
 #include "tests/support/random.hpp"
+#include "tests/support/scalars.hpp"
 #include "tests/support/storage.hpp"
 
 namespace softlook {
@@ -97,7 +98,7 @@ double nystrom_bound(const nystrom_truth& truth, double landmarks, double featur
 
 template <class T>
 class Nystrom : public ::testing::Test {};
-using scalars = ::testing::Types<float, double>;
+using softlook_test::scalars;
 TYPED_TEST_SUITE(Nystrom, scalars);
 
 TYPED_TEST(Nystrom, AgreesWithThePaperForEveryInstructionSet) {
