@@ -9,6 +9,7 @@
 #include <numeric>
 #include <softlook/attention.hpp>
 #include <softlook/cache.hpp>
+#include <softlook/layer/linear_layer.hpp>
 
 #include "support/inputs.hpp"
 #include "support/row.hpp"
@@ -250,6 +251,50 @@ struct ring {
   return r;
 }
 
+/// Copies of one layer, each in its own memory.
+struct layer_ring {
+  matrix<float> X, Y;
+  std::vector<softlook::linear_layer<float>> layers;
+  std::size_t turn = 0;
+
+  layer_ring(const matrix<float>& W, softlook::weight_storage kept, index n, bool cold)
+      : X(bench::random_matrix<float>(n, W.rows(), 1)), Y(n, W.cols()) {
+    const softlook::linear_layer<float> layer(W, softlook::activation::none, kept);
+    layers.assign(cold ? bench::copies_in_ring(layer.weight_bytes()) : 1, layer);
+  }
+  void apply() { layers[turn++ % layers.size()].into(X, Y); }
+
+  /// The weights that it holds: a product with the unit matrix adds nothing to them.
+  [[nodiscard]] double error() {
+    apply();
+    const index inputs = X.cols();
+    const matrix<float> W = layers.front()(matrix<float>::Identity(inputs, inputs).eval());
+    const Eigen::MatrixXd truth = X.cast<double>() * W.cast<double>();
+    return (truth - Y.cast<double>()).cwiseAbs().maxCoeff();
+  }
+};
+
+[[nodiscard]] bench::row weights_row(softlook::weight_storage kept, index n, bool cold) {
+  constexpr index inputs = 576, outputs = 1536;  // of a decoder of 135 M parameters
+  const bool exact = kept == softlook::weight_storage::exact;
+  bench::row r{.name = std::string("storage/weights of ") + (exact ? "float" : name_of(kept)) +
+                       "/576x1536/n:" + std::to_string(n) + (cold ? "/cold" : ""),
+               .flops = 2.0 * double(n * inputs * outputs),
+               .prepare = {}};
+  r.prepare = [kept, n, cold] {
+    const matrix<float> W = bench::random_matrix<float>(inputs, outputs, 2) / 24;
+    const auto plain = std::make_shared<layer_ring>(W, softlook::weight_storage::exact, n, cold);
+    const auto in = std::make_shared<layer_ring>(W, kept, n, cold);
+    bench::prepared_row work;
+    work.call = [in] { in->apply(); };
+    work.error = [in] { return in->error(); };
+    work.tolerance = bench::tolerance<float>();
+    work.others.push_back({.call = [plain] { plain->apply(); }});
+    return work;
+  };
+  return r;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -268,5 +313,9 @@ int main(int argc, char** argv) {
     }
   }
   add({.n = 1024, .m = 1024, .d = 128, .heads = one}, false);
+  using enum softlook::weight_storage;
+  for (const bench::index n : {1, 64})
+    for (const bool cold : {false, true})
+      for (const auto kept : {exact, bfloat16, int8}) rows.push_back(weights_row(kept, n, cold));
   return bench::run_rows(argc, argv, std::move(rows));
 }

@@ -6,6 +6,7 @@
 #include "softlook/attention/attention.hpp"
 #include "softlook/core/heads.hpp"
 #include "softlook/layer/detail/attention_block.hpp"
+#include "softlook/layer/weight_format.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -31,6 +32,7 @@ struct multi_head_parameters {
   row bq{}, bk{}, bv{}, bo{};  ///< empty: none
   row bias_k{}, bias_v{};      ///< one more key and value, projected (add_bias_kv); empty: none
   bool add_zero_attn = false;  ///< one more key and value, all zeros
+  weight_format<T> weights{};  ///< how the four matrices are kept
 };
 
 /// What multi_head::with_weights returns: output n×outputs, and the weights of each query head.
@@ -62,7 +64,8 @@ template <class Matrix>
 template <class T>
 class multi_head : public detail::layer_defaults<multi_head<T>, T> {
  public:
-  /// \throws shape_error  unless the matrices fit each other and the heads.
+  /// \throws shape_error     unless the matrices fit each other and the heads;
+  ///         argument_error  for a weight that is not finite and is to be kept as int8.
   multi_head(const multi_head_parameters<T>& p, const heads& h) : block_(name_, p, h) {}
 
   [[nodiscard]] index features() const { return block_.features(); }

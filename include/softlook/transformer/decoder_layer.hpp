@@ -19,11 +19,12 @@ struct transformer_decoder_layer_parameters {
   using row = Eigen::Matrix<T, 1, Eigen::Dynamic>;
   multi_head_parameters<T> self_attention{};
   multi_head_parameters<T> cross_attention{};  ///< Wk, Wv take what the memory has
-  matrix W1{}, W2{};     ///< feed-forward: features × hidden, hidden × features
-  row b1{}, b2{};        ///< empty: none
-  row gain1{}, bias1{};  ///< the norm of the self-attention; bias empty: none
-  row gain2{}, bias2{};  ///< the norm of the attention to the memory
-  row gain3{}, bias3{};  ///< the norm of the feed-forward
+  matrix W1{}, W2{};           ///< feed-forward: features × hidden, hidden × features
+  row b1{}, b2{};              ///< empty: none
+  row gain1{}, bias1{};        ///< the norm of the self-attention; bias empty: none
+  row gain2{}, bias2{};        ///< the norm of the attention to the memory
+  row gain3{}, bias3{};        ///< the norm of the feed-forward
+  weight_format<T> weights{};  ///< how the feed-forward's are kept; attentions have their own
 };
 
 /// What a decoder layer's queries look at: n×n and n×m for every head.

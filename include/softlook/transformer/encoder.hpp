@@ -19,10 +19,11 @@ struct transformer_encoder_layer_parameters {
   using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
   using row = Eigen::Matrix<T, 1, Eigen::Dynamic>;
   multi_head_parameters<T> self_attention{};
-  matrix W1{}, W2{};     ///< feed-forward: features × hidden, hidden × features
-  row b1{}, b2{};        ///< empty: none
-  row gain1{}, bias1{};  ///< the norm of the attention; bias empty: none
-  row gain2{}, bias2{};  ///< the norm of the feed-forward; bias empty: none
+  matrix W1{}, W2{};           ///< feed-forward: features × hidden, hidden × features
+  row b1{}, b2{};              ///< empty: none
+  row gain1{}, bias1{};        ///< the norm of the attention; bias empty: none
+  row gain2{}, bias2{};        ///< the norm of the feed-forward; bias empty: none
+  weight_format<T> weights{};  ///< how the feed-forward's are kept; the attention has its own
 };
 
 using transformer_encoder_layer_options = transformer_layer_options;

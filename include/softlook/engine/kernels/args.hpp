@@ -119,6 +119,11 @@ struct few_args {
 template <class T>
 inline constexpr int packed_panel_width = 192 / int(sizeof(T));
 
+template <class T>
+struct product_args;
+template <class T>
+using product_kernel = void (*)(const product_args<T>&, range rows, range columns);
+
 /// Y = f(X·W + bias) + residual: X n×k, W k×a packed, Y n×a.
 template <class T>
 struct product_args {
@@ -128,6 +133,10 @@ struct product_args {
   mutable_matrix_view<T> Y;
   void (*activate)(T* data, index count) = nullptr;
   matrix_view<T> residual{};  // n×a; or no data
+  // Weights that are packed as other numbers are: of 8 bits a scale for each column, whole panels;
+  // and the kernel that reads them, or none where they are of T.
+  const T* scales = nullptr;
+  product_kernel<T> linear = nullptr;
 };
 
 /// Scalars of a packed k×a matrix.
@@ -170,7 +179,7 @@ template <class T>
 struct product_kernels {
   register_shape shape;
   void (*pack)(const matrix_view<T>& W, T* panels) = nullptr;
-  void (*linear)(const product_args<T>&, range rows, range columns) = nullptr;
+  product_kernel<T> linear = nullptr;
 };
 
 template <class T>

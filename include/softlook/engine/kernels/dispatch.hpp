@@ -214,6 +214,12 @@ template <class T>
   return *SOFTLOOK_STAMPED(isa, products<T>);
 }
 
+/// product_kernels::linear for weights that are packed as numbers of Stored.
+template <class T, class Stored>
+[[nodiscard]] product_kernel<T> stored_linear_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, stored_linear<T, Stored>);
+}
+
 template <class T>
 [[nodiscard]] const layer_kernels<T>& layers_of([[maybe_unused]] instruction_set isa) {
   return *SOFTLOOK_STAMPED(isa, layers<T>);

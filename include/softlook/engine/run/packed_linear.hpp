@@ -1,11 +1,15 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <new>
 #include <vector>
 
 #include "softlook/core/activation.hpp"
+#include "softlook/core/weight_storage.hpp"
 #include "softlook/engine/kernels/dispatch.hpp"
 #include "softlook/engine/run/product.hpp"
 
@@ -39,6 +43,80 @@ template <class T>
   return padded;
 }
 
+/// How packed weights are kept where they are not of T. Kernels are reached through it, so that
+/// they are compiled only where it is made.
+template <class T>
+struct packed_storage {
+  weight_storage kept = weight_storage::exact;
+  void (*pack)(const char* where, const matrix_view<T>& W, aligned_vector<T>& panels,
+               aligned_vector<T>& scales) = nullptr;
+  product_kernel<T> (*linear_of)(instruction_set isa) = nullptr;
+};
+
+/// f(row, column, position) for every weight and where it is packed.
+template <class T, class F>
+void for_each_packed(const matrix_view<T>& W, const F& f) {
+  constexpr index width = packed_panel_width<T>;
+  for (index first = 0; first < W.cols; first += width)
+    for (index k = 0; k < W.rows; ++k)
+      for (index c = first; c < std::min(first + width, W.cols); ++c)
+        f(k, c, first * W.rows + k * width + c - first);
+}
+
+/// The positions are of numbers of Stored from the start of zeroed panels.
+template <class T, class Stored>
+void set_packed(aligned_vector<T>& panels, index position, const Stored& x) {
+  std::memcpy(reinterpret_cast<std::byte*>(panels.data()) + position * index(sizeof x), &x,
+              sizeof x);
+}
+
+template <class T>
+[[nodiscard]] aligned_vector<T> stored_panels(const matrix_view<T>& W, std::size_t bytes) {
+  const auto count = std::size_t(packed_size<T>(W.rows, W.cols));
+  return aligned_vector<T>(std::max(count * bytes / sizeof(T), std::size_t(packed_panel_width<T>)));
+}
+
+template <class T>
+void pack_bfloat16(const char*, const matrix_view<T>& W, aligned_vector<T>& panels,
+                   aligned_vector<T>&) {
+  panels = stored_panels(W, sizeof(Eigen::bfloat16));
+  for_each_packed(W, [&](index k, index c, index position) {
+    set_packed(panels, position, static_cast<Eigen::bfloat16>(W(k, c)));
+  });
+}
+
+/// \throws argument_error  for a weight that is not finite.
+template <class T>
+void pack_int8(const char* where, const matrix_view<T>& W, aligned_vector<T>& panels,
+               aligned_vector<T>& scales) {
+  panels = stored_panels(W, 1);
+  scales.assign(std::size_t(round_up(W.cols, packed_panel_width<T>)), T(0));
+  for_each_packed(W, [&](index k, index c, index) {
+    if (!std::isfinite(W(k, c)))
+      raise<argument_error>(formatted("%s: weight (%td, %td) is %g (numbers of 8 bits are finite)",
+                                      where, k, c, double(W(k, c)))
+                                .text);
+    T& most = scales[std::size_t(c)];
+    most = std::max(most, std::abs(W(k, c)));
+  });
+  // A scale below the normal numbers would lose the bits that the quotient needs.
+  for (T& s : scales) s = s / 127 < T(1e-36) ? T(0) : s / 127;
+  for_each_packed(W, [&](index k, index c, index position) {
+    const double scale = scales[std::size_t(c)];
+    set_packed(panels, position,
+               static_cast<std::int8_t>(scale > 0 ? std::lrint(W(k, c) / scale) : 0));
+  });
+}
+
+template <class T>
+[[nodiscard]] packed_storage<T> packed_as_bfloat16() {
+  return {weight_storage::bfloat16, &pack_bfloat16<T>, &stored_linear_of<T, bfloat16_bits>};
+}
+template <class T>
+[[nodiscard]] packed_storage<T> packed_as_int8() {
+  return {weight_storage::int8, &pack_int8<T>, &stored_linear_of<T, std::int8_t>};
+}
+
 /// W (inputs × outputs), a bias and an activation.
 template <class T>
 class packed_linear {
@@ -46,18 +124,28 @@ class packed_linear {
   packed_linear() = default;
   /// `bias` is 1×outputs, or empty.
   packed_linear(const matrix_view<T>& W, const matrix_view<T>& bias, activation f)
-      : inputs_(W.rows),
-        outputs_(W.cols),
-        // A panel even without inputs: kernels step to a column of it, which null would not allow.
-        panels_(
-            std::size_t(std::max<index>(packed_size<T>(W.rows, W.cols), packed_panel_width<T>))),
-        activation_(f) {
-    if (inputs_ > 0 && outputs_ > 0) products_of<T>(best_instruction_set()).pack(W, panels_.data());
+      : packed_linear("", W, bias, f, {}) {}
+  /// \throws argument_error  for a weight that cannot be kept so.
+  packed_linear(const char* where, const matrix_view<T>& W, const matrix_view<T>& bias,
+                activation f, const packed_storage<T>& how)
+      : inputs_(W.rows), outputs_(W.cols), activation_(f), how_(how) {
+    if (how.pack) {
+      how.pack(where, W, panels_, scales_);
+    } else {
+      // A panel even without inputs: kernels step to a column of it, which null would not allow.
+      panels_.resize(
+          std::size_t(std::max<index>(packed_size<T>(W.rows, W.cols), packed_panel_width<T>)));
+      if (inputs_ > 0 && outputs_ > 0)
+        products_of<T>(best_instruction_set()).pack(W, panels_.data());
+    }
     if (bias.cols > 0) bias_ = padded_row(bias, outputs_);
   }
 
   [[nodiscard]] index inputs() const { return inputs_; }
   [[nodiscard]] index outputs() const { return outputs_; }
+  [[nodiscard]] weight_storage storage() const { return how_.kept; }
+  /// What a product reads of memory.
+  [[nodiscard]] std::size_t bytes() const { return (panels_.size() + scales_.size()) * sizeof(T); }
 
   /// Y = f(X·W + bias) + residual.
   [[nodiscard]] product_args<T> args(instruction_set isa, const matrix_view<T>& X,
@@ -69,6 +157,10 @@ class packed_linear {
     a.bias = bias_.empty() ? nullptr : bias_.data();
     a.Y = Y;
     a.residual = residual;
+    if (how_.linear_of) {
+      a.scales = scales_.empty() ? nullptr : scales_.data();
+      a.linear = how_.linear_of(isa);
+    }
     if (activation_ != activation::none) a.activate = function_of(layers_of<T>(isa));
     return a;
   }
@@ -95,8 +187,10 @@ class packed_linear {
   index inputs_ = 0;
   index outputs_ = 0;
   aligned_vector<T> panels_;
+  aligned_vector<T> scales_;
   aligned_vector<T> bias_;
   activation activation_ = activation::none;
+  packed_storage<T> how_;
 };
 
 /// Rows of one worker's layer normalisation.

@@ -35,6 +35,12 @@ template <class T>
   return cut;
 }
 
+/// The kernel that reads the weights of a product.
+template <class T>
+[[nodiscard]] auto linear_of(const product_kernels<T>& kernels, const product_args<T>& a) {
+  return a.linear ? a.linear : kernels.linear;
+}
+
 /// Several products as one set of tasks.
 template <class T, std::size_t Count>
 void run_products(const product_kernels<T>& kernels, const executor_ref& exec,
@@ -57,8 +63,8 @@ void run_products(const product_kernels<T>& kernels, const executor_ref& exec,
     const product_args<T>& a = products[k];
     const index mine = task - begins[k], groups = groups_of(k);
     const index row = mine / groups * cuts[k].rows, column = mine % groups * cuts[k].columns;
-    kernels.linear(a, {row, std::min(row + cuts[k].rows, a.Y.rows)},
-                   {column, std::min(column + cuts[k].columns, a.Y.cols)});
+    linear_of(kernels, a)(a, {row, std::min(row + cuts[k].rows, a.Y.rows)},
+                          {column, std::min(column + cuts[k].columns, a.Y.cols)});
   });
 }
 

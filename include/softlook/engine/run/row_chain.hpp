@@ -92,7 +92,7 @@ class row_chain {
           norm->run_rows(call_.isa, args.X, args.Y, rows,
                          norm_rows_ + worker * norm->scratch_size());
         else
-          kernels.linear(args, rows, {0, args.Y.cols});
+          linear_of(kernels, args)(args, rows, {0, args.Y.cols});
       }
     });
   }

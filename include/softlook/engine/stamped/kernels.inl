@@ -32,6 +32,7 @@ using SOFTLOOK_STAMP_COPIES::row_of;
 #include "softlook/engine/stamped/softmax/few_stored.inl"
 #include "softlook/engine/stamped/softmax/few_queries.inl"
 #include "softlook/engine/stamped/gemm/packed_product.inl"
+#include "softlook/engine/stamped/gemm/stored_product.inl"
 #include "softlook/engine/stamped/layers/activation.inl"
 #include "softlook/engine/stamped/layers/layer_norm.inl"
 #include "softlook/engine/stamped/recurrent/recurrent.inl"

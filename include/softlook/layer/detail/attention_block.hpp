@@ -43,7 +43,7 @@ class attention_block {
     check(where, p);
     const auto packed = [&](const auto& W, const char* name, const auto& b, const char* of) {
       const auto bias = checked_row(where, name, view_of(b), of, W.cols());
-      return packed_linear<T>(view_of(W), bias, activation::none);
+      return packed_linear<T>(where, view_of(W), bias, activation::none, p.weights.packed());
     };
     queries_ = packed(p.Wq, "bq.size()", p.bq, "Wq.cols()");
     keys_ = packed(p.Wk, "bk.size()", p.bk, "Wk.cols()");

@@ -134,10 +134,12 @@ class feed_forward_block {
     is("W1.rows()", p.W1.rows(), "Wq.rows()", features, one_size_of_layer);
     is("W2.cols()", p.W2.cols(), "Wq.rows()", features, one_size_of_layer);
     is("W2.rows()", p.W2.rows(), "W1.cols()", p.W1.cols(), "W2 takes what W1 gives");
-    first_ = {view_of(p.W1),
-              checked_row(where, "b1.size()", view_of(p.b1), "W1.cols()", p.W1.cols()), f};
-    second_ = {view_of(p.W2), checked_row(where, "b2.size()", view_of(p.b2), "W2.cols()", features),
-               activation::none};
+    first_ = {where, view_of(p.W1),
+              checked_row(where, "b1.size()", view_of(p.b1), "W1.cols()", p.W1.cols()), f,
+              p.weights.packed()};
+    second_ = {where, view_of(p.W2),
+               checked_row(where, "b2.size()", view_of(p.b2), "W2.cols()", features),
+               activation::none, p.weights.packed()};
   }
 
   [[nodiscard]] layer_widths widths() const { return {first_.inputs(), first_.outputs()}; }
