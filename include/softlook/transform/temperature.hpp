@@ -35,19 +35,23 @@ struct temperature {
 
   template <class S>
   [[nodiscard]] S operator()(S s, std::int32_t, std::int32_t, problem p) const {
-    return s / static_cast<S>(temperatures_(0, p.head));
+    return s * static_cast<S>(1 / temperatures_(0, p.head));  // one division for a row of scores
   }
   /// \throws shape_error unless every query head has a temperature; argument_error unless it is
-  /// positive and finite in S.
+  /// positive and finite, and its inverse as well, in S.
   template <class S = double>
   void check(const char* where, problem p) const {
     if (p.head >= temperatures_.cols)
       softlook::detail::raise_sizes(where, "transforms::temperature temperatures.size()",
                                     temperatures_.cols, "the number of query heads", p.head + 1,
                                     "one temperature for each query head");
-    softlook::detail::check_parameter<S>(
-        where, "transforms::temperature of a head", temperatures_(0, p.head),
-        softlook::detail::parameter::positive, "a temperature is positive and finite");
+    const double t = temperatures_(0, p.head);
+    softlook::detail::check_parameter<S>(where, "transforms::temperature of a head", t,
+                                         softlook::detail::parameter::positive,
+                                         "a temperature is positive and finite");
+    softlook::detail::check_parameter<S>(where, "1 / transforms::temperature of a head", 1 / t,
+                                         softlook::detail::parameter::positive,
+                                         "the inverse of a temperature is positive and finite");
   }
 
  private:

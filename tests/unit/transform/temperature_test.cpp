@@ -18,7 +18,7 @@ TEST(Temperature, DividesTheScoresOfItsHead) {
   const transforms::temperature soften(t);
   for (std::int32_t head = 0; head < 3; ++head)
     for (const double s : {-7.0, 0.0, 1.25})
-      EXPECT_EQ(soften(s, 0, 0, {.head = head, .heads = 3}), s / t[head]);
+      EXPECT_DOUBLE_EQ(soften(s, 0, 0, {.head = head, .heads = 3}), s / t[head]);
 }
 
 template <class T>
@@ -42,6 +42,10 @@ TEST(Temperature, RejectsTooFewAndNumbersThatAreNotPositive) {
   EXPECT_NO_THROW(soften.check("attention", {.head = 2, .heads = 3}));
   expect_error<argument_error>([&] { soften.check<float>("attention", {.head = 2, .heads = 3}); },
                                {"transforms::temperature of a head is 1e+300"});
+  const Eigen::VectorXd tiny = Eigen::VectorXd::Constant(1, 1e-40);
+  expect_error<argument_error>([&] { transforms::temperature(tiny).check<float>("attention", {}); },
+                               {"1 / transforms::temperature of a head is 1e+40"});
+  EXPECT_NO_THROW(transforms::temperature(tiny).check("attention", {}));
   expect_error<shape_error>([&] { soften.check("attention", {.head = 3, .heads = 4}); },
                             {"temperatures.size() is 3", "number of query heads is 4"});
 }
