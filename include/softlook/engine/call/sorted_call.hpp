@@ -116,7 +116,7 @@ class stated_policies {
     if constexpr (may_project<score_type>()) said_.inputs = &make_inputs<T>;
     if constexpr ((is_dropout<Ps> || ...)) {
       dropout_ = value_of<dropout>(ps...);
-      said_.policy.weight = calls_of_dropout<T>(said_.where, dropout_);
+      said_.policy.weight = calls_of_dropout<T>(said_.where, dropout_, said_.isa);
     }
     if constexpr ((is_sinks<Ps> || ...)) said_.sinks = calls_of_sinks<T>(sinks_of(ps...));
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "softlook/core/activation.hpp"
+#include "softlook/core/dropout.hpp"
 #include "softlook/core/error.hpp"
 #include "softlook/core/math.hpp"
 #include "softlook/engine/kernels/args.hpp"
@@ -242,6 +243,13 @@ template <class T, class Transform>
 void set_edits(transform_calls<T>& calls, [[maybe_unused]] instruction_set isa) {
   calls.apply_queries = SOFTLOOK_STAMPED(isa, apply_transform<T, Transform, true>);
   calls.apply_keys = SOFTLOOK_STAMPED(isa, apply_transform<T, Transform, false>);
+}
+
+/// The edits of dropout.
+template <class T>
+void set_edits(weight_calls<T>& calls, [[maybe_unused]] instruction_set isa) {
+  calls.edit_queries = SOFTLOOK_STAMPED(isa, drop_weights<T, true>);
+  calls.edit_keys = SOFTLOOK_STAMPED(isa, drop_weights<T, false>);
 }
 
 #undef SOFTLOOK_STAMPED

@@ -77,10 +77,14 @@ struct weight_edit {
 /// An edit of the weights after the softmax, as dropout is, or none.
 template <class T>
 struct weight_calls {
-  const void* state = nullptr;
-  void (*edit)(const void*, T* P, const weight_edit&, const call_frame&, problem) = nullptr;
+  using edit_function = void (*)(const void*, T* P, const weight_edit&, const call_frame&, problem);
 
-  [[nodiscard]] explicit operator bool() const { return edit != nullptr; }
+  const void* state = nullptr;           // null: none
+  edit_function edit_queries = nullptr;  // lanes are queries: query_stride is 1
+  edit_function edit_keys = nullptr;     // lanes are keys of one query: key_stride is 1
+  edit_function edit_row = nullptr;      // the same on the materialised path
+
+  [[nodiscard]] explicit operator bool() const { return state != nullptr; }
 };
 
 /// What stands between the scores of a call and its weights.

@@ -1,12 +1,12 @@
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
 #include "softlook/core/dropout.hpp"
 #include "softlook/core/error.hpp"
 #include "softlook/core/random.hpp"
+#include "softlook/engine/kernels/dispatch.hpp"
 #include "softlook/engine/kernels/frame.hpp"
 
 // Dropout as an edit of weights.
@@ -14,49 +14,37 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// Of the weights of some queries and of `keys` positions from `first` on. A dropped one becomes
-/// −0, which touches no value, not even one that is not finite.
+/// The weights of a query, one counter after the other: what the kernels draw for many at a time
+/// (engine/stamped/softmax/dropout.inl) is compared with it. A dropped weight becomes −0, as there.
 template <class T>
-void drop_weights(const dropout& d, T* P, const weight_edit& at, index first, index keys,
-                  problem whole) {
+void drop_row(const void* self, T* P, const weight_edit& at, const call_frame& f, problem whole) {
+  const dropout& d = *static_cast<const dropout*>(self);
   const auto threshold = std::uint64_t(std::ldexp(d.probability, 32));
   const T kept = T(1 / (1 - d.probability));
   const philox_key key{std::uint32_t(d.seed), std::uint32_t(d.seed >> 32)};
-  for (index q = 0; q < at.queries; ++q) {
-    T* const column = P + q * at.query_stride;
-    for (index r = 0; r < keys;) {
-      const index j = first + r;
-      const philox_counter words =
-          philox({std::uint32_t(j / 4), std::uint32_t(at.positions[q]), std::uint32_t(whole.head),
-                  std::uint32_t(whole.sequence)},
-                 key);
-      for (index word = j % 4; word < 4 && r < keys; ++word, ++r) {
-        T& weight = column[r * at.key_stride];
-        weight = words[std::size_t(word)] < threshold ? T(-0.0) : weight * kept;
-      }
-    }
-  }
-}
-
-/// Private keys are never dropped.
-template <class T>
-void drop_runs(const void* self, T* P, const weight_edit& at, const call_frame& f, problem whole) {
-  const index shared = f.shared_keys(at.keys);
-  for (const product_run* run = at.runs; run < at.runs + at.count; ++run) {
-    const index key = at.first_key + run->row, end = std::min(key + run->steps, shared);
-    if (key < end)
-      drop_weights(*static_cast<const dropout*>(self), P, at, f.first_key + key, end - key, whole);
-    P += run->steps * at.key_stride;
+  const index shared = f.shared_keys(at.keys);  // private keys are never dropped
+  for (index r = 0; r < shared;) {
+    const index j = f.first_key + r;
+    const philox_counter words = philox({std::uint32_t(j / 4), std::uint32_t(at.positions[0]),
+                                         std::uint32_t(whole.head), std::uint32_t(whole.sequence)},
+                                        key);
+    for (index word = j % 4; word < 4 && r < shared; ++word, ++r)
+      P[r] = words[std::size_t(word)] < threshold ? T(-0.0) : P[r] * kept;
   }
 }
 
 template <class T>
-[[nodiscard]] weight_calls<T> calls_of_dropout(const char* where, const dropout& given) {
+[[nodiscard]] weight_calls<T> calls_of_dropout(const char* where, const dropout& given,
+                                               instruction_set isa) {
   if (!(given.probability >= 0 && given.probability < 1))
     raise_argument(where, "dropout.probability", given.probability,
                    "it lies between 0 and 1, below 1");
   if (given.probability == 0) return {};
-  return {&given, &drop_runs<T>};
+  weight_calls<T> calls;
+  calls.state = &given;
+  calls.edit_row = &drop_row<T>;
+  set_edits(calls, isa);
+  return calls;
 }
 
 }  // namespace detail

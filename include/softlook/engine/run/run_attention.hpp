@@ -287,8 +287,9 @@ void edit_weights(const attention_call<T>& c, index head, row_major<T>& P) {
   const product_run all{0, P.cols(), 0, 1};
   for (index i = 0; i < P.rows(); ++i) {
     const std::int32_t position = std::int32_t(c.frame.query(i));
-    c.policy.weight.edit(c.policy.weight.state, P.data() + i * P.cols(),
-                         {&all, 1, 0, c.K.rows, 1, 1, 0, &position}, c.frame, c.problem_of(head));
+    c.policy.weight.edit_row(c.policy.weight.state, P.data() + i * P.cols(),
+                             {&all, 1, 0, c.K.rows, 1, 1, 0, &position}, c.frame,
+                             c.problem_of(head));
   }
 }
 

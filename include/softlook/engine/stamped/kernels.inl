@@ -22,6 +22,7 @@ using SOFTLOOK_STAMP_COPIES::row_of;
 #include "softlook/engine/stamped/softmax/softmax_state.inl"
 #include "softlook/engine/stamped/softmax/online_softmax.inl"
 #include "softlook/engine/stamped/softmax/edit.inl"
+#include "softlook/engine/stamped/softmax/dropout.inl"
 #include "softlook/engine/stamped/softmax/tiles.inl"
 #include "softlook/engine/stamped/softmax/tile_walk.inl"
 #include "softlook/engine/stamped/softmax/tiled_forward.inl"

@@ -8,5 +8,8 @@ SOFTLOOK_ALWAYS_INLINE float_vector fma(float_vector a, float_vector b, float_ve
 SOFTLOOK_ALWAYS_INLINE double_vector fma(double_vector a, double_vector b, double_vector c) {
   return (double_vector)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b);
 }
+SOFTLOOK_ALWAYS_INLINE uint64_vector product_of_low_halves(uint64_vector a, uint64_vector b) {
+  return (uint64_vector)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b));
+}
 
 #include "softlook/engine/stamped/simd/operators.inl"

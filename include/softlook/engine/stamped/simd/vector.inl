@@ -7,6 +7,8 @@ typedef float float_vector __attribute__((vector_size(vector_bytes)));
 typedef double double_vector __attribute__((vector_size(vector_bytes)));
 typedef std::int32_t int32_vector __attribute__((vector_size(vector_bytes)));
 typedef std::int64_t int64_vector __attribute__((vector_size(vector_bytes)));
+typedef std::uint32_t uint32_vector __attribute__((vector_size(vector_bytes)));
+typedef std::uint64_t uint64_vector __attribute__((vector_size(vector_bytes)));
 
 template <class T>
 struct simd;
@@ -16,12 +18,16 @@ struct simd<float> {
   using vec = float_vector;
   using bits = int32_vector;
   using integer = std::int32_t;
+  using word = std::uint32_t;
+  using words = uint32_vector;
 };
 template <>
 struct simd<double> {
   using vec = double_vector;
   using bits = int64_vector;
   using integer = std::int64_t;
+  using word = std::uint64_t;
+  using words = uint64_vector;
 };
 
 template <class T>
@@ -60,7 +66,8 @@ SOFTLOOK_ALWAYS_INLINE void prefetch(const T* p, index offset) {
 
 // Each of these defines, for float and double: broadcast(x), fma(a, b, c) = a·b + c,
 // negative_fma(a, b, c) = −a·b + c, any_greater(a, b), and max_of(a, b), which is b when either
-// is NaN: put the operand whose NaN must survive second. Where SOFTLOOK_STAMP_RECIPROCAL is 1, also
+// is NaN: put the operand whose NaN must survive second; and product_of_low_halves(a, b), what the
+// low halves of lanes of 64 bits multiply to. Where SOFTLOOK_STAMP_RECIPROCAL is 1, also
 // near_reciprocal(a) for float. Where SOFTLOOK_STAMP_SCALES is 1, also the nearest multiple of
 // ½, round_to_halves(x), and scaled_from(x, least, p, n): p·2^n where x is at least `least` (or
 // NaN), 0 elsewhere.

@@ -51,6 +51,9 @@ SOFTLOOK_ALWAYS_INLINE bool any_greater(double_vector a, double_vector b) {
 SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
   return __builtin_ia32_rcpps256(a);
 }
+SOFTLOOK_ALWAYS_INLINE uint64_vector product_of_low_halves(uint64_vector a, uint64_vector b) {
+  return (uint64_vector)__builtin_ia32_pmuludq256((int32_vector)a, (int32_vector)b);
+}
 
 #else
 
@@ -85,6 +88,9 @@ SOFTLOOK_ALWAYS_INLINE bool any_greater(double_vector a, double_vector b) {
 }
 SOFTLOOK_ALWAYS_INLINE float_vector near_reciprocal(float_vector a) {
   return (float_vector)_mm256_rcp_ps((__m256)a);
+}
+SOFTLOOK_ALWAYS_INLINE uint64_vector product_of_low_halves(uint64_vector a, uint64_vector b) {
+  return (uint64_vector)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 }
 
 #endif

@@ -40,6 +40,9 @@ SOFTLOOK_ALWAYS_INLINE float_vector max_of(float_vector a, float_vector b) {
 SOFTLOOK_ALWAYS_INLINE double_vector max_of(double_vector a, double_vector b) {
   return __builtin_ia32_maxpd512(a, b, current_rounding);
 }
+SOFTLOOK_ALWAYS_INLINE uint64_vector product_of_low_halves(uint64_vector a, uint64_vector b) {
+  return (uint64_vector)__builtin_ia32_pmuludq512((int32_vector)a, (int32_vector)b);
+}
 #else
 SOFTLOOK_ALWAYS_INLINE float_vector negative_fma(float_vector a, float_vector b, float_vector c) {
   return __builtin_ia32_vfnmaddps512_mask(a, b, c, all_floats, current_rounding);
@@ -53,6 +56,11 @@ SOFTLOOK_ALWAYS_INLINE float_vector max_of(float_vector a, float_vector b) {
 }
 SOFTLOOK_ALWAYS_INLINE double_vector max_of(double_vector a, double_vector b) {
   return __builtin_ia32_maxpd512_mask(a, b, double_vector{}, all_doubles, current_rounding);
+}
+SOFTLOOK_ALWAYS_INLINE uint64_vector product_of_low_halves(uint64_vector a, uint64_vector b) {
+  typedef long long int64s __attribute__((vector_size(vector_bytes)));
+  return (uint64_vector)__builtin_ia32_pmuludq512_mask((int32_vector)a, (int32_vector)b, int64s{},
+                                                       all_doubles);
 }
 #endif
 SOFTLOOK_ALWAYS_INLINE bool any_greater(float_vector a, float_vector b) {
@@ -133,6 +141,9 @@ SOFTLOOK_ALWAYS_INLINE double_vector scaled_from(double_vector x, double_vector 
                                                  double_vector p, double_vector n) {
   const __mmask8 some = _mm512_cmp_pd_mask((__m512d)x, (__m512d)least, _CMP_NLT_UQ);
   return (double_vector)_mm512_maskz_scalef_pd(some, (__m512d)p, (__m512d)n);
+}
+SOFTLOOK_ALWAYS_INLINE uint64_vector product_of_low_halves(uint64_vector a, uint64_vector b) {
+  return (uint64_vector)_mm512_maskz_mul_epu32(0xff, (__m512i)a, (__m512i)b);
 }
 
 #endif

@@ -54,8 +54,9 @@ SOFTLOOK_SMALL void few_edit_weights(const few_args<T, Additive>& f, index r, ra
   const few_row at = few_row_at(f, r);
   const std::int32_t position = std::int32_t(a.frame->query(at.i));
   const product_run all{0, keys.count(), 0, 1};
-  a.policy->weight.edit(a.policy->weight.state, P,
-                        {&all, 1, keys.begin, a.keys.rows, 1, 1, 0, &position}, *a.frame, at.whole);
+  a.policy->weight.edit_keys(a.policy->weight.state, P,
+                             {&all, 1, keys.begin, a.keys.rows, 1, 1, 0, &position}, *a.frame,
+                             at.whole);
 }
 
 /// maximum, sum and output of the rows of a group after a number of keys.

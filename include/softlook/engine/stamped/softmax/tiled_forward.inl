@@ -32,7 +32,7 @@ struct scored_tile {
 template <class T, bool Additive>
 SOFTLOOK_SMALL void edit_weights(const forward_args<T, Additive>& a, const query_tile<T>& q,
                                  const live_keys& live, index first_key, T* P) {
-  a.policy->weight.edit(
+  a.policy->weight.edit_queries(
       a.policy->weight.state, P,
       {live.runs, live.count, first_key, a.keys.rows, q.used, q.vectors * lanes<T>, 1, q.positions},
       *a.frame, a.whole);
