@@ -122,6 +122,8 @@ class transformer_decoder : public memory_layer<transformer_decoder<T>, T> {
                  const Ps&... policies) const {
     if constexpr (detail::layer_entry::accepts<transformer_decoder, Ps...>(
                       detail::matrices<X, Y>{})) {
+      static_assert(!(detail::places_sequences<Ps> || ...),
+                    "softlook: a cache holds one sequence: give each its own");
       const detail::readable<X> in(x);
       const mutable_matrix_view<T> out = detail::writable_view(y);
       const detail::decoder_rows<T> rows{in.view(),

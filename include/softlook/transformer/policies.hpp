@@ -23,7 +23,7 @@ struct source_attention {};
 struct target_attention {};
 struct memory_attention {};
 
-/// Masks and transforms of one attention of a layer or a model that has several.
+/// Masks, transforms and sequences of one attention of a layer or a model that has several.
 template <class Place, class... Ps>
 struct target_policies {
   std::tuple<Ps...> policies;
@@ -31,9 +31,9 @@ struct target_policies {
 
 template <class Place, class... Ps>
 [[nodiscard]] target_policies<Place, Ps...> policies_at(const Ps&... ps) {
-  static_assert(((mask_policy<Ps> || transform_policy<Ps>) && ...),
-                "softlook: for_source, for_target and for_memory take a mask and transforms; an "
-                "executor and options{…} stand beside them");
+  static_assert(((mask_policy<Ps> || transform_policy<Ps> || is_sequences<Ps>) && ...),
+                "softlook: for_source, for_target and for_memory take a mask, transforms, and "
+                "segments{…} or padded_batch{…}; an executor and options{…} stand beside them");
   return {{ps...}};
 }
 
@@ -48,6 +48,10 @@ template <class Place, class... Ps>
 /// Each takes a mask and transforms; matrices in them are views. Call them where they are used:
 ///
 ///     decoder(X, memory, for_target(masks::causal_top_left{}), for_memory(masks::padding{7}))
+///
+/// Several sequences in one call are said of each attention, whose keys differ; a cache holds one:
+///
+///     decoder(X, memory, for_target(segments{at}, causal), for_memory(segments{at, memory_at}))
 template <class... Ps>
 [[nodiscard]] auto for_source(const Ps&... policies) {
   return detail::policies_at<detail::source_attention>(policies...);
@@ -67,6 +71,11 @@ template <class P, class Place>
 inline constexpr bool is_for = false;
 template <class Place, class... Ps>
 inline constexpr bool is_for<target_policies<Place, Ps...>, Place> = true;
+
+template <class P>
+inline constexpr bool places_sequences = false;
+template <class Place, class... Ps>
+inline constexpr bool places_sequences<target_policies<Place, Ps...>> = (is_sequences<Ps> || ...);
 
 /// The masks and transforms for one place.
 template <class Place>

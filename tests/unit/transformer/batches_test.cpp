@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "softlook/layer/multi_head.hpp"
+#include "softlook/transformer/decoder.hpp"
 #include "softlook/transformer/encoder.hpp"
+#include "softlook/transformer/transformer.hpp"
 #include "tests/support/layers.hpp"
 
 namespace softlook {
@@ -34,6 +36,18 @@ class Batches : public ::testing::Test {
     p.gain1 = p.gain2 = Eigen::RowVectorXf::Ones(16);
     p.bias1 = p.bias2 = Eigen::RowVectorXf::Zero(16);
     transformer_encoder_layer_options o;
+    o.heads = {.query = 4};
+    o.norm_first = norm_first;
+    return {p, o};
+  }
+
+  transformer_decoder_layer<float> decoder_layer(bool norm_first) {
+    transformer_decoder_layer_parameters<float> p;
+    p.self_attention = attention();
+    p.cross_attention = attention();
+    p.W1 = numbers(16, 40), p.W2 = numbers(40, 16);
+    p.gain1 = p.gain2 = p.gain3 = Eigen::RowVectorXf::Ones(16);
+    transformer_layer_options o;
     o.heads = {.query = 4};
     o.norm_first = norm_first;
     return {p, o};
@@ -77,6 +91,55 @@ TEST_F(Batches, CrossAttentionOfSequences) {
     const index i = at[s], n = at[s + 1] - i, j = keys[s], m = keys[s + 1] - j;
     const auto k = X.middleRows(j, m);
     EXPECT_TRUE(bitwise_equal(matrix(Y.middleRows(i, n)), matrix(attend(X.middleRows(i, n), k, k))))
+        << s;
+  }
+}
+
+TEST_F(Batches, TargetsAndTheirMemoriesThroughADecoder) {
+  const offsets of_memory{0, 12, 40, 41, 100};
+  const matrix M = numbers(100, 16, 1);
+  for (const bool norm_first : {false, true}) {
+    const transformer_decoder<float> stack({decoder_layer(norm_first), decoder_layer(norm_first)});
+    const exec::thread_pool pool(2);
+    const auto causal = masks::causal_top_left{};
+    const matrix Y =
+        stack(X, M, for_target(segments{at}, causal), for_memory(segments{at, of_memory}), pool);
+    ASSERT_TRUE(all_finite(Y));
+    for (std::size_t s = 0; s + 1 < at.size(); ++s) {
+      const index first = at[s], count = at[s + 1] - first;
+      const index key = of_memory[s], keys = of_memory[s + 1] - key;
+      const matrix own =
+          stack(X.middleRows(first, count), M.middleRows(key, keys), for_target(causal));
+      EXPECT_TRUE(bitwise_equal(matrix(Y.middleRows(first, count)), own)) << s;
+    }
+  }
+}
+
+TEST_F(Batches, PaddedThroughADecoderLayer) {
+  const auto one = decoder_layer(false);
+  const offsets lengths{50, 20, 1}, of_memory{3, 0, 30};
+  const matrix M = numbers(90, 16, 1);
+  const matrix Y = one(X, M, for_target(padded_batch{3, lengths, lengths}),
+                       for_memory(padded_batch{3, lengths, of_memory}));
+  for (index s = 0; s < 3; ++s) {
+    const index used = lengths[std::size_t(s)], keys = of_memory[std::size_t(s)];
+    const matrix own = one(X.middleRows(50 * s, used), M.middleRows(30 * s, keys));
+    EXPECT_TRUE(bitwise_equal(matrix(Y.middleRows(50 * s, used)), own)) << s;
+  }
+}
+
+TEST_F(Batches, ThroughAWholeTransformer) {
+  const transformer<float> model(transformer_encoder<float>({layer(true)}),
+                                 transformer_decoder<float>({decoder_layer(true)}));
+  const offsets of_source{0, 12, 40, 41, 100};
+  const matrix S = numbers(100, 16, 1);
+  const matrix Y = model(S, X, for_source(segments{of_source}), for_target(segments{at}),
+                         for_memory(segments{at, of_source}));
+  for (std::size_t s = 0; s + 1 < at.size(); ++s) {
+    const index first = at[s], count = at[s + 1] - first;
+    const index row = of_source[s], rows = of_source[s + 1] - row;
+    EXPECT_TRUE(bitwise_equal(matrix(Y.middleRows(first, count)),
+                              matrix(model(S.middleRows(row, rows), X.middleRows(first, count)))))
         << s;
   }
 }
