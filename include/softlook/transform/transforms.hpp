@@ -131,6 +131,12 @@ struct bias {
   [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
     return s + static_cast<S>(B_(softlook::detail::row_of_query(B_, i, p), B_.cols == 1 ? 0 : j));
   }
+  /// B of a head as a matrix of all queries and keys, for kernels that add blocks of it.
+  [[nodiscard]] matrix_view<T> added(problem p) const {
+    const index first = B_.rows == 1 ? 0 : softlook::detail::row_of_query(B_, 0, p);
+    return {B_.data + first * B_.row_stride, p.queries, p.keys, B_.rows == 1 ? 0 : B_.row_stride,
+            B_.cols == 1 ? 0 : B_.col_stride};
+  }
   /// \throws shape_error unless B is n×m (or has one row, heads·n rows, or one column).
   void check(const char* where, problem p) const {
     softlook::detail::check_broadcast(where, "transforms::bias rows()", B_.rows,

@@ -73,6 +73,9 @@ constexpr bool check_policies() {
          one_sinks && one_dropout && one_scalar;
 }
 
+template <class F>
+inline constexpr bool adds_matrix = requires(const F& f, problem p) { f.added(p); };
+
 /// Transforms in the order written:  f_k(… f_2(f_1(s))).
 template <class... Fs>
 struct transform_chain {
@@ -85,6 +88,12 @@ struct transform_chain {
   template <class T = double>
   void check(const char* where, problem p) const {
     std::apply([&](const Fs&... f) { (check_policy<T>(f, where, p), ...); }, steps);
+  }
+  /// What the chain adds to each score, where that is all it does.
+  [[nodiscard]] auto added(problem p) const
+    requires(sizeof...(Fs) == 1 && (adds_matrix<Fs> && ...))
+  {
+    return std::get<0>(steps).added(p);
   }
 };
 

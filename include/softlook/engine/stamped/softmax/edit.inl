@@ -73,11 +73,66 @@ inline void mask_block(const Mask& mask, T* S, const edit_block& b, problem p) {
   }
 }
 
+/// S = (S + B)·unit of four rows of keys and four queries, whose rows of B lie keys after keys.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE void add_transposed4(const T* const (&from)[4], T* S, index stride,
+                                            const row4<T>& unit) {
+  T rows[16];
+  for (int k = 0; k < 4; ++k) __builtin_memcpy(rows + 4 * k, from[k], sizeof unit);
+  T columns[16];
+  transpose4<T>(rows, 4, columns, 4, row4<T>{T(1), T(1), T(1), T(1)});
+  for (int k = 0; k < 4; ++k, S += stride) {
+    row4<T> s, added;
+    __builtin_memcpy(&s, S, sizeof s);
+    __builtin_memcpy(&added, columns + 4 * k, sizeof added);
+    s = (s + added) * unit;
+    __builtin_memcpy(S, &s, sizeof s);
+  }
+}
+
+/// Adds a matrix of all queries and keys, which a loop over scores would read a number at a time.
+template <class T, bool QueriesInLanes>
+__attribute__((noinline)) inline void add_matrix(const matrix_view<T>& B, T* S, const edit_block& b,
+                                                 T unit) {
+  const index width = b.vectors * index(lanes<T>);
+  const row4<T> units = {unit, unit, unit, unit};
+  index r = 0;
+  if (QueriesInLanes && B.col_stride == 1 && width % 4 == 0)
+    for (; r + 4 <= b.rows; r += 4)
+      for (index l = 0; l < width; l += 4) {
+        const T* from[4];
+        for (int k = 0; k < 4; ++k)
+          from[k] = B.data + b.lanes[l + k] * B.row_stride + b.first_row + r;
+        add_transposed4<T>(from, S + r * b.stride + l, b.stride, units);
+      }
+  const bool rows_of_lanes = (QueriesInLanes ? B.row_stride : B.col_stride) == 1;
+  for (index l = 0; l < width; l += lanes<T>) {
+    const index first = b.lanes[l];
+    bool beside = rows_of_lanes;
+    for (int k = 1; k < lanes<T>; ++k) beside = beside && b.lanes[l + k] == first + k;
+    for (index row = r; row < b.rows; ++row) {
+      T* const at = S + row * b.stride + l;
+      const index j = b.first_row + row;
+      if (beside)
+        store(at,
+              (load(at) + load(QueriesInLanes ? &B(first, j) : &B(j, first))) * broadcast(unit));
+      else
+        for (int k = 0; k < lanes<T>; ++k)
+          at[k] = (at[k] + (QueriesInLanes ? B(b.lanes[l + k], j) : B(j, b.lanes[l + k]))) * unit;
+    }
+  }
+}
+
 template <class T, class Transform, bool QueriesInLanes>
 inline void apply_transform(const void* transform, T* S, const edit_block& b, problem p,
                             T score_unit) {
-  transform_scores<T, QueriesInLanes>(*static_cast<const Transform*>(transform), S, b, p,
-                                      score_unit);
+  const Transform& f = *static_cast<const Transform*>(transform);
+  if constexpr (requires {
+                  { f.added(p) } -> std::same_as<matrix_view<T>>;
+                })
+    add_matrix<T, QueriesInLanes>(f.added(p), S, b, score_unit);
+  else
+    transform_scores<T, QueriesInLanes>(f, S, b, p, score_unit);
 }
 
 template <class T, class Mask, bool QueriesInLanes>
