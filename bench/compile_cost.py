@@ -79,8 +79,8 @@ def targets(name):
             "compiled: README": (0.9, None)}.get(name, (None, None))
 
 
-# What g++ 12 reaches, counted, and 1 %.
-COUNTED = {"causal": 2.53, "README": 1.39, "compiled: causal": 0.65, "compiled: README": 1.06}
+# What g++ 12 reaches, counted, and 3 %: its garbage is collected in steps, each of 1 or 2 %.
+COUNTED = {"causal": 2.63, "README": 1.42, "compiled: causal": 0.67, "compiled: README": 1.06}
 
 
 def run_child(command):
