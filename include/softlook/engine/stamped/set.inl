@@ -14,9 +14,9 @@
 #define SOFTLOOK_STAMP_REGISTER "x"
 #endif
 
-// What leads to the loops is compiled small, which takes half as long: a thousandth more instructions
-// in a long call. What a single query goes through for each block of keys is so only in a set whose
-// loops are long.
+// What leads to the loops is compiled small, which takes half as long: a thousandth more
+// instructions in a long call. What a single query goes through for each block of keys is so only
+// in a set whose loops are long.
 #if SOFTLOOK_STAMP_X86
 #define SOFTLOOK_STAMP_WAY SOFTLOOK_SMALL
 #else

@@ -120,8 +120,8 @@ class exponential {
   }
 };
 
-/// Of one vector, where nothing waits for it: a function, because inlined everywhere it was twentieths
-/// of what kernels take to compile.
+/// Of one vector, where nothing waits for it: a function, because inlined everywhere it was
+/// twentieths of what kernels take to compile.
 template <class T>
 __attribute__((noinline)) inline vec<T> exp4_nonpositive(vec<T> x) {
   vec<T> one[1] = {x};
