@@ -131,6 +131,20 @@ TYPED_TEST(SmallMatrices, AreCheckedAsOthers) {
   EXPECT_EQ(Q, before);
 }
 
+/// Values of 16 bits are read by the kernels, and so the call is none of plain loops.
+TEST(SmallStoredMatrices, AreReadByTheKernels) {
+  using square = Eigen::Matrix3f;
+  const square X = square::Identity();
+  const Eigen::Matrix<Eigen::half, 3, 3> H = X.cast<Eigen::half>();
+  const Eigen::Matrix<Eigen::bfloat16, 3, 3> B = X.cast<Eigen::bfloat16>();
+  const square expected = attention(X, X, X);
+  EXPECT_TRUE(attention(X, X, H).isApprox(expected, 1e-6F));
+  EXPECT_TRUE(attention(X, H, X).isApprox(expected, 1e-6F));
+  EXPECT_TRUE(attention(X, B, H).isApprox(expected, 1e-6F));
+  EXPECT_TRUE(attention(H, H, H).cast<float>().isApprox(expected, 1e-2F));
+  EXPECT_TRUE(attention_weights(X, H).isApprox(attention_weights(X, X), 1e-6F));
+}
+
 TYPED_TEST(SmallMatrices, SayThatNoKernelRuns) {
   const Eigen::Matrix<TypeParam, 3, 3> X = Eigen::Matrix<TypeParam, 3, 3>::Ones();
   const attention_plan plan = plan_attention(X, X, X);

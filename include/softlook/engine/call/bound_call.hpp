@@ -29,13 +29,16 @@ template <class X>
     return Eigen::Dynamic;
 }
 
-/// The place of V in calls that need no values is no matrix.
-template <class V>
+/// Columns that the type of T's own values tells: those of others, which kernels convert, are not
+/// known. The place of V in calls that need no values is no matrix.
+template <class T, class V>
 [[nodiscard]] constexpr index value_columns_of_type() {
   if constexpr (std::is_same_v<V, no_values>)
     return 0;
-  else
+  else if constexpr (std::is_same_v<scalar_of<V>, T>)
     return columns_of_type<V>();
+  else
+    return Eigen::Dynamic;
 }
 
 /// Whether policies leave the choice of a kernel to the sizes.
@@ -53,7 +56,7 @@ template <class Q, class K, class V, class... Ps>
                          !((is_sinks<Ps> || is_dropout<Ps>) || ...);
   if constexpr (plain && sizes_decide<T, Ps...>() && !stated_policies<T, Ps...>::is_additive)
     return is_small(Q::RowsAtCompileTime, rows_of_type<K>(), columns_of_type<K>(),
-                    value_columns_of_type<V>());
+                    value_columns_of_type<T, V>());
   else
     return false;
 }
@@ -156,13 +159,12 @@ class bound_call {
       return keys_.source((*policies_).isa);
   }
   [[nodiscard]] row_source<scalar> value_source() const {
-    [[maybe_unused]] const instruction_set isa = (*policies_).isa;
     if constexpr (Small)
       return {};
     else if constexpr (has_values)
-      return values_.source(isa);
+      return values_.source((*policies_).isa);
     else
-      return keys_.source(isa).columns(0, 0);
+      return key_source().columns(0, 0);
   }
   /// K and V as matrices of T, for what reads them without a source.
   void want_matrices() {
