@@ -8,6 +8,7 @@
 #include "softlook/core/concepts.hpp"
 #include "softlook/core/error.hpp"
 #include "softlook/engine/kernels/dispatch.hpp"
+#include "softlook/engine/kernels/eight_bits.hpp"
 
 // Numbers of the arithmetic as they are stored.
 
@@ -41,17 +42,6 @@ template <class T, class Stored>
   return stored_rows_of<T, typename kernel_storage<Stored>::type, true>(isa);
 }
 
-/// \throws argument_error  for a number that 8 bits with a scale cannot hold.
-template <class T>
-void check_finite(const char* where, const char* name, const matrix_view<T>& X) {
-  for (index i = 0; i < X.rows; ++i)
-    for (index c = 0; c < X.cols; ++c)
-      if (!std::isfinite(X(i, c)))
-        raise<argument_error>(formatted("%s: %s(%td, %td) is %g (numbers of 8 bits are finite)",
-                                        where, name, i, c, double(X(i, c)))
-                                  .text);
-}
-
 /// Row i of X as it is stored, and the scale of each head: the largest magnitude of 127.
 template <class T, class Stored>
 void store_row(const matrix_view<T>& X, index i, index heads, Stored* to, float* scales) {
@@ -61,12 +51,9 @@ void store_row(const matrix_view<T>& X, index i, index heads, Stored* to, float*
       const index first = h * columns;
       float most = 0;
       for (index c = first; c < first + columns; ++c) most = std::max(most, std::abs(X(i, c)));
-      const float scale = most / 127;
-      // A scale below the normal numbers loses the bits that the quotient needs.
-      const bool tiny = scale < 1e-36f;
-      scales[h] = tiny ? 0 : scale;
+      const float scale = scales[h] = scale_of_8_bits(most);
       for (index c = first; c < first + columns; ++c)
-        to[c] = tiny ? Stored(0) : static_cast<Stored>(std::lrint(X(i, c) / scale));
+        to[c] = scale == 0 ? Stored(0) : static_cast<Stored>(std::lrint(X(i, c) / scale));
     }
   } else {
     for (index c = 0; c < X.cols; ++c) to[c] = static_cast<Stored>(X(i, c));

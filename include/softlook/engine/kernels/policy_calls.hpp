@@ -82,7 +82,8 @@ struct weight_calls {
   const void* state = nullptr;           // null: none
   edit_function edit_queries = nullptr;  // lanes are queries: query_stride is 1
   edit_function edit_keys = nullptr;     // lanes are keys of one query: key_stride is 1
-  edit_function edit_row = nullptr;      // the same on the materialised path
+  void (*edit_row)(const void*, T* P, index keys, std::int32_t position, const call_frame&,
+                   problem) = nullptr;  // all keys of one query, on the materialised path
 
   [[nodiscard]] explicit operator bool() const { return state != nullptr; }
 };

@@ -17,15 +17,16 @@ namespace detail {
 /// The weights of a query, one counter after the other: what the kernels draw for many at a time
 /// (engine/stamped/softmax/dropout.inl) is compared with it. A dropped weight becomes −0, as there.
 template <class T>
-void drop_row(const void* self, T* P, const weight_edit& at, const call_frame& f, problem whole) {
+void drop_row(const void* self, T* P, index keys, std::int32_t position, const call_frame& f,
+              problem whole) {
   const dropout& d = *static_cast<const dropout*>(self);
   const auto threshold = std::uint64_t(std::ldexp(d.probability, 32));
   const T kept = T(1 / (1 - d.probability));
   const philox_key key{std::uint32_t(d.seed), std::uint32_t(d.seed >> 32)};
-  const index shared = f.shared_keys(at.keys);  // private keys are never dropped
+  const index shared = f.shared_keys(keys);  // private keys are never dropped
   for (index r = 0; r < shared;) {
     const index j = f.first_key + r;
-    const philox_counter words = philox({std::uint32_t(j / 4), std::uint32_t(at.positions[0]),
+    const philox_counter words = philox({std::uint32_t(j / 4), std::uint32_t(position),
                                          std::uint32_t(whole.head), std::uint32_t(whole.sequence)},
                                         key);
     for (index word = j % 4; word < 4 && r < shared; ++word, ++r)

@@ -11,6 +11,7 @@
 #include "softlook/core/activation.hpp"
 #include "softlook/core/weight_storage.hpp"
 #include "softlook/engine/kernels/dispatch.hpp"
+#include "softlook/engine/kernels/eight_bits.hpp"
 #include "softlook/engine/run/product.hpp"
 
 // What layers keep: weights in the order in which the kernels read them.
@@ -89,18 +90,14 @@ void pack_bfloat16(const char*, const matrix_view<T>& W, aligned_vector<T>& pane
 template <class T>
 void pack_int8(const char* where, const matrix_view<T>& W, aligned_vector<T>& panels,
                aligned_vector<T>& scales) {
+  check_finite(where, "weight ", W);
   panels = stored_panels(W, 1);
   scales.assign(std::size_t(round_up(W.cols, packed_panel_width<T>)), T(0));
   for_each_packed(W, [&](index k, index c, index) {
-    if (!std::isfinite(W(k, c)))
-      raise<argument_error>(formatted("%s: weight (%td, %td) is %g (numbers of 8 bits are finite)",
-                                      where, k, c, double(W(k, c)))
-                                .text);
     T& most = scales[std::size_t(c)];
     most = std::max(most, std::abs(W(k, c)));
   });
-  // A scale below the normal numbers would lose the bits that the quotient needs.
-  for (T& s : scales) s = s / 127 < T(1e-36) ? T(0) : s / 127;
+  for (T& s : scales) s = scale_of_8_bits(s);
   for_each_packed(W, [&](index k, index c, index position) {
     const double scale = scales[std::size_t(c)];
     set_packed(panels, position,

@@ -284,13 +284,9 @@ void join_sink_of_rows(double sink, row_major<T>& P, Eigen::Matrix<T, Eigen::Dyn
 /// Edits weights of a head, as dropout does.
 template <class T>
 void edit_weights(const attention_call<T>& c, index head, row_major<T>& P) {
-  const product_run all{0, P.cols(), 0, 1};
-  for (index i = 0; i < P.rows(); ++i) {
-    const std::int32_t position = std::int32_t(c.frame.query(i));
-    c.policy.weight.edit_row(c.policy.weight.state, P.data() + i * P.cols(),
-                             {&all, 1, 0, c.K.rows, 1, 1, 0, &position}, c.frame,
-                             c.problem_of(head));
-  }
+  for (index i = 0; i < P.rows(); ++i)
+    c.policy.weight.edit_row(c.policy.weight.state, P.data() + i * P.cols(), P.cols(),
+                             std::int32_t(c.frame.query(i)), c.frame, c.problem_of(head));
 }
 
 /// Weights of one head; output and log-sum-exp are written where the call has room for them.

@@ -8,7 +8,7 @@
 #if defined(SOFTLOOK_STAMP_COPIES)
 using SOFTLOOK_STAMP_COPIES::block4;
 using SOFTLOOK_STAMP_COPIES::row4;
-using SOFTLOOK_STAMP_COPIES::transpose4;
+using SOFTLOOK_STAMP_COPIES::transpose_rows4;
 using SOFTLOOK_STAMP_COPIES::pack_panel;
 using SOFTLOOK_STAMP_COPIES::pack_panels;
 using SOFTLOOK_STAMP_COPIES::unpack_panel;

@@ -19,32 +19,32 @@ struct block4<double> {
 template <class T>
 using row4 = typename block4<T>::row;
 
+template <class T>
+SOFTLOOK_ALWAYS_INLINE void transpose_rows4(row4<T> (&x)[4]) {
+  using row = row4<T>;
+  const row ab_low = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5);
+  const row ab_high = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
+  const row cd_low = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
+  const row cd_high = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
+  x[0] = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
+  x[1] = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
+  x[2] = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+  x[3] = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+}
+
 /// target = (source · diag(scale))ᵀ.
 template <class T>
 SOFTLOOK_ALWAYS_INLINE void transpose4(const T* source, index source_stride, T* target,
                                        index target_stride, const row4<T>& scale) {
-  using row = row4<T>;
-  row a, b, c, d;
-  __builtin_memcpy(&a, source, sizeof a);
-  __builtin_memcpy(&b, source + source_stride, sizeof b);
-  __builtin_memcpy(&c, source + 2 * source_stride, sizeof c);
-  __builtin_memcpy(&d, source + 3 * source_stride, sizeof d);
-  a = a * scale;
-  b = b * scale;
-  c = c * scale;
-  d = d * scale;
-  const row ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  const row ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  const row cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-  const row cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  const row r0 = __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5);
-  const row r1 = __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7);
-  const row r2 = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
-  const row r3 = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
-  __builtin_memcpy(target, &r0, sizeof r0);
-  __builtin_memcpy(target + target_stride, &r1, sizeof r1);
-  __builtin_memcpy(target + 2 * target_stride, &r2, sizeof r2);
-  __builtin_memcpy(target + 3 * target_stride, &r3, sizeof r3);
+  row4<T> x[4];
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) {
+    __builtin_memcpy(&x[k], source + k * source_stride, sizeof x[k]);
+    x[k] = x[k] * scale;
+  }
+  transpose_rows4<T>(x);
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) __builtin_memcpy(target + k * target_stride, &x[k], sizeof x[k]);
 }
 
 /// The same of the first `from` rows of the source, zeros for the others, and the first `to` rows

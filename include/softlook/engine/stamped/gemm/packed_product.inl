@@ -20,15 +20,25 @@ void pack_weights(const matrix_view<T>& W, T* panels) {
 /// that would only take loads from the product.
 inline constexpr int few_tiles = 6, lines_for_few_tiles = 3;
 
-/// `used` rows of X times a register tile of W; rows beyond the last repeat it.
+/// `used` rows of X from a step in depth on; rows beyond the last repeat it.
+template <class T, int Rows, int Lines>
+SOFTLOOK_ALWAYS_INLINE strided_operand<T, Rows, Lines> rows_of_X(const product_args<T>& a,
+                                                                 index first, index used,
+                                                                 index step) {
+  strided_operand<T, Rows, Lines> x;
+  const T* const from = a.X.data + step * a.X.col_stride;
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r)
+    x.row[r] = from + (first + (r < used ? r : used - 1)) * a.X.row_stride;
+  x.step = a.X.col_stride;
+  return x;
+}
+
+/// Rows of X times a register tile of W.
 template <class T, int Rows, int Vectors, int Lines>
 inline void product_rows(const product_args<T>& a, index first, index used, const T* panel,
                          std::uintptr_t ahead, T* tile) {
-  strided_operand<T, Rows, Lines> x;
-#pragma GCC unroll 8
-  for (int r = 0; r < Rows; ++r)
-    x.row[r] = a.X.data + (first + (r < used ? r : used - 1)) * a.X.row_stride;
-  x.step = a.X.col_stride;
+  auto x = rows_of_X<T, Rows, Lines>(a, first, used, index(0));
   x.ahead = ahead;
   micro_kernel<T, Rows, Vectors, finish::store>(x, panel, tile, a.X.cols, nullptr);
 }

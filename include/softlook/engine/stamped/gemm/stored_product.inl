@@ -11,19 +11,6 @@ inline constexpr index chunk_steps = 96, chunk_rows = 64;
 /// How far ahead few rows ask for what they read.
 inline constexpr index stored_ahead_bytes = 2048;
 
-template <class T, int Rows, int Lines>
-SOFTLOOK_ALWAYS_INLINE strided_operand<T, Rows, Lines> rows_of_X(const product_args<T>& a,
-                                                                 index first, index used,
-                                                                 index step) {
-  strided_operand<T, Rows, Lines> x;
-#pragma GCC unroll 8
-  for (int r = 0; r < Rows; ++r)
-    x.row[r] =
-        a.X.data + (first + (r < used ? r : used - 1)) * a.X.row_stride + step * a.X.col_stride;
-  x.step = a.X.col_stride;
-  return x;
-}
-
 /// Scale, bias, activation and residual on a tile of sums, then out.
 template <class T>
 __attribute__((noinline)) inline void finish_stored(const product_args<T>& a, index first,
@@ -138,16 +125,16 @@ void stored_linear(const product_args<T>& a, range rows, range columns) {
   const Stored* const panels = reinterpret_cast<const Stored*>(a.panels);
   for (index column = columns.begin; column < columns.end; column += panel_width<T>) {
     const Stored* const panel = panels + column * a.X.cols;
-    if (rows.count() == 1 && a.X.cols > 0)
-      direct_panel<T, 1, panel_width<T> / lanes<T>>(a, rows, column, panel);
-    else if (rows.count() <= 4 && a.X.cols > 0)
-      direct_panel<T, 4, tile_vectors>(a, rows, column, panel);
-    else if (rows.count() <= tile_rows && a.X.cols > 0)
-      direct_panel<T, tile_rows, tile_vectors>(a, rows, column, panel);
-    else
+    if (a.X.cols == 0 || rows.count() > tile_rows)
       for (index i = rows.begin; i < rows.end; i += chunk_rows)
         converted_panel<T>(a, {i, rows.end - i < chunk_rows ? rows.end : i + chunk_rows}, column,
                            reinterpret_cast<const std::int8_t*>(panel), sizeof(Stored),
                            &widen<T, Stored>);
+    else if (rows.count() == 1)
+      direct_panel<T, 1, panel_width<T> / lanes<T>>(a, rows, column, panel);
+    else if (rows.count() <= 4)
+      direct_panel<T, 4, tile_vectors>(a, rows, column, panel);
+    else
+      direct_panel<T, tile_rows, tile_vectors>(a, rows, column, panel);
   }
 }

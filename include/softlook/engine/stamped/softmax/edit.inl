@@ -77,15 +77,15 @@ inline void mask_block(const Mask& mask, T* S, const edit_block& b, problem p) {
 template <class T>
 SOFTLOOK_ALWAYS_INLINE void add_transposed4(const T* const (&from)[4], T* S, index stride,
                                             const row4<T>& unit) {
-  T rows[16];
-  for (int k = 0; k < 4; ++k) __builtin_memcpy(rows + 4 * k, from[k], sizeof unit);
-  T columns[16];
-  transpose4<T>(rows, 4, columns, 4, row4<T>{T(1), T(1), T(1), T(1)});
+  row4<T> x[4];
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) __builtin_memcpy(&x[k], from[k], sizeof x[k]);
+  transpose_rows4<T>(x);
+#pragma GCC unroll 4
   for (int k = 0; k < 4; ++k, S += stride) {
-    row4<T> s, added;
+    row4<T> s;
     __builtin_memcpy(&s, S, sizeof s);
-    __builtin_memcpy(&added, columns + 4 * k, sizeof added);
-    s = (s + added) * unit;
+    s = (s + x[k]) * unit;
     __builtin_memcpy(S, &s, sizeof s);
   }
 }
@@ -101,6 +101,7 @@ __attribute__((noinline)) inline void add_matrix(const matrix_view<T>& B, T* S, 
     for (; r + 4 <= b.rows; r += 4)
       for (index l = 0; l < width; l += 4) {
         const T* from[4];
+#pragma GCC unroll 4
         for (int k = 0; k < 4; ++k)
           from[k] = B.data + b.lanes[l + k] * B.row_stride + b.first_row + r;
         add_transposed4<T>(from, S + r * b.stride + l, b.stride, units);
