@@ -1,4 +1,4 @@
-// expect: softlook: for_source, for_target and for_memory take a mask and transforms
+// expect: softlook: for_source, for_target and for_memory take a mask, transforms, and segments
 #include "softlook/softlook.hpp"
 
 Eigen::MatrixXf call(const softlook::transformer_decoder<float>& decoder, const Eigen::MatrixXf& X,
