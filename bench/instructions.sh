@@ -39,8 +39,8 @@ avx2/functor d=64	2.211
 avx2/ALiBi d=64	2.206
 avx2/a head of 64x64	2.513
 avx2/one query, m=4096 d=128	3.099
-avx2/packed product 128x384x384	1.812
-avx2/packed product 128x1536x384	1.744
+avx2/packed product 128x384x384	1.837
+avx2/packed product 128x1536x384	1.790
 avx2/additive, for a pair and feature	10.198
 baseline/tiled d=64	4.621
 baseline/tiled d=128	4.528

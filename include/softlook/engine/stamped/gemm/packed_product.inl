@@ -103,6 +103,56 @@ inline void product_column(const product_args<T>& a, range rows, index column) {
   }
 }
 
+/// Steps of a panel, and rows that share them while they stay in the first-level cache: needed
+/// where a register tile reads half of a panel's width, for then it touches more lines than it
+/// uses.
+inline constexpr bool shares_chunks = vector_bytes == 32;
+inline constexpr index chunk_steps = 192, chunk_rows = 64;
+
+/// C += A · B, as a part of one chain: sums go on where they were.
+template <class T, int Rows, int Vectors>
+__attribute__((noinline)) inline void continued_product(strided_operand<T, Rows, 1> A, const T* B,
+                                                        T* C, index depth) {
+  vec<T> sum[Rows][Vectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < Rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) sum[r][v] = load(C + (r * Vectors + v) * lanes<T>);
+  add_steps<0, Vectors>(A, B, depth, sum);
+  finish_sums_by<finish::store>(sum, C, static_cast<const T*>(nullptr));
+}
+
+/// The products of many rows, chunk by chunk; sums wait beside the chunk.
+template <class T>
+inline void product_column_in_chunks(const product_args<T>& a, range rows, index column) {
+  constexpr int width = tile_vectors * lanes<T>;
+  alignas(64) T sums[chunk_rows * width];
+  const T* const panel = a.panels + column / panel_width<T> * panel_width<T> * a.X.cols;
+  for (index first = rows.begin; first < rows.end; first += chunk_rows) {
+    const index end = rows.end - first < chunk_rows ? rows.end : first + chunk_rows;
+    const auto each_tile = [&](const auto& f) SOFTLOOK_STAMP_LAMBDA {
+      for (index i = first; i < end; i += tile_rows)
+        f(i, end - i < tile_rows ? end - i : index(tile_rows), sums + (i - first) * width);
+    };
+    for (index k = 0; k < a.X.cols; k += chunk_steps) {
+      const index steps = a.X.cols - k < chunk_steps ? a.X.cols - k : chunk_steps;
+      const T* const chunk = panel + k * panel_width<T> + column % panel_width<T>;
+      auto ahead = reinterpret_cast<std::uintptr_t>(panel + (k + a.X.cols) * panel_width<T>);
+      each_tile([&](index i, index used, T* tile) SOFTLOOK_STAMP_LAMBDA {
+        auto x = rows_of_X<T, tile_rows, 1>(a, i, used, k);
+        x.ahead = ahead;
+        ahead += std::uintptr_t(prefetch_step * steps);
+        if (k == 0)
+          micro_kernel<T, tile_rows, tile_vectors, finish::store>(x, chunk, tile, steps, nullptr);
+        else
+          continued_product<T, tile_rows, tile_vectors>(x, chunk, tile, steps);
+      });
+    }
+    each_tile([&](index i, index used, T* tile)
+                  SOFTLOOK_STAMP_LAMBDA { finish_tile(a, i, used, column, tile, index(width)); });
+  }
+}
+
 /// Rows of Y in a range of columns that begins at a panel.
 template <class T>
 void linear(const product_args<T>& a, range rows, range columns) {
@@ -112,6 +162,8 @@ void linear(const product_args<T>& a, range rows, range columns) {
     const index left = columns.end - column;
     if (left > 2 * lanes<T> && few)
       product_column<T, 3, lines_for_few_tiles>(a, rows, column);
+    else if (shares_chunks && left > 2 * lanes<T> && a.X.cols > chunk_steps)
+      product_column_in_chunks<T>(a, rows, column);
     else if (left > 2 * lanes<T>)
       product_column<T, 3>(a, rows, column);
     else if (left > lanes<T>)

@@ -6,8 +6,8 @@
 // one register tile are bound by it and convert in registers. More rows share a chunk of a panel,
 // converted once, in the first-level cache; their sums wait beside it.
 
-/// Steps in a chunk, and rows that share it: 18 KiB of weights and 12 KiB of sums.
-inline constexpr index chunk_steps = 96, chunk_rows = 64;
+/// Steps in a converted chunk: 18 KiB of weights, and 12 KiB of sums.
+inline constexpr index stored_steps = 96;
 /// How far ahead few rows ask for what they read.
 inline constexpr index stored_ahead_bytes = 2048;
 
@@ -65,19 +65,6 @@ inline void direct_panel(const product_args<T>& a, range rows, index column, con
   }
 }
 
-/// C += A · B, as a part of one chain: sums go on where they were.
-template <class T, int Rows>
-__attribute__((noinline)) inline void continued_product(strided_operand<T, Rows, 1> A, const T* B,
-                                                        T* C, index depth) {
-  vec<T> sum[Rows][tile_vectors];
-#pragma GCC unroll 8
-  for (int r = 0; r < Rows; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < tile_vectors; ++v) sum[r][v] = load(C + (r * tile_vectors + v) * lanes<T>);
-  add_steps<0, tile_vectors>(A, B, depth, sum);
-  finish_sums_by<finish::store>(sum, C, static_cast<const T*>(nullptr));
-}
-
 /// Numbers as they are stored as those of the arithmetic, whole vectors.
 template <class T, class Stored>
 void widen(const void* from, T* to, index count) {
@@ -93,7 +80,7 @@ inline void converted_panel(const product_args<T>& a, range rows, index column,
                             void (*convert)(const void*, T*, index)) {
   constexpr index full = tile_vectors * lanes<T>, tile_size = tile_rows * full;
   constexpr index width = panel_width<T>;
-  alignas(64) T wide[chunk_steps * width];
+  alignas(64) T wide[stored_steps * width];
   alignas(64) T sums[chunk_rows * width];
   const index size = ceil_div(rows.count(), tile_rows) * tile_rows * width;
   __builtin_memset(sums, 0, std::size_t(size) * sizeof(T));
@@ -103,8 +90,8 @@ inline void converted_panel(const product_args<T>& a, range rows, index column,
       for (index i = rows.begin; i < rows.end; i += tile_rows, tile += tile_size)
         f(i, rows.end - i < tile_rows ? rows.end - i : index(tile_rows), part, tile);
   };
-  for (index k = 0; k < a.X.cols; k += chunk_steps) {
-    const index steps = a.X.cols - k < chunk_steps ? a.X.cols - k : chunk_steps;
+  for (index k = 0; k < a.X.cols; k += stored_steps) {
+    const index steps = a.X.cols - k < stored_steps ? a.X.cols - k : stored_steps;
     convert(panel + k * width * stored_bytes, wide, steps * width);
     auto ahead = reinterpret_cast<std::uintptr_t>(panel) +
                  std::uintptr_t((k + steps) * width * stored_bytes);
@@ -112,7 +99,7 @@ inline void converted_panel(const product_args<T>& a, range rows, index column,
       auto x = rows_of_X<T, tile_rows, 1>(a, i, used, k);
       x.ahead = ahead;
       ahead += std::uintptr_t(prefetch_step * steps);
-      continued_product<T, tile_rows>(x, wide + part, tile, steps);
+      continued_product<T, tile_rows, tile_vectors>(x, wide + part, tile, steps);
     });
   }
   each_tile([&](index i, index used, index part, T* tile)
