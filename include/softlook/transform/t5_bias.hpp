@@ -10,6 +10,7 @@
 
 #include "softlook/core/concepts.hpp"
 #include "softlook/core/error.hpp"
+#include "softlook/transform/relative_rows.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -79,7 +80,7 @@ inline void check_t5_buckets(const char* where, const t5_buckets& b) {
 /// T5's learned bias of each bucket and head, spread over distances:
 ///   b(r, h) = table(bucket(r), h)
 ///
-/// table: buckets × heads, copied. Holds 2·max_distance + 1 numbers for each head.
+/// table: buckets × heads, copied. Holds 2·max_distance + 7 numbers for each head.
 /// \see t5_bucket, transforms::t5_bias
 template <real_scalar T>
 class t5_relative_bias {
@@ -103,6 +104,8 @@ class t5_relative_bias {
       const index bucket = detail::t5_bucket_unchecked(r, buckets);
       for (index h = 0; h < heads_; ++h) by_distance_[place(r, h)] = rows(bucket, h);
     }
+    for (index h = 0; h < heads_; ++h)
+      detail::fill_margins(by_distance_.data() + h * width(), reach_);
   }
 
   [[nodiscard]] index heads() const { return heads_; }
@@ -132,13 +135,16 @@ class t5_relative_bias {
     return B;
   }
 
-  /// The biases of a head from relative position −reach() to reach().
-  [[nodiscard]] const T* of_head(index head) const { return by_distance_.data() + head * width(); }
+  /// The biases of a head, query 0 at the given position, for kernels that add blocks of them.
+  [[nodiscard]] detail::relative_rows<T> of_head(index head, std::int32_t position) const {
+    return {by_distance_.data() + head * width(), 0, static_cast<std::int32_t>(reach_), position};
+  }
 
  private:
-  [[nodiscard]] index width() const { return 2 * reach_ + 1; }
+  [[nodiscard]] index width() const { return detail::relative_rows<T>::width(reach_); }
   [[nodiscard]] std::size_t place(index relative, index head) const {
-    return static_cast<std::size_t>(head * width() + relative + reach_);
+    return static_cast<std::size_t>(head * width() + relative + reach_ +
+                                    detail::relative_rows<T>::margin);
   }
   void check_head(const char* where, index head) const {
     if (head < 0 || head >= heads_)
@@ -172,18 +178,17 @@ struct t5_bias {
   using scalar = T;
 
   explicit t5_bias(const t5_relative_bias<T>& bias, std::optional<index> first_query = {})
-      : bias_(&bias), reach_(static_cast<std::int32_t>(bias.reach())), first_(first_query) {}
+      : bias_(&bias), first_(first_query) {}
   explicit t5_bias(t5_relative_bias<T>&&, std::optional<index> = {}) = delete;  // would dangle
   explicit t5_bias(const t5_relative_bias<T>&&, std::optional<index> = {}) = delete;
 
   template <class S>
   [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
-    const std::int32_t query = first_ ? static_cast<std::int32_t>(*first_) + i : i;
-    const std::int32_t relative =
-        first_ ? j - query : (p.queries - i) + (j - p.keys);  // m − n may be negative
-    const std::int32_t low = relative < -reach_ ? -reach_ : relative;
-    const std::int32_t within = low > reach_ ? reach_ : low;
-    return s + static_cast<S>(bias_->of_head(p.head)[within + reach_]);
+    return s + static_cast<S>(*added(p).at(i, j));
+  }
+  /// The biases of a head, for kernels that add blocks of them.
+  [[nodiscard]] softlook::detail::relative_rows<T> added(problem p) const {
+    return bias_->of_head(p.head, softlook::detail::position_of_query_0(first_, p));
   }
   /// \throws shape_error     unless the table has a column for each query head.
   /// \throws argument_error  unless 0 ≤ f and f + n < 2³¹.
@@ -199,7 +204,6 @@ struct t5_bias {
 
  private:
   const t5_relative_bias<T>* bias_;
-  std::int32_t reach_;
   std::optional<index> first_;
 };
 

@@ -74,7 +74,7 @@ constexpr bool check_policies() {
 }
 
 template <class F>
-inline constexpr bool adds_matrix = requires(const F& f, problem p) { f.added(p); };
+inline constexpr bool only_adds = requires(const F& f, problem p) { f.added(p); };
 
 /// Transforms in the order written:  f_k(… f_2(f_1(s))).
 template <class... Fs>
@@ -91,7 +91,7 @@ struct transform_chain {
   }
   /// What the chain adds to each score, where that is all it does.
   [[nodiscard]] auto added(problem p) const
-    requires(sizeof...(Fs) == 1 && (adds_matrix<Fs> && ...))
+    requires(sizeof...(Fs) == 1 && (only_adds<Fs> && ...))
   {
     return std::get<0>(steps).added(p);
   }

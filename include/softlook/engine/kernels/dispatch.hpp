@@ -192,6 +192,12 @@ template <class T>
   return SOFTLOOK_STAMPED(isa, whole_scores<T>);
 }
 
+/// void(T* row, index count, T sink): scores of a query become weights, beside a sink or −∞.
+template <class T>
+[[nodiscard]] auto softmax_of_rows([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, soften_row<T>);
+}
+
 /// How kernels read rows of a matrix of Stored, or of pages of them, as T.
 template <class T, class Stored, bool Paged = false>
 [[nodiscard]] const row_functions<T>& stored_rows_of([[maybe_unused]] instruction_set isa) {

@@ -7,6 +7,8 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
+inline constexpr double log4_e = 0.72134752044448170368;
+
 /// Natural log-sum-exp from a maximum in units of log 4 and the sum of the weights relative to it.
 template <class T>
 __attribute__((noinline)) inline T natural_log_sum_exp(T maximum, T sum) {

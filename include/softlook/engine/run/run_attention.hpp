@@ -17,8 +17,6 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-inline constexpr double log4_e = 0.72134752044448170368;
-
 template <class T>
 [[nodiscard]] call_sizes sizes_of(const attention_call<T>& c) {
   return {.queries = c.Q.rows,
@@ -348,7 +346,8 @@ template <bool Additive, class T>
     edit_scores(run.call, run.call.frame, head, S);
     const matrix_view<double>& sinks = run.call.sinks.logits;
     const T sink = sinks.data ? T(sinks(0, head)) : -std::numeric_limits<T>::infinity();
-    for (index i = 0; i < S.rows(); ++i) show_weights(S.data() + i * S.cols(), S.cols(), sink);
+    const auto soften = softmax_of_rows<T>(run.call.isa);
+    for (index i = 0; i < S.rows(); ++i) soften(S.data() + i * S.cols(), S.cols(), sink);
     return S;
   });
 }

@@ -1,13 +1,9 @@
 #pragma once
 
-#include <cmath>
-#include <limits>
-
 #include "softlook/engine/kernels/dispatch.hpp"
 
-// Scores and weights that are shown, not compared with: the product of the kernels, one row of
-// softmax after another. Eigen's product, in the naive kernel, takes longer to compile than
-// attention itself.
+// Scores that are shown, not compared with, by the product of the kernels: Eigen's, in the naive
+// kernel, takes longer to compile than attention itself.
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
@@ -34,24 +30,6 @@ template <class T>
       S(i, j) = hidden.row(0).dot(v.row(0));
     }
   return S;
-}
-
-/// A row of scores becomes weights, beside a sink if there is one; a row of −∞ becomes zeros.
-template <class T>
-void show_weights(T* row, index count, T sink = -std::numeric_limits<T>::infinity()) {
-  constexpr T lowest = -std::numeric_limits<T>::infinity();
-  T top = sink;
-  bool empty = true;
-  for (index j = 0; j < count; ++j) {
-    top = row[j] > top ? row[j] : top;
-    empty = empty && row[j] == lowest;
-  }
-  if (top == lowest) top = 0;
-  T sums[8] = {};  // one long chain would round more
-  for (index j = 0; j < count; ++j) sums[j % 8] += row[j] = std::exp(row[j] - top);
-  T sum = ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
-  if (sink != lowest) sum += std::exp(sink - top);
-  for (index j = 0; j < count; ++j) row[j] = empty ? T(0) : row[j] / sum;
 }
 
 }  // namespace detail

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "softlook/engine/run/attention_call.hpp"
-#include "softlook/engine/run/shown_weights.hpp"
 
 // Matrices whose types say that they are small: plain loops over the numbers where they lie, and
 // the few scores on the stack. The kernels would be compiled three times for them, and take longer
@@ -86,7 +85,11 @@ template <class T>
 [[nodiscard]] row_major<T> small_weights(const attention_call<T>& c) {
   row_major<T> P(c.Q.rows, c.K.rows);
   small_scores(c, {P.data(), P.rows(), P.cols(), P.cols(), 1});
-  for (index i = 0; i < P.rows(); ++i) show_weights(P.data() + i * P.cols(), P.cols());
+  for (index i = 0; i < P.rows(); ++i) {
+    T* const row = P.data() + i * P.cols();
+    const T sum = small_softmax(row, P.cols()).second;
+    for (index j = 0; j < P.cols(); ++j) row[j] = row[j] == -1 ? T(0) : row[j] / sum;
+  }
   return P;
 }
 

@@ -174,9 +174,11 @@ template <class T, class Key>
   const softlook::mutable_matrix_view<T> view{S.data(), S.rows(), S.cols(), S.cols(), 1};
   softlook::detail::transform_matrix(call.policy, {}, p, view);
   softlook::detail::mask_matrix(call.policy, {}, p, view);
-  if (as == shown::weights)
+  if (as == shown::weights) {
+    const auto soften = softlook::detail::softmax_of_rows<T>(call.isa);
     for (index i = 0; i < S.rows(); ++i)
-      softlook::detail::show_weights(S.data() + i * S.cols(), S.cols());
+      soften(S.data() + i * S.cols(), S.cols(), -std::numeric_limits<T>::infinity());
+  }
   return S;
 }
 

@@ -90,36 +90,66 @@ SOFTLOOK_ALWAYS_INLINE void add_transposed4(const T* const (&from)[4], T* S, ind
   }
 }
 
-/// Adds a matrix of all queries and keys, which a loop over scores would read a number at a time.
-template <class T, bool QueriesInLanes>
-__attribute__((noinline)) inline void add_matrix(const matrix_view<T>& B, T* S, const edit_block& b,
-                                                 T unit) {
+/// A matrix of all queries and keys as rows to be added, as relative_rows<T> are.
+template <class T>
+struct matrix_rows {
+  const T* data;
+  index row_stride, col_stride;
+  explicit matrix_rows(const matrix_view<T>& B)
+      : data(B.data), row_stride(B.row_stride), col_stride(B.col_stride) {}
+
+  static constexpr int most_together = lanes<T>;
+  [[nodiscard]] bool queries_beside() const { return row_stride == 1; }
+  [[nodiscard]] bool keys_beside() const { return col_stride == 1; }
+  [[nodiscard]] SOFTLOOK_ALWAYS_INLINE const T* at(std::int32_t query, std::int32_t key) const {
+    return data + query * row_stride + key * col_stride;
+  }
+};
+template <class T>
+matrix_rows<T> rows_to_add(const matrix_view<T>& B) {
+  return matrix_rows<T>(B);
+}
+template <class Rows>
+const Rows& rows_to_add(const Rows& rows) {
+  return rows;
+}
+
+/// S = (S + at(query, key))·unit, which a loop over scores would read a number at a time.
+template <class T, bool QueriesInLanes, class Rows>
+__attribute__((noinline)) inline void add_rows(const Rows& rows, T* S, const edit_block& b,
+                                               T unit) {
+  constexpr int most = Rows::most_together, group = lanes<T> < most ? lanes<T> : most;
+  typedef T group_vector __attribute__((vector_size(group * sizeof(T))));
   const index width = b.vectors * index(lanes<T>);
-  const row4<T> units = {unit, unit, unit, unit};
-  index r = 0;
-  if (QueriesInLanes && B.col_stride == 1 && width % 4 == 0)
+  std::int32_t r = 0;
+  if (QueriesInLanes && rows.keys_beside() && width % 4 == 0)
     for (; r + 4 <= b.rows; r += 4)
       for (index l = 0; l < width; l += 4) {
         const T* from[4];
 #pragma GCC unroll 4
-        for (int k = 0; k < 4; ++k)
-          from[k] = B.data + b.lanes[l + k] * B.row_stride + b.first_row + r;
-        add_transposed4<T>(from, S + r * b.stride + l, b.stride, units);
+        for (int k = 0; k < 4; ++k) from[k] = rows.at(b.lanes[l + k], b.first_row + r);
+        add_transposed4<T>(from, S + r * b.stride + l, b.stride, row4<T>{unit, unit, unit, unit});
       }
-  const bool rows_of_lanes = (QueriesInLanes ? B.row_stride : B.col_stride) == 1;
-  for (index l = 0; l < width; l += lanes<T>) {
-    const index first = b.lanes[l];
-    bool beside = rows_of_lanes;
-    for (int k = 1; k < lanes<T>; ++k) beside = beside && b.lanes[l + k] == first + k;
-    for (index row = r; row < b.rows; ++row) {
+  const bool beside = QueriesInLanes ? rows.queries_beside() : rows.keys_beside();
+  for (index l = 0; l < width; l += group) {
+    const std::int32_t* const lane = b.lanes + l;
+    bool together = beside;
+    for (int k = 1; k < group; ++k) together = together && lane[k] == lane[0] + k;
+    for (std::int32_t row = r; row < b.rows; ++row) {
       T* const at = S + row * b.stride + l;
-      const index j = b.first_row + row;
-      if (beside)
-        store(at,
-              (load(at) + load(QueriesInLanes ? &B(first, j) : &B(j, first))) * broadcast(unit));
-      else
-        for (int k = 0; k < lanes<T>; ++k)
-          at[k] = (at[k] + (QueriesInLanes ? B(b.lanes[l + k], j) : B(j, b.lanes[l + k]))) * unit;
+      const auto from = [&](int k) SOFTLOOK_STAMP_LAMBDA {
+        const std::int32_t other = b.first_row + row;
+        return QueriesInLanes ? rows.at(lane[k], other) : rows.at(other, lane[k]);
+      };
+      if (together) {
+        group_vector s, x;
+        __builtin_memcpy(&s, at, sizeof s);
+        __builtin_memcpy(&x, from(0), sizeof x);
+        s = (s + x) * unit;
+        __builtin_memcpy(at, &s, sizeof s);
+      } else {
+        for (int k = 0; k < group; ++k) at[k] = (at[k] + *from(k)) * unit;
+      }
     }
   }
 }
@@ -128,10 +158,8 @@ template <class T, class Transform, bool QueriesInLanes>
 inline void apply_transform(const void* transform, T* S, const edit_block& b, problem p,
                             T score_unit) {
   const Transform& f = *static_cast<const Transform*>(transform);
-  if constexpr (requires {
-                  { f.added(p) } -> std::same_as<matrix_view<T>>;
-                })
-    add_matrix<T, QueriesInLanes>(f.added(p), S, b, score_unit);
+  if constexpr (requires { f.added(p); })
+    add_rows<T, QueriesInLanes>(rows_to_add(f.added(p)), S, b, score_unit);
   else
     transform_scores<T, QueriesInLanes>(f, S, b, p, score_unit);
 }

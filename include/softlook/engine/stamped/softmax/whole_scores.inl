@@ -1,4 +1,4 @@
-// Scores that are shown, n×m, by the product of the tiled kernel.
+// Scores and weights that are shown, n×m: the product of the tiled kernel, and a softmax.
 
 /// S = scale · Q Kᵀ. `scratch` has room for whole_scores_size().
 template <class T>
@@ -24,4 +24,32 @@ void whole_scores(const matrix_view<T>& Q, const matrix_view<T>& K, T scale,
                    S.row_stride, S.col_stride);
     }
   }
+}
+
+/// A row of scores becomes weights, beside a sink if there is one; a row of −∞ becomes zeros.
+template <class T>
+void soften_row(T* row, index count, T sink) {
+  constexpr index width = lanes<T>;
+  const index whole = count / width * width;
+  alignas(64) T rest[lanes<T>];
+  for (index k = 0; k < width; ++k) rest[k] = k < count - whole ? row[whole + k] : -infinity<T>;
+  vec<T> most = max_of(load(rest), broadcast(sink));  // a NaN is not seen
+  for (index j = 0; j < whole; j += width) most = max_of(load(row + j), most);
+  T top = sink;
+  for (int k = 0; k < lanes<T>; ++k) top = most[k] > top ? most[k] : top;
+  if (top == -infinity<T>) top = 0;
+  const vec<T> shift = broadcast(top), unit = broadcast(T(log4_e));
+  vec<T> sums = {};
+  for (index j = 0; j < count; j += width) {
+    T* const at = j < whole ? row + j : rest;
+    const vec<T> p = exp4_nonpositive<T>((load(at) - shift) * unit);
+    store(at, p);
+    sums += p;
+  }
+  T sum = exp4_nonpositive<T>(broadcast((sink - top) * T(log4_e)))[0];
+  for (int k = 0; k < lanes<T>; ++k) sum += sums[k];
+  const vec<T> divisor = broadcast(sum == 0 ? T(1) : sum);
+  for (index j = 0; j < whole; j += width) store(row + j, load(row + j) / divisor);
+  store(rest, load(rest) / divisor);
+  __builtin_memcpy(row + whole, rest, std::size_t(count - whole) * sizeof(T));
 }
