@@ -3,7 +3,7 @@
 // share of blocks of 16 queries × 8 keys that a mask leaves (`live` in the name): what a pair that
 // is computed costs, more than a plain one. `none` compares that call with itself: the noise.
 // Weights that are streamed are compared with it too: their scores are computed twice, and there
-// are no values.
+// are no values. Those of attention_weights are computed once and stored.
 
 #include <array>
 #include <cstdio>
@@ -16,6 +16,7 @@
 #include <softlook/mask/neighborhood.hpp>
 #include <softlook/mask/none.hpp>
 #include <softlook/mask/prefix_lm.hpp>
+#include <softlook/transform/t5_bias.hpp>
 #include <softlook/transform/temperature.hpp>
 
 #include "support/alibi.hpp"
@@ -130,7 +131,9 @@ struct parameters {
   Eigen::VectorXd temperatures = Eigen::VectorXd::Constant(1, 2.0);
   Eigen::VectorXd sinks = Eigen::VectorXd::Constant(1, 3.0);
   matrix positions = bench::random_matrix<float>(2 * 64 + 1, d, 5);
+  matrix table = bench::random_matrix<float>(32, 1, 6);
   softlook::relative_keys<float> relative{problem().Q, positions};
+  softlook::t5_relative_bias<float> t5{table};
 
   parameters() {
     for (index i = 0; i < n; ++i) ids[std::size_t(i)] = std::int32_t(i / part);
@@ -182,11 +185,33 @@ void add_transforms(std::vector<bench::row>& rows, const parameters& with) {
       },
       transforms::relative_keys(with.relative)));
   rows.push_back(transformed_row(
+      "t5_bias", [&](double s, index i, index j) { return s + double(with.t5(j - i, 0)); },
+      transforms::t5_bias(with.t5)));
+  rows.push_back(transformed_row(
       "temperature", [](double s, index, index) { return s / 2; },
       transforms::temperature(with.temperatures)));
   definition sink;
   sink.sink = with.sinks[0];
   rows.push_back(row_of("sinks", 1, sink, call_with(softlook::sinks(with.sinks))));
+}
+
+/// What stays is what the naive kernel keeps.
+[[nodiscard]] bench::row dropout_row() {
+  const softlook::dropout half{.probability = 0.5, .seed = 7};
+  bench::row r{.name = name_of("dropout", 1), .flops = 4 * double(n * n * d), .prepare = {}};
+  r.prepare = [half] {
+    const auto p = std::make_shared<problem>();
+    bench::prepared_row work;
+    work.call = [p, half] { softlook::flash_attention_into(p->Q, p->K, p->V, p->O, half); };
+    work.error = [p, half] {
+      const matrix naive = softlook::naive_attention(p->Q, p->K, p->V, half).output;
+      return double((p->O - naive).cwiseAbs().maxCoeff());
+    };
+    work.tolerance = bench::tolerance<float>();
+    compare_with_plain(work, p, 1);
+    return work;
+  };
+  return r;
 }
 
 /// call(p) is what is streamed, error(result, P) the largest difference from what the weights say.
@@ -243,6 +268,13 @@ void add_streamed_weights(std::vector<bench::row>& rows) {
         return is.weights.allFinite() ? worst : std::numeric_limits<double>::quiet_NaN();
       }));
   rows.push_back(weights_row(
+      "attention_weights",
+      [](const problem& p) { return matrix(softlook::attention_weights(p.Q, p.K)); },
+      [](const matrix& is, const Eigen::MatrixXd& P) {
+        return is.allFinite() ? (is.cast<double>() - P).cwiseAbs().maxCoeff()
+                              : std::numeric_limits<double>::quiet_NaN();
+      }));
+  rows.push_back(weights_row(
       "key_weight_sums",
       [](const problem& p) { return Eigen::MatrixXf(softlook::key_weight_sums(p.Q, p.K)); },
       [](const Eigen::MatrixXf& is, const Eigen::MatrixXd& P) {
@@ -259,6 +291,7 @@ int main(int argc, char** argv) {
   std::vector<bench::row> rows;
   add_masks(rows, with);
   add_transforms(rows, with);
+  rows.push_back(dropout_row());
   add_streamed_weights(rows);
   return bench::run_rows(argc, argv, std::move(rows));
 }
