@@ -17,6 +17,7 @@ PROBE = """window.probe = (id, x, y, width = 1, height = 1) => {
   copy.drawImage(canvas, x * sharp, y * sharp, width, height, 0, 0, width, height);
   return [...copy.getImageData(0, 0, width, height).data];
 }; 0"""
+WORDS = ["the", "animal", "crossed", "a", "very", "unbelievable", "street", "it"]  # of pages.cpp
 BOX = ("(() => { const r = document.getElementById('%s').getBoundingClientRect();"
        " return [r.x, r.y, r.width, r.height]; })()")
 
@@ -55,8 +56,12 @@ class Page:
 
     def cell(self, query, key, click=False):
         x, y, _, _ = self.box("map")
-        left, top, cell = self.browser.js("[place.left, place.top, place.cell]")
-        self.browser.mouse(x + left + (key + 0.5) * cell, y + top + (query + 0.5) * cell, click)
+        at_x, at_y = self.place_of(query + 0.5, key + 0.5)
+        self.browser.mouse(x + at_x, y + at_y, click)
+
+    def place_of(self, query, key):
+        """In the map, in CSS pixels."""
+        return self.browser.js(f"[place.left + ({key} - view.col) * place.across, place.top + ({query} - view.row) * place.down]")
 
     def click(self, element):
         x, y, width, height = self.box(element)
@@ -74,8 +79,13 @@ class Page:
         return self.browser.js(f"probe('{element}', Math.floor({x}), Math.floor({y}))")
 
     def colour_of_cell(self, query, key):
-        left, top, cell = self.browser.js("[place.left, place.top, place.cell]")
-        return self.pixel("map", left + (key + 0.15) * cell, top + (query + 0.15) * cell)[:3]
+        return self.pixel("map", *self.place_of(query + 0.15, key + 0.15))[:3]
+
+    def click_first(self, parent):
+        x, y, width, height = self.browser.js(
+            f"(() => {{ const b = document.querySelector('#{parent} button'); b.scrollIntoView({{block: 'nearest'}});"
+            " const r = b.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; })()")
+        self.browser.mouse(x + width / 2, y + height / 2, click=True)
 
     def shot(self, name):
         self.browser.screenshot(os.path.join(self.folder, name + ".png"))
@@ -165,10 +175,11 @@ def heads_and_keys(page):
     page.equal("arrows in the grid", page.text("map-title"), "layer 0, head 3")
     page.equal("focus goes along", page.browser.js("document.activeElement.getAttribute('aria-label')"), "layer 0, head 3")
     reached = []
-    for _ in range(5):
+    for _ in range(16):
         page.browser.key("Tab")
-        reached.append(page.browser.js("document.activeElement.id"))
-    page.equal("Tab reaches every part", reached, ["query", "lines", "smaller", "larger", "map"])
+        reached.append(page.browser.js("document.activeElement.id || document.activeElement.parentElement.tagName"))
+    page.equal("Tab reaches every part", reached, ["query", "play", "speed", "wanted", "side", "next", "lines"] +
+               ["LI"] * 5 + ["smaller", "larger", "all", "map"])
     for key in ("Home", "ArrowUp", "ArrowRight"):  # from the cell that the mouse was at
         page.browser.key(key)
     page.equal("arrows in the map", page.text("reading").split("  ")[0], "a3 \u2192 animal1")
@@ -176,10 +187,11 @@ def heads_and_keys(page):
     page.equal("End", page.text("reading").split("  ")[0], "a3 \u2192 very4")
     page.browser.key("Enter")
     page.equal("Enter chooses the query", page.browser.js("state.query"), 3)
-    before = page.browser.js("place.cell")
+    before = page.browser.js("place.across")
     page.click("larger")
-    page.true("larger cells", page.browser.js("place.cell") > before)
-    page.click("smaller")
+    page.true("larger cells", page.browser.js("place.across") > before)
+    page.click("all")
+    page.equal("and the whole again", page.browser.js("place.across"), before)
 
     whole = page.text("high")
     page.click("own")
@@ -260,6 +272,205 @@ def hostile(page):
     page.faultless()
 
 
+MOST_MS = 3000   # until a page of 100,000 tokens is drawn, on a slow core
+STEP_MS = 60     # for a step from a query to the next, everything drawn
+NODES = 900      # elements of a page
+
+
+def smooth(page):
+    """Figures that no number of tokens may raise."""
+    drawn = page.browser.js("performance.getEntriesByName('drawn')[0].startTime")
+    step = page.browser.js("(() => { const t = performance.now(); for (let k = 0; k < 50; ++k) chooseQuery(k * 997 % rows);"
+                           " return (performance.now() - t) / 50; })()")
+    nodes = page.browser.js("document.querySelectorAll('*').length")
+    print(f"{page.name}: drawn after {drawn:.0f} ms, {step:.1f} ms for a step, {nodes} elements")
+    page.true(f"drawn after {drawn:.0f} ms", drawn < MOST_MS)
+    page.true(f"{step:.1f} ms for a step", step < STEP_MS)
+    page.true(f"{nodes} elements", nodes < NODES)
+
+
+def find(page, text, side="queries"):
+    page.browser.js(f"document.getElementById('wanted').value = ''; document.getElementById('side').value = '{side}';"
+                    " document.getElementById('wanted').focus()")
+    page.browser.type(text)
+    page.browser.key("Enter")
+
+
+def wait(page, what, condition):
+    page.true(what, page.browser.js(
+        "new Promise((done) => { const end = performance.now() + 10000; (function look() {"
+        f" if ({condition}) done(true); else if (performance.now() > end) done(false); else setTimeout(look, 5); }})(); }})"))
+
+
+def strongest(page):
+    return page.browser.js("[...document.querySelectorAll('#strongest li')].map("
+                           "(item) => item.textContent.replace(/[\u2068\u2069]/g, ''))")
+
+
+def long_map(page):
+    """100,000 tokens: means of blocks, the strongest keys, a region to zoom into. The weights of pages.cpp."""
+    page.open("long")
+    smooth(page)
+    page.browser.js("chooseQuery(0)")
+    page.equal("a query without a key", page.text("strongest"), "no key")
+    page.shot("long_whole")
+
+    # Means of blocks, away from the diagonal.
+    page.cell(80250, 20250)
+    wanted = 1e-5 * 41 / 161
+    text = page.text("reading")
+    page.true(f"a mean of a block: {text}", abs(float(text.split("  ")[1].split(",")[0]) - wanted) < 2e-10)
+    page.true("which says so", text.endswith("the mean of 250000 weights"))
+
+    # The strongest keys, exactly, wherever the map is.
+    page.browser.js("chooseQuery(60007)")
+    keys = [60007 // c for c in range(1, 6)]
+    page.equal("the strongest keys", [item.split()[:2] for item in strongest(page)],
+               [[f"{WORDS[key % 8]}{key}", f"#{key}"] for key in keys])
+    for item, c in zip(strongest(page), range(1, 6)):
+        page.true("their weights within what is stated", abs(shown_weight(item) - 0.5 ** c) < 1e-5)
+    page.true("a screen reader hears it", page.text("spoken").startswith(
+        "query it60007 #60007 looks at it60007 #60007  0.5"))
+    page.browser.js("document.querySelectorAll('#strongest button')[1].click()")
+    page.equal("a click on one of them shows it", page.browser.js("state.cell"), [60007, 30003])
+    text = page.text("reading")
+    page.true(f"in the map: {text}", "#30003  " in text and abs(shown_weight(text) - 0.25) < 1e-5)
+    page.browser.js("zoom(1e9, (30003.5 - view.col) * place.across, (60007.5 - view.row) * place.down); reveal(60007, 30003)")
+    page.true("drawn as a cell of its own", all(abs(a - b) < 3 for a, b in zip(
+        page.colour_of_cell(60007, 30003), page.browser.js("colourOf(0.25, scaleOfWeights())"))))
+    page.true("beside cells that are known as a mean only", page.colour_of_cell(60007, 30002)[0] <= 68)
+    page.shot("long_cells")
+
+    # The region, exactly.
+    page.click_first("regions")
+    page.true("a button leads to the region", page.browser.js("shown().region !== null"))
+    for i, j in ((0, 0), (7, 30), (39, 39), (20, 3)):
+        page.cell(50000 + i, 30000 + j)
+        wanted = (31 * i + 17 * j) % 1000 / 4000
+        text = page.text("reading")
+        page.true(f"an exact weight: {text}", abs(shown_weight(text) - wanted) < 5e-6 and text.split("  ")[0].endswith(f"#{30000 + j}"))
+        if wanted > 0.1:
+            page.true("in its colour", all(abs(a - b) < 2 for a, b in zip(
+                page.colour_of_cell(50000 + i, 30000 + j), page.browser.js(f"colourOf({wanted}, shown().scale)"))))
+    page.shot("long_region")
+    page.click("all")
+    x, y, _, _ = page.box("map")
+    at_x, at_y = page.place_of(50020, 30020)
+    for _ in range(2):
+        page.browser.mouse(x + at_x, y + at_y, click=True)
+    page.browser.call("Input.dispatchMouseEvent", type="mousePressed", x=x + at_x, y=y + at_y, button="left", clickCount=2)
+    page.browser.call("Input.dispatchMouseEvent", type="mouseReleased", x=x + at_x, y=y + at_y, button="left", clickCount=2)
+    page.true("so does a double click on its frame", page.browser.js("shown().region !== null"))
+
+    # Another head.
+    page.click_head(1)
+    page.browser.js("chooseQuery(70000)")
+    page.equal("the other head", [item.split()[1] for item in strongest(page)], [f"#{70000 - c}" for c in range(5)])
+    page.faultless()
+
+
+def search(page):
+    page.open("long")
+    find(page, "ANIMAL65001")
+    page.equal("finds a token, large or small letters", page.browser.js("state.query"), 65001)
+    page.equal("and says where", page.text("found"), "animal65001 #65001, 65002 of 100000")
+    find(page, "street99")
+    first = page.browser.js("state.query")
+    page.browser.key("Enter")
+    second = page.browser.js("state.query")
+    page.equal("Enter goes on to the next", [first, second], [99006, 99014])
+    find(page, "#12")
+    page.equal("by number", page.browser.js("state.query"), 12)
+    find(page, "nowhere")
+    page.equal("or not", [page.text("found"), page.browser.js("state.query")], ["not found", 12])
+    find(page, "street30006", "keys")
+    page.equal("a key", page.browser.js("state.cell"), [12, 30006])
+    page.browser.js("const q = document.getElementById('query'); q.value = '1e9'; q.dispatchEvent(new Event('change'))")
+    page.equal("no further than the last", page.browser.js("state.query"), 99999)
+    page.open("unnamed")
+    find(page, "41234")
+    page.equal("without names by number", [page.browser.js("state.query"), strongest(page)[1].split()[0]], [41234, "20617"])
+    page.true("and no text", page.browser.js("document.getElementById('text-section').hidden"))
+    page.faultless()
+
+
+def playing(page):
+    page.open("generation")
+    page.true("a strip is drawn as more than a strip", page.browser.js("place.height > place.side / 5"))
+    page.browser.js("document.getElementById('speed').value = '30'")
+    page.click("play")
+    wait(page, "it goes from query to query", "state.query >= 5")
+    page.equal("the button stops it", page.text("play"), "Pause")
+    page.click("play")
+    at = page.browser.js("state.query")
+    page.browser.js("new Promise((done) => setTimeout(done, 200))")
+    page.equal("it stands still", [page.browser.js("state.query"), page.text("play")], [at, "Play"])
+    page.browser.js("document.getElementById('lines').focus()")
+    page.browser.key(" ")
+    wait(page, "Space plays to the end", "state.query === rows - 1 && !playing.timer")
+    page.browser.js("chooseQuery(20)")
+    page.equal("the text marks the query", page.browser.js("document.querySelector('#text .query').textContent"), "very420")
+    page.true("and what it looks at", page.browser.js("[...document.querySelectorAll('#text .seen')].length > 5"))
+    page.shot("generation_light")
+    page.click("theme")
+    page.shot("generation_dark")
+    x, y, width, height = page.browser.js("(() => { const r = document.querySelector('#text .query').previousElementSibling"
+                                          ".previousElementSibling.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; })()")
+    page.browser.mouse(x + width / 2, y + height / 2)
+    page.equal("hover over a word marks its cell and its line", page.browser.js("[state.cell, state.key]"), [[20, 419], 419])
+    page.faultless()
+
+
+def moving(page):
+    """Zoom and move by mouse and keyboard, on a dense map of 2,000 tokens."""
+    page.open("dense")
+    smooth(page)
+    wait(page, "the small maps are drawn", "[...document.querySelectorAll('#grid canvas')].every((c) => c.width > 1)")
+    page.browser.js("chooseQuery(1000)")
+    page.shot("dense")
+    x, y, _, _ = page.box("map")
+    page.browser.js("document.getElementById('map').focus(); pointAt([1000, 997], true)")
+    for _ in range(12):
+        page.browser.key("+")
+    page.true("keys zoom in", page.browser.js("place.across > 30 && inView.rows(1000) && inView.cols(997)"))
+    page.equal("around the cell that is pointed at, drawn exactly", page.colour_of_cell(1000, 997),
+               page.browser.js("colourOf(weightIn(parts[0][0], 1000, 997), shown().scale)"))
+    page.shot("dense_zoomed")
+    row = page.browser.js("view.row")
+    page.browser.key("PageDown")
+    page.true("a page down", page.browser.js("view.row") > row)
+    for query, key in ((page.browser.js("Math.ceil(view.row)"), page.browser.js("Math.ceil(view.col)")),):
+        page.cell(query + 1, key + 1)
+        page.true("the cell under the mouse", page.text("reading").split("  ")[0].endswith(f"#{key + 1}"))
+        page.true("its weight", abs(shown_weight(page.text("reading")) - peaks(0, 0, 2000, query + 1)[key + 1]) < 1e-5)
+    col = page.browser.js("view.col")
+    query = page.browser.js("state.query")
+    page.browser.drag(x + 300, y + 300, x + 240, y + 300)
+    page.true("dragging moves the map", page.browser.js("view.col") > col)
+    page.equal("and chooses nothing", page.browser.js("state.query"), query)
+    page.equal("the lines show the same part", page.browser.js("[rowAt(view.row - 0.5), keyAt(view.col - 0.5)]"), [8, 8])
+    page.browser.key("0")
+    page.true("the whole again", page.browser.js("isWhole()"))
+    page.faultless()
+
+
+def printing(page):
+    page.browser.prefer("dark")
+    page.open("many")
+    page.browser.prefer("dark", "print")
+    page.equal("light on paper", page.browser.js("getComputedStyle(document.body).backgroundColor"), "rgb(255, 255, 255)")
+    hidden = "[...document.querySelectorAll('#theme, #play, #find, #wanted, #speed, #larger')].every((e) => e.offsetWidth === 0)"
+    page.true("without controls", page.browser.js(hidden))
+    page.browser.size(794, 1123)
+    page.shot("print")
+    page.browser.size(1500, 1000)
+    pages = page.browser.print_pages()
+    page.true(f"on few pages: {pages}", 1 <= pages <= 4)
+    page.browser.prefer("dark")
+    page.equal("dark again", page.browser.js("getComputedStyle(document.body).backgroundColor"), "rgb(20, 23, 28)")
+    page.faultless()
+
+
 def given(page, path):
     """A report of another program."""
     name = os.path.splitext(os.path.basename(path))[0]
@@ -279,7 +490,7 @@ def main():
     browser = Browser(program)
     try:
         page = Page(browser, folder)
-        for part in (alignment, lines, heads_and_keys, themes, many, most, hostile):
+        for part in (alignment, lines, heads_and_keys, themes, many, most, hostile, long_map, search, playing, moving, printing):
             browser.prefer("light")
             part(page)
         for path in sys.argv[3:]:

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -110,12 +111,32 @@ class Browser:
     def size(self, width, height):
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
                   deviceScaleFactor=1, mobile=False)
+        self.window = width, height
+        self.frames()
 
-    def prefer(self, theme):
-        self.call("Emulation.setEmulatedMedia",
+    def prefer(self, theme, media=""):
+        """Light or dark, on the screen or in print."""
+        self.call("Emulation.setEmulatedMedia", media=media,
                   features=[{"name": "prefers-color-scheme", "value": theme}])
-        # The page hears of it with its next frame.
+        self.frames()
+
+    def frames(self):
+        """The page hears of such things with its next frame."""
         self.js("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def type(self, text):
+        """Into what has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def drag(self, x, y, to_x, to_y):
+        for kind, at_x, at_y in (("mousePressed", x, y), ("mouseMoved", to_x, to_y), ("mouseReleased", to_x, to_y)):
+            self.call("Input.dispatchMouseEvent", type=kind, x=at_x, y=at_y, button="left", buttons=1,
+                      clickCount=1)
+
+    def print_pages(self):
+        """As PDF: how many pages."""
+        data = base64.b64decode(self.call("Page.printToPDF", printBackground=True)["data"])
+        return len(re.findall(rb"/Type\s*/Page\b", data))
 
     def mouse(self, x, y, click=False):
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
@@ -126,13 +147,17 @@ class Browser:
 
     def key(self, name):
         codes = {"Tab": 9, "Enter": 13, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38,
-                 "ArrowRight": 39, "ArrowDown": 40, " ": 32}
-        text = {"Enter": "\r", " ": " "}.get(name, "")
+                 "ArrowRight": 39, "ArrowDown": 40, "PageUp": 33, "PageDown": 34, " ": 32, "+": 187, "-": 189, "0": 48}
+        text = {"Enter": "\r"}.get(name, name if len(name) == 1 else "")
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=name, text=text if kind == "keyDown" else "",
                       code="Space" if name == " " else name, windowsVirtualKeyCode=codes[name])
 
     def screenshot(self, path):
-        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
+        """Of the whole page, in a window that is as high."""
+        width, height = self.window
+        self.size(width, max(height, self.js("document.documentElement.scrollHeight")))
+        data = self.call("Page.captureScreenshot", format="png")["data"]
+        self.size(width, height)
         with open(path, "wb") as file:
             file.write(base64.b64decode(data))

@@ -2,6 +2,7 @@
 // head, query and key, so that the script knows what a page must show.
 
 #include <cmath>
+#include <cstdint>
 #include <iostream>
 #include <limits>
 #include <string>
@@ -63,6 +64,56 @@ void hostile(const std::string& folder) {
                                                                  .heads = {names[1]}}));
 }
 
+/// 40 tokens written after 400 that were read: more keys than queries.
+void generation(const std::string& folder) {
+  constexpr index n = 40, m = 440;
+  Eigen::MatrixXd P = Eigen::MatrixXd::Zero(n, m);
+  for (index i = 0; i < n; ++i) {
+    for (index j = 0; j <= m - n + i; ++j)
+      P(i, j) = std::exp(-0.3 * double(m - n + i - j)) + (j == 8 * i ? 1.0 : 0.0);
+    P.row(i) /= P.row(i).sum();
+  }
+  const inspect::labels names = numbered(m);
+  inspect::write_html(folder + "/generation.html",
+                      inspect::report(grid{{P}}, {names.end() - n, names.end()}, names,
+                                      {.title = "40 tokens after 400"}));
+}
+
+/// Head 0: query i looks at keys i, i/2, i/3 …; head 1: at i, i − 1, i − 2 …; the weight halves
+/// each time. What the map and the region show has nothing to do with it, to tell them apart.
+inspect::long_map long_head(index head, index n) {
+  constexpr index count = 6, pixels = 200;
+  struct {
+    Eigen::Matrix<std::int32_t, Eigen::Dynamic, Eigen::Dynamic> keys;
+    Eigen::MatrixXd weights;
+  } strongest{{n, count}, Eigen::MatrixXd::Zero(n, count)};
+  for (index i = 0; i < n; ++i)
+    for (index c = 0; c < count; ++c) {
+      const index key = head == 0 ? i / (c + 1) : i - c;
+      const bool there = i >= 100;
+      strongest.keys(i, c) = there ? std::int32_t(key) : -1;
+      strongest.weights(i, c) = there ? std::ldexp(1, -int(c) - 1) : 0;
+    }
+  Eigen::MatrixXd map(pixels, pixels);
+  for (index r = 0; r < pixels; ++r)
+    for (index c = 0; c < pixels; ++c) map(r, c) = c > r ? 0 : 1e-5 * double(c + 1) / double(r + 1);
+  inspect::long_map seen(n, map, strongest);
+  const softlook::range queries{n / 2, n / 2 + 40}, keys{n * 3 / 10, n * 3 / 10 + 40};
+  Eigen::MatrixXd weights(40, 40);
+  for (index i = 0; i < 40; ++i)
+    for (index j = 0; j < 40; ++j) weights(i, j) = double((31 * i + 17 * j) % 1000) / 4000;
+  seen.zoom(queries, keys, weights);
+  return seen;
+}
+
+void long_pages(const std::string& folder) {
+  constexpr index n = 100000;
+  const std::vector<std::vector<inspect::long_map>> layers = {{long_head(0, n), long_head(1, n)}};
+  inspect::write_html(folder + "/long.html", inspect::report(layers, numbered(n), numbered(n),
+                                                             {.title = "100,000 tokens"}));
+  inspect::write_html(folder + "/unnamed.html", inspect::report(long_head(0, n)));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -82,4 +133,9 @@ int main(int argc, char** argv) {
   inspect::write_html(folder + "/most.html",
                       inspect::report(peaks(2, 4, 256), numbered(256), numbered(256),
                                       {.title = "256 tokens", .bits = 8}));
+  inspect::write_html(folder + "/dense.html",
+                      inspect::report(peaks(1, 2, 2000), numbered(2000), numbered(2000),
+                                      {.title = "2,000 tokens"}));
+  generation(folder);
+  long_pages(folder);
 }

@@ -2,8 +2,6 @@
 
 #include <Eigen/Core>
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
@@ -18,11 +16,15 @@
 
 #include "softlook/core/concepts.hpp"
 #include "softlook/core/error.hpp"
+#include "softlook/inspect/detail/data_script.hpp"
 #include "softlook/inspect/detail/drawing.hpp"
+#include "softlook/inspect/detail/json.hpp"
 #include "softlook/inspect/detail/lines_script.hpp"
 #include "softlook/inspect/detail/page.hpp"
+#include "softlook/inspect/detail/play_script.hpp"
 #include "softlook/inspect/detail/view_script.hpp"
 #include "softlook/inspect/heat_map.hpp"
+#include "softlook/inspect/long_map.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -43,66 +45,10 @@ struct report_style {
 
 namespace detail {
 
-/// A text as it stands between quotes in JSON inside of HTML: nothing in it can end the element,
-/// nor a line of script.
-[[nodiscard]] SOFTLOOK_SMALL inline std::string json_text(std::string_view text) {
-  std::string out = "\"";
-  const std::string safe = printable(text);
-  for (std::string_view rest = safe; !rest.empty();) {
-    const std::string_view before = rest;
-    const char32_t c = take_code_point(rest);
-    if (c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' || c == '\'' || c == '`' ||
-        c == 0x2028 || c == 0x2029) {
-      constexpr std::string_view digits = "0123456789abcdef";
-      out += "\\u";
-      for (int shift = 12; shift >= 0; shift -= 4) out += digits[(c >> shift) & 15U];
-    } else {
-      out += before.substr(0, before.size() - rest.size());
-    }
-  }
-  return out + '"';
-}
-
-[[nodiscard]] SOFTLOOK_SMALL inline std::string json_number(double x) {
-  std::array<char, 32> text;
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), x);
-  return {text.data(), end.ptr};
-}
-
-/// "[a,b,c]" of what `item` says of each number below count.
-template <class Item>
-[[nodiscard]] std::string json_list(std::size_t count, const Item& item) {
-  std::string out = "[";
-  for (std::size_t k = 0; k < count; ++k) {
-    if (k > 0) out += ',';
-    out += item(k);
-  }
-  return out + ']';
-}
-[[nodiscard]] SOFTLOOK_SMALL inline std::string json_list(const labels& names) {
-  return json_list(names.size(), [&](std::size_t k) { return json_text(names[k]); });
-}
-
-/// RFC 4648, section 4.
-[[nodiscard]] SOFTLOOK_SMALL inline std::string base64(std::span<const std::uint8_t> bytes) {
-  constexpr std::string_view letters =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t k = 0; k < bytes.size(); k += 3) {
-    const std::size_t here = std::min<std::size_t>(3, bytes.size() - k);
-    std::uint32_t group = 0;
-    for (std::size_t b = 0; b < 3; ++b) group = group << 8 | (b < here ? bytes[k + b] : 0U);
-    for (std::size_t b = 0; b < 4; ++b)
-      out += b <= here ? letters[(group >> (18 - 6 * b)) & 63U] : '=';
-  }
-  return out;
-}
-
 /// How a weight becomes a small number: evenly spaced levels from the lowest to the highest, and
 /// above them four codes for what is no level: an exact zero (a masked pair), NaN, +∞, −∞.
 struct quantiser {
-  scale range;
+  scale range{};  // of 0 and the finite weights, as the colours of to_svg
   int bits = 16;
   [[nodiscard]] std::uint32_t levels() const { return (1U << bits) - 4; }
   [[nodiscard]] std::uint32_t operator()(double x) const {
@@ -120,11 +66,24 @@ struct quantiser {
   }
 };
 
+template <std::same_as<Eigen::MatrixXd> Map>
+[[nodiscard]] SOFTLOOK_SMALL quantiser quantiser_of(std::span<const Map> maps, int bits) {
+  quantiser code{.bits = bits};
+  scale& range = code.range;
+  for (const Map& map : maps)
+    for (const double x : numbers_of(map))
+      if (std::isfinite(x)) range = {std::min(range.lowest, x), std::max(range.highest, x)};
+  if (range.highest == range.lowest) range.highest = 1;
+  return code;
+}
+
 }  // namespace detail
 
 /// Weights of layers and heads as one HTML file that a browser shows without a network: a small map
-/// of each head, a large one of the chosen head that tells the weight under the mouse, and lines
-/// from a chosen query to its keys. Colours are those of to_svg; light and dark; works by keyboard.
+/// of each head, a large one of the chosen head that tells the weight under the mouse and can be
+/// zoomed, lines from a chosen query to its keys, and the keys as a text that is shaded by them; it
+/// finds a token and plays from query to query. Colours are those of to_svg; light, dark and on
+/// paper; works by keyboard and with a screen reader.
 ///
 ///     using inspect::report;
 ///     const std::vector<std::vector<Eigen::MatrixXf>> layers = ...;   // [layer][head], n×m each
@@ -133,6 +92,10 @@ struct quantiser {
 /// A weight takes 16 bits (style.bits = 8: one byte), as base64, so a head of n×m takes 8nm/3 bytes
 /// of the file; a shown weight is within precision() of the given one. Exact zeros, NaN and ±∞
 /// stay what they are. Names and titles go through printable().
+///
+/// Of long sequences (more than some 4000 tokens) it takes a long_map of each head: a query's
+/// strongest keys cost 4 to 6 bytes each, 7 of the file, and each matrix of pixels, the strongest
+/// weights too, has levels and a precision of its own, which the page states.
 class report {
  public:
   /// Without names, queries, keys, layers and heads are numbered from 0.
@@ -144,33 +107,52 @@ class report {
   explicit report(const std::vector<std::vector<W>>& layers, labels queries = {}, labels keys = {},
                   report_style how = {})
       : style_(std::move(how)) {
-    check_grid(layers);
-    const std::size_t heads = layers[0].size();
-    queries_ =
-        named("queries.size()", "layers[0][0].rows()", layers[0][0].rows(), "", std::move(queries));
-    keys_ = named("keys.size()", "layers[0][0].cols()", layers[0][0].cols(), "", std::move(keys));
-    style_.layers = named("style.layers.size()", "layers.size()", index(layers.size()), "layer ",
-                          std::move(style_.layers));
-    style_.heads = named("style.heads.size()", "layers[0].size()", index(heads), "head ",
-                         std::move(style_.heads));
-    check_style();
+    take_names(layers, std::move(queries), std::move(keys));
     for (const auto& layer : layers)
       for (const W& head : layer) maps_.push_back(detail::in_double(head));
     find_range();
   }
 
+  /// Of long sequences.
+  /// \throws  as above; shape_error unless all heads have the same number of pixels.
+  template <std::same_as<long_map> Map>
+  explicit report(const std::vector<std::vector<Map>>& layers, labels queries = {},
+                  labels keys = {}, report_style how = {})
+      : style_(std::move(how)) {
+    take_names(layers, std::move(queries), std::move(keys));
+    for (const auto& layer : layers)
+      for (const Map& head : layer) {
+        constexpr const char* rule = "all heads have the same number of pixels";
+        const Eigen::MatrixXd &is = head.pixels(), &first = layers[0][0].pixels();
+        softlook::detail::check_sizes(where, "pixels().rows() of a head", is.rows(),
+                                      "layers[0][0].pixels().rows()", first.rows(), rule);
+        softlook::detail::check_sizes(where, "pixels().cols() of a head", is.cols(),
+                                      "layers[0][0].pixels().cols()", first.cols(), rule);
+        maps_.push_back(is);
+        long_maps_.push_back(head);
+      }
+    find_range();
+  }
+  /// One head of a long sequence.
+  template <std::same_as<long_map> Map>
+  explicit report(const Map& map, labels queries = {}, labels keys = {}, report_style how = {})
+      : report(std::vector<std::vector<Map>>{{map}}, std::move(queries), std::move(keys),
+               one_head(std::move(how))) {}
+
   /// One map, with its names and title: a grid of one layer and one head.
   template <std::same_as<heat_map> Map>
   explicit report(const Map& map, int bits = 16)
       : report(std::vector<std::vector<std::decay_t<decltype(map.weights())>>>{{map.weights()}},
-               map.queries(), map.keys(), one_map(map.title(), bits)) {}
+               map.queries(), map.keys(), one_head({.title = map.title(), .bits = bits})) {}
 
   [[nodiscard]] const labels& queries() const { return queries_; }
   [[nodiscard]] const labels& keys() const { return keys_; }
   [[nodiscard]] const report_style& style() const { return style_; }
-  /// Of layer 0 all heads, of layer 1 all heads, and so on.
+  /// Of layer 0 all heads, of layer 1 all heads, and so on; of long sequences their pixels.
   [[nodiscard]] const std::vector<Eigen::MatrixXd>& maps() const { return maps_; }
-  /// The largest difference of a shown weight from the given one.
+  /// Of long sequences, in the same order; else none.
+  [[nodiscard]] const std::vector<long_map>& long_maps() const { return long_maps_; }
+  /// The largest difference of a number shown of maps() from the given one.
   [[nodiscard]] double precision() const { return code_.precision(); }
   [[nodiscard]] const detail::quantiser& code() const { return code_; }
 
@@ -216,13 +198,23 @@ class report {
     return names;
   }
 
-  static report_style one_map(std::string title, int bits) {
-    report_style how;
-    how.title = std::move(title);
-    how.layers = {"weights"};
-    how.heads = {""};
-    how.bits = bits;
+  static report_style one_head(report_style how) {
+    if (how.layers.empty()) how.layers = {"weights"};
+    if (how.heads.empty()) how.heads = {""};
     return how;
+  }
+
+  template <class W>
+  void take_names(const std::vector<std::vector<W>>& layers, labels queries, labels keys) {
+    check_grid(layers);
+    const W& first = layers[0][0];
+    queries_ = named("queries.size()", "layers[0][0].rows()", first.rows(), "", std::move(queries));
+    keys_ = named("keys.size()", "layers[0][0].cols()", first.cols(), "", std::move(keys));
+    style_.layers = named("style.layers.size()", "layers.size()", index(layers.size()), "layer ",
+                          std::move(style_.layers));
+    style_.heads = named("style.heads.size()", "layers[0].size()", index(layers[0].size()), "head ",
+                         std::move(style_.heads));
+    check_style();
   }
 
   void check_style() const {
@@ -239,37 +231,64 @@ class report {
     below("style.head", style_.head, style_.heads.size());
   }
 
-  /// 0 and the finite weights, as the colours of to_svg.
   void find_range() {
-    code_.bits = style_.bits;
-    detail::scale& range = code_.range;
-    for (const Eigen::MatrixXd& map : maps_)
-      for (const double x : detail::numbers_of(map))
-        if (std::isfinite(x)) range = {std::min(range.lowest, x), std::max(range.highest, x)};
-    if (range.highest == range.lowest) range.highest = 1;
+    code_ = detail::quantiser_of(std::span<const Eigen::MatrixXd>(maps_), style_.bits);
   }
 
   report_style style_;
   labels queries_;
   labels keys_;
   std::vector<Eigen::MatrixXd> maps_;
+  std::vector<long_map> long_maps_;
   detail::quantiser code_;
 };
 
 namespace detail {
 
-/// Rows one after another, the lower byte of a weight first.
+/// Rows one after another.
 template <class Map>
 [[nodiscard]] SOFTLOOK_SMALL std::string encoded(const Map& map, const quantiser& code) {
-  std::vector<std::uint8_t> bytes;
-  bytes.reserve(static_cast<std::size_t>(map.size() * code.bits / 8));
+  packed_numbers numbers(code.bits / 8, static_cast<std::size_t>(map.size()));
   for (index i = 0; i < map.rows(); ++i)
-    for (index j = 0; j < map.cols(); ++j) {
-      const std::uint32_t c = code(map(i, j));
-      for (int shift = 0; shift < code.bits; shift += 8)
-        bytes.push_back(static_cast<std::uint8_t>(c >> shift));
-    }
-  return joined({"\"", base64(bytes), "\""});
+    for (index j = 0; j < map.cols(); ++j) numbers.add(code(map(i, j)));
+  return numbers.text();
+}
+
+/// Weights with the levels and the precision that they are stored with.
+template <class Map>
+SOFTLOOK_SMALL void add_weights(json_object& to, const Map& map, int bits) {
+  const quantiser code = quantiser_of(std::span<const Map>(&map, 1), bits);
+  to.add("lowest", json_number(code.range.lowest));
+  to.add("highest", json_number(code.range.highest));
+  to.add("precision", json_number(code.precision()));
+  to.add("weights", encoded(map, code));
+}
+
+/// Bytes of a number of a key; one number more says that there is none.
+[[nodiscard]] inline int bytes_of_key(index keys) {
+  return keys < 0xFFFF ? 2 : keys < 0xFFFFFF ? 3 : 4;
+}
+
+/// What the page knows of a head of a long sequence besides its pixels.
+template <std::same_as<long_map> Map>
+[[nodiscard]] SOFTLOOK_SMALL std::string details_of(const Map& map, int bits) {
+  json_object out;
+  out.add("count", std::to_string(map.strongest_weights().cols()));
+  packed_numbers keys(bytes_of_key(map.cols()), map.strongest_keys().size());
+  for (const std::int32_t key : map.strongest_keys()) keys.add(static_cast<std::uint32_t>(key));
+  out.add("keys", keys.text());
+  add_weights(out, map.strongest_weights(), bits);
+  out.add("regions", json_list(map.regions().size(), [&](std::size_t k) {
+            const map_region& region = map.regions()[k];
+            json_object part;
+            part.add("queries", json_pair(region.queries.begin, region.queries.end));
+            part.add("keys", json_pair(region.keys.begin, region.keys.end));
+            part.add("rows", std::to_string(region.pixels.rows()));
+            part.add("cols", std::to_string(region.pixels.cols()));
+            add_weights(part, region.pixels, bits);
+            return part.text();
+          }));
+  return out.text();
 }
 
 /// What the script of the page reads.
@@ -281,28 +300,31 @@ template <std::same_as<report> Report>
       return std::to_string(p == 0 ? c.red : p == 1 ? c.green : c.blue);
     });
   };
-  std::string out = "{";
-  const auto add = [&out](const char* name, const std::string& value) {
-    if (out.size() > 1) out += ",\n";
-    ((((out += '"') += name) += "\":") += value);
-  };
-  add("title", json_text(r.style().title));
-  add("queries", json_list(r.queries()));
-  add("keys", json_list(r.keys()));
-  add("layers", json_list(r.style().layers));
-  add("heads", json_list(r.style().heads));
-  add("layer", std::to_string(r.style().layer));
-  add("head", std::to_string(r.style().head));
-  add("bits", std::to_string(r.style().bits));
-  add("lowest", json_number(r.code().range.lowest));
-  add("highest", json_number(r.code().range.highest));
-  add("precision", json_number(r.precision()));
-  add("ramp", json_list(10, colour_list));
-  add("weights", json_list(r.maps().size(), [&](std::size_t k) {
-        const char* const begin = k % r.style().heads.size() == 0 ? "\n" : "";
-        return joined({begin, encoded(r.maps()[k], r.code())});
-      }));
-  return out + "}";
+  json_object out;
+  out.add("title", json_text(r.style().title));
+  out.add("queries", json_names(r.queries()));
+  out.add("keys", r.keys() == r.queries() ? "null" : json_names(r.keys()));
+  out.add("layers", json_list(r.style().layers));
+  out.add("heads", json_list(r.style().heads));
+  out.add("layer", std::to_string(r.style().layer));
+  out.add("head", std::to_string(r.style().head));
+  out.add("bits", std::to_string(r.style().bits));
+  out.add("lowest", json_number(r.code().range.lowest));
+  out.add("highest", json_number(r.code().range.highest));
+  out.add("precision", json_number(r.precision()));
+  out.add("ramp", json_list(10, colour_list));
+  if (!r.long_maps().empty()) {
+    out.add("pixels", json_pair(r.maps()[0].rows(), r.maps()[0].cols()));
+    out.add("key_bytes", std::to_string(bytes_of_key(r.long_maps()[0].cols())));
+    out.add("details", json_list(r.long_maps().size(), [&](std::size_t k) {
+              return details_of(r.long_maps()[k], r.style().bits);
+            }));
+  }
+  out.add("weights", json_list(r.maps().size(), [&](std::size_t k) {
+            const char* const begin = k % r.style().heads.size() == 0 ? "\n" : "";
+            return joined({begin, encoded(r.maps()[k], r.code())});
+          }));
+  return out.text();
 }
 
 }  // namespace detail
@@ -318,7 +340,7 @@ template <std::same_as<report> Report = report>  // so that the page waits for a
        drawing::escaped_for_xml(title), "</title>\n", report_page::head, report_page::body,
        "<script type=\"application/json\" id=\"data\">", detail::data_of(r),
        "</script>\n<script>\n", report_page::data_script, report_page::view_script,
-       report_page::lines_script, "</script>\n</body>\n</html>\n"});
+       report_page::lines_script, report_page::play_script, "</script>\n</body>\n</html>\n"});
 }
 
 /// \throws std::runtime_error  if the file cannot be written.

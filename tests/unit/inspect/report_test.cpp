@@ -228,11 +228,173 @@ TEST(Report, OfOneMapHasItsNamesAndTitle) {
 
 TEST(Report, NumbersWhatHasNoName) {
   const std::string page = to_html(report(some(2, 2, 2, 3)));
-  EXPECT_EQ(field(page, "queries"), "[\"0\",\"1\"]");
-  EXPECT_EQ(field(page, "keys"), "[\"0\",\"1\",\"2\"]");
+  EXPECT_EQ(field(page, "queries"), "2");
+  EXPECT_EQ(field(page, "keys"), "3");
   EXPECT_EQ(field(page, "layers"), "[\"layer 0\",\"layer 1\"]");
   EXPECT_EQ(field(page, "heads"), "[\"head 0\",\"head 1\"]");
   EXPECT_TRUE(contains(page, "<title>Attention weights</title>"));
+}
+
+TEST(Report, WritesNamesOnceWhereQueriesAreKeys) {
+  const labels names = {"0", "b"};
+  const std::string page = to_html(report(some(1, 1, 2, 2), names, names));
+  EXPECT_EQ(field(page, "queries"), "[\"0\",\"b\"]");
+  EXPECT_EQ(field(page, "keys"), "null");
+}
+
+/// What strongest_weights() returns.
+struct strongest {
+  Eigen::Matrix<std::int32_t, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> keys;
+  Eigen::MatrixXf weights;
+};
+
+strongest strongest_of(index n, index each, index m) {
+  strongest s{{n, each}, Eigen::MatrixXf(n, each)};
+  for (index i = 0; i < n; ++i)
+    for (index c = 0; c < each; ++c) {
+      const index key = i - 3 * c;
+      s.keys(i, c) = key < 0 || key >= m ? -1 : std::int32_t(key);
+      s.weights(i, c) = s.keys(i, c) < 0 ? 0 : std::exp2(-float(c)) / float(i % 7 + 1);
+    }
+  return s;
+}
+
+/// Numbers of an object in JSON: `"name":"base64"`, with the range that stands before it.
+std::vector<double> numbers_of(const std::string& object) {
+  const double lowest = std::stod(between(object, "\"lowest\":", ","));
+  const double highest = std::stod(between(object, "\"highest\":", ","));
+  const auto bytes = decoded(between(object, "\"weights\":\"", "\""));
+  std::vector<double> numbers;
+  for (std::size_t k = 0; k < bytes.size(); k += 2) {
+    const unsigned code = bytes[k] | unsigned(bytes[k + 1]) << 8;
+    const double t = code / 65531.0;
+    numbers.push_back(code == 65532 ? 0 : lowest * (1 - t) + highest * t);
+  }
+  return numbers;
+}
+
+TEST(ReportOfALongMap, HoldsPixelsStrongestKeysAndRegionsWithinTheirPrecision) {
+  for (const index m : {1000, 70000}) {  // 2 and 3 bytes of a key
+    constexpr index n = 1000, each = 3;
+    const Eigen::MatrixXd pixels = weights(20, 30, 0.1) * 1e-4, region = weights(8, 9, 1);
+    const strongest best = strongest_of(n, each, m);
+    long_map map(m, pixels, best);
+    map.zoom({100, 108}, {50, 59}, region);
+    map.zoom({0, 1000}, {0, 500}, pixels);
+    const std::string page = to_html(report(map));
+    EXPECT_EQ(field(page, "pixels"), "[20,30]");
+    const double precision = std::stod(field(page, "precision"));
+    EXPECT_LT(precision, 1e-9);  // of its own range, not that of the strongest
+    const auto shown = weights_of(page)[0];
+    for (index i = 0; i < 20; ++i)
+      for (index j = 0; j < 30; ++j)
+        ASSERT_LE(std::abs(shown[std::size_t(30 * i + j)] - pixels(i, j)), precision);
+
+    const std::string details = between(data_of_page(page), "\"details\":[", "]}]");
+    EXPECT_EQ(between(details, "\"count\":", ","), "3");
+    const auto numbers = numbers_of(details);
+    const auto bytes = decoded(between(details, "\"keys\":\"", "\""));
+    const std::size_t width = std::stoul(field(page, "key_bytes"));
+    ASSERT_EQ(width, m == 1000 ? 2U : 3U);
+    ASSERT_EQ(bytes.size(), std::size_t(n * each) * width);
+    const double rounding = std::stod(between(details, "\"precision\":", ","));
+    for (index k = 0; k < n * each; ++k) {
+      const index i = k / each, c = k % each;
+      index key = 0;
+      for (std::size_t b = width; b-- > 0;) key = key * 256 + bytes[std::size_t(k) * width + b];
+      const index none = (index{1} << 8 * width) - 1;
+      ASSERT_EQ(key == none ? -1 : key, best.keys(i, c));
+      ASSERT_LE(std::abs(numbers[std::size_t(k)] - double(best.weights(i, c))), rounding);
+    }
+
+    const std::string first = between(details, "\"regions\":[", "}");
+    EXPECT_EQ(between(first, "\"queries\":[", "]"), "100,108");
+    EXPECT_EQ(between(first, "\"keys\":[", "]"), "50,59");
+    EXPECT_EQ(between(first, "\"cols\":", ","), "9");
+    const auto cells = numbers_of(first);
+    for (index k = 0; k < 72; ++k)
+      ASSERT_LE(std::abs(cells[std::size_t(k)] - region(k / 9, k % 9)), rounding);
+    EXPECT_EQ(count(details, "\"rows\":"), 2);
+  }
+}
+
+TEST(ReportOfALongMap, LeavesANumberForNoKey) {
+  using softlook::inspect::detail::bytes_of_key;
+  EXPECT_EQ(bytes_of_key(65534), 2);
+  EXPECT_EQ(bytes_of_key(65535), 3);
+  EXPECT_EQ(bytes_of_key(16777214), 3);
+  EXPECT_EQ(bytes_of_key(16777215), 4);
+}
+
+TEST(ReportOfALongMap, TakesLayersAndHeads) {
+  const long_map map(50, weights(4, 5, 1), strongest_of(40, 2, 50));
+  const std::string page = to_html(report(std::vector<std::vector<long_map>>{{map, map}}, {}, {},
+                                          {.layers = {"last"}, .head = 1}));
+  EXPECT_EQ(field(page, "queries"), "40");
+  EXPECT_EQ(field(page, "keys"), "50");
+  EXPECT_EQ(field(page, "layers"), "[\"last\"]");
+  EXPECT_EQ(count(data_of_page(page), "\"count\":2"), 2);
+  EXPECT_EQ(weights_of(page).size(), 2U);
+}
+
+TEST(ReportOfALongMap, RejectsHeadsOfDifferentSize) {
+  const strongest best = strongest_of(40, 2, 50);
+  const long_map map(50, weights(4, 5, 1), best);
+  const auto of = [&](const long_map& other) {
+    return message_of<shape_error>(
+        [&] { report r(std::vector<std::vector<long_map>>{{map, other}}); });
+  };
+  EXPECT_EQ(of(long_map(60, weights(4, 5, 1), best)),
+            "inspect::report: layers[0][1].cols() is 60 but layers[0][0].cols() is 50 (all maps "
+            "have the same queries and keys)");
+  EXPECT_EQ(of(long_map(50, weights(3, 5, 1), best)),
+            "inspect::report: pixels().rows() of a head is 3 but layers[0][0].pixels().rows() is 4 "
+            "(all heads have the same number of pixels)");
+}
+
+TEST(LongMap, RejectsWhatDoesNotFit) {
+  strongest best = strongest_of(40, 2, 50);
+  const Eigen::MatrixXd pixels = weights(4, 5, 1);
+  const auto argument = [](const auto& f) { return message_of<argument_error>(f); };
+  EXPECT_EQ(argument([&] { long_map(0, pixels, best); }),
+            "inspect::long_map: keys is 0 (a map has at least 1 key)");
+  EXPECT_EQ(argument([&] { long_map(50, pixels, strongest{}); }),
+            "inspect::long_map: strongest.weights.rows() is 0 (a map has at least 1 query)");
+  EXPECT_EQ(argument([&] { long_map(50, weights(41, 5, 1), best); }),
+            "inspect::long_map: pixels.rows() is 41 (between 1 and the number of queries, 40)");
+  EXPECT_EQ(argument([&] { long_map(50, Eigen::MatrixXd(4, 0), best); }),
+            "inspect::long_map: pixels.cols() is 0 (between 1 and the number of keys, 50)");
+  best.keys(7, 1) = 50;
+  EXPECT_EQ(argument([&] { long_map(50, pixels, best); }),
+            "inspect::long_map: a key of strongest is 50 (it lies below the number of keys, 50, or "
+            "is -1: none)");
+  best.keys(7, 1) = -2;
+  EXPECT_EQ(argument([&] { long_map(50, pixels, best); }),
+            "inspect::long_map: a key of strongest is -2 (it lies below the number of keys, 50, or "
+            "is -1: none)");
+  best.keys.resize(40, 3);
+  EXPECT_EQ(message_of<shape_error>([&] { long_map(50, pixels, best); }),
+            "inspect::long_map: strongest.keys.cols() is 3 but strongest.weights.cols() is 2 (each "
+            "weight has its key)");
+}
+
+TEST(LongMap, RejectsARegionOutsideOfIt) {
+  long_map map(50, weights(4, 5, 1), strongest_of(40, 2, 50));
+  const Eigen::MatrixXd pixels = weights(4, 5, 1);
+  const auto argument = [&](softlook::range queries, softlook::range keys, const auto& drawn) {
+    return message_of<argument_error>([&] { map.zoom(queries, keys, drawn); });
+  };
+  EXPECT_EQ(argument({-1, 10}, {0, 10}, pixels),
+            "inspect::long_map: queries.begin is -1 (a region is not empty and lies between 0 and "
+            "40)");
+  EXPECT_EQ(argument({0, 41}, {0, 10}, pixels),
+            "inspect::long_map: queries.end is 41 (a region is not empty and lies between 0 and "
+            "40)");
+  EXPECT_EQ(argument({0, 10}, {5, 5}, pixels),
+            "inspect::long_map: keys.end is 5 (a region is not empty and lies between 0 and 50)");
+  EXPECT_EQ(argument({0, 3}, {0, 10}, pixels),
+            "inspect::long_map: pixels.rows() is 4 (between 1 and the number of queries, 3)");
+  EXPECT_TRUE(map.regions().empty());
 }
 
 TEST(Report, ShowsFirstWhatItsStyleSays) {

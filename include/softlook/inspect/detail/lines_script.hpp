@@ -5,7 +5,7 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail::report_page {
 
-/// The lines from a query to its keys, what is told about a cell, and what the reader can do.
+/// What the chosen query looks at: lines to its keys, a list of the strongest, the keys as a text.
 inline constexpr char lines_script[] = R"page(
 const lines = {width: 0, height: 0, left: 0, right: 0};
 function measureLines() {
@@ -14,30 +14,28 @@ function measureLines() {
   lines.right = lines.left + 160;
   lines.width = lines.right + Math.ceil(widths.keys) + 56;
 }
+// Queries and keys stand beside each other as in the window of the map.
 const margin = 8;  // so that the first and the last name are whole
-const between = (k, count) => margin + (k + 0.5) * (lines.height - 2 * margin) / count;
-const rowAt = (k) => between(k, rows), keyAt = (k) => between(k, cols);
-
-// Keys of the chosen query, the strongest first; of those without a weight (masked, NaN, -inf) none.
-function ranked() {
-  const weights = range(cols).map((j) => weightAt(current(), state.query, j));
-  return range(cols).filter((j) => weights[j] !== 0 && weights[j] > -Infinity)
-                    .sort((a, b) => weights[b] - weights[a] || a - b).map((j) => [j, weights[j]]);
-}
+const between = (k, first, count) => margin + (k + 0.5 - first) * (lines.height - 2 * margin) / count;
+const rowAt = (k) => between(k, view.row, view.rows), keyAt = (k) => between(k, view.col, view.cols);
+const mostLines = 400;  // the strongest; the others would be as thin as a hair
 
 function drawLines() {
-  const pen = sized(byId("lines"), lines.width, lines.height), best = ranked();
-  const scale = rangeOf(current()), ink = themed("--ink"), accent = themed("--accent");
+  const pen = sized(byId("lines"), lines.width, lines.height), best = ranked(current(), state.query);
+  const scale = scaleOfWeights(), ink = themed("--ink"), accent = themed("--accent");
+  const precision = isLong ? data.details[current()].precision : data.precision;
   const thickness = (x) => 14 * placed(x, scale);
   pen.lineCap = "butt";
   pen.strokeStyle = accent;
-  const middle = (lines.left + lines.right) / 2;
-  for (const [j, x] of best.slice().reverse()) {
+  const middle = (lines.left + lines.right) / 2, inside = (y) => spread(y, -30, lines.height + 30);
+  const from = inside(rowAt(state.query));
+  for (const [j, x] of best.slice(0, mostLines).reverse()) {
     pen.globalAlpha = j === state.key ? 1 : spread(0.25 + 0.75 * placed(x, scale), 0.25, 0.9);
     pen.lineWidth = Math.max(thickness(x), j === state.key ? 1 : 0.1);
     pen.beginPath();
-    pen.moveTo(lines.left, rowAt(state.query));
-    pen.bezierCurveTo(middle, rowAt(state.query), middle, keyAt(j), lines.right, keyAt(j));
+    const to = inside(keyAt(j));  // those outside of the window leave towards them
+    pen.moveTo(lines.left, from);
+    pen.bezierCurveTo(middle, from, middle, to, lines.right, to);
     pen.stroke();
   }
   pen.globalAlpha = 1;
@@ -48,52 +46,91 @@ function drawLines() {
     pen.fillText(text, x, y);
   };
   pen.textAlign = "right";
-  const step = Math.ceil(15 / (rowAt(1) - rowAt(0)));
-  for (const i of apart(evenly([state.query], rows, step), rowAt, 14.9))
-    label(names.queries[i], lines.left - 8, rowAt(i), i === state.query, i === state.query);
+  const space = (count) => 15 * count / (lines.height - 2 * margin);
+  const some = evenly([state.query], view.row, view.row + view.rows, space(view.rows)).filter(inView.rows);
+  for (const i of apart(some, rowAt, 14.9))
+    label(shortName(queries, i), lines.left - 8, rowAt(i), i === state.query, i === state.query);
   pen.textAlign = "left";
   // The keys that matter get their names first; the others where there is room.
-  const order = [state.key, ...best.map((pair) => pair[0]), ...range(cols)].filter((j) => j >= 0);
+  const weights = new Map(best), strongest = best.slice(0, mostLines).map((pair) => pair[0]);
+  const order = evenly([state.key, ...strongest], view.col, view.col + view.cols, space(view.cols) / 4).filter(inView.cols);
   apart(order, keyAt, 14.9).forEach((j) => {
-    const x = weightAt(current(), state.query, j), strong = placed(x, scale) >= 0.1 || j === state.key;
-    label(names.keys[j] + (strong ? `  ${textOf(x, 2)}` : ""), lines.right + 8, keyAt(j), strong, j === state.key);
+    const x = weights.get(j) || 0, strong = placed(x, scale) >= 0.1 || j === state.key;
+    const weight = strong && weights.has(j) ? `  ${textOf(x, precision, 2)}` : "";
+    label(shortName(keys, j) + weight, lines.right + 8, keyAt(j), strong, j === state.key);
   });
-  const list = byId("strongest");
-  list.replaceChildren(...best.slice(0, 5).map(([j, x]) => {
-    const item = document.createElement("li");
-    item.textContent = `${isolated(data.keys[j])}  ${textOf(x)}`;
+}
+
+// The strongest keys as a list, of which each shows its cell.
+function listStrongest() {
+  const best = ranked(current(), state.query), list = byId("strongest");
+  list.replaceChildren(...best.slice(0, 5).map(([j]) => {
+    const item = document.createElement("li"), button = document.createElement("button");
+    button.type = "button";
+    button.textContent = saidOfKey(state.query, j);
+    button.addEventListener("click", () => pointAt([state.query, j], true));
+    item.appendChild(button);
     return item;
   }));
   if (best.length === 0) list.textContent = "no key";
 }
 
+// Keys as a text, shaded by what the query looks at: all of them, or those before the query and a few after it.
+const mostWords = 160;
+function drawText() {
+  byId("text-section").hidden = !keys.names;
+  if (!keys.names) return;
+  const best = ranked(current(), state.query), scale = scaleOfWeights(), weights = new Map(best);
+  // In a text that looks at itself the query is one of the keys, the last of them if there are more keys.
+  const same = state.query + cols - rows, is = nameOf(keys, same) === nameOf(queries, state.query) ? same : -1;
+  const centre = is >= 0 ? is : best.length > 0 ? best[0][0] : 0;
+  const first = spread(centre - mostWords + 20, 0, Math.max(0, cols - mostWords));
+  const words = range(Math.min(cols, mostWords)).map((k) => {
+    const word = document.createElement("span"), j = first + k, t = placed(weights.get(j) || 0, scale);
+    word.textContent = nameOf(keys, j);
+    word.dataset.key = j;
+    if (t > 0) word.style.setProperty("--weight", `${Math.round(15 + 75 * t)}%`);
+    word.className = [t > 0 ? "seen" : "", t > 0.6 ? "strong" : "", j === is ? "query" : "", j === state.key ? "key" : ""].join(" ");
+    return word;
+  });
+  const text = byId("text"), here = words[spread(centre - first, 0, words.length - 1)];
+  text.replaceChildren(...words.flatMap((word) => [word, document.createElement("wbr")]));
+  const line = text.clientHeight / 4;  // as many lines are in view
+  if (text.scrollHeight > text.clientHeight) text.scrollTop = Math.floor(here.offsetTop / line - 2) * line;
+}
+
 // What is chosen, shown everywhere.
 function show() {
   byId("map-title").textContent = headName();
+  byId("lines-title").textContent = `From query ${state.query} to keys`;
   byId("query").value = String(state.query);
+  byId("query-name").textContent = queries.names ? isolated(shortName(queries, state.query)) : "";
   buttons.forEach((button, k) => {
-    const chosen = k === state.layer * data.heads.length + state.head;
-    button.setAttribute("aria-pressed", String(chosen));
-    button.tabIndex = chosen ? 0 : -1;
+    button.setAttribute("aria-pressed", String(k === current()));
+    button.tabIndex = k === current() ? 0 : -1;
   });
   const about = `of ${headName()}: ${rows} queries, ${cols} keys`;
   byId("map").setAttribute("aria-label", `Weights ${about}; arrow keys choose a cell`);
-  byId("lines").setAttribute("aria-label", `Lines from ${data.queries[state.query]} ${about}; arrow keys choose it`);
-  const scale = rangeOf(current()), decimals = Math.min(digits, 4);
-  byId("low").textContent = textOf(scale.lowest, decimals);
-  byId("high").textContent = textOf(scale.highest, decimals);
-  tell();
-  drawLines();
+  byId("lines").setAttribute("aria-label", `Lines from ${nameOf(queries, state.query)} ${about}; arrow keys choose it`);
   drawMap();
+  drawLines();
+  listStrongest();
+  drawText();
+  tell();
+  describeUnusual();
 }
 function choose(layer, head) {
   Object.assign(state, {layer, head, key: -1});
-  picture = null;
+  pictures.clear();
+  listRegions();
   show();
 }
 function chooseQuery(query) {
   Object.assign(state, {query: spread(query, 0, rows - 1), key: -1});
+  reveal(state.query);
   show();
+  byId("spoken").textContent = playing.timer ? "" : `query ${fullName(queries, state.query)} looks at ` +
+    (ranked(current(), state.query).slice(0, 3).map(([j]) => saidOfKey(state.query, j)).join("; ") || "no key");
 }
 function tell() {
   byId("reading").textContent = state.cell ? said(...state.cell) : `point at a cell: query${arrow}key and weight`;
@@ -108,138 +145,157 @@ function tip(event, text) {
   box.style.top = `${below + box.offsetHeight > innerHeight ? event.clientY - box.offsetHeight - 10 : below}px`;
 }
 
-function cellUnder(event) {
-  const j = Math.floor((event.offsetX - place.left) / place.cell);
-  const i = Math.floor((event.offsetY - place.top) / place.cell);
-  return i >= 0 && i < rows && j >= 0 && j < cols ? [i, j] : null;
-}
-function point(cell) {
-  if (String(cell) === String(state.cell)) return;
+// A cell that the reader points at, in the map, in the lines or in the text, is marked in all of them.
+function pointAt(cell, mustShow = false) {
+  if (mustShow && cell) reveal(...cell);
+  else if (String(cell) === String(state.cell)) return;
   state.cell = cell;
+  state.key = cell && cell[0] === state.query ? cell[1] : -1;
   tell();
   drawMap();
+  drawLines();
+  for (const word of byId("text").children)
+    if (word.dataset.key) word.classList.toggle("key", Number(word.dataset.key) === state.key);
 }
+
+function cellUnder(event) {
+  const x = event.offsetX - place.left, y = event.offsetY - place.top;
+  if (x < 0 || y < 0 || x >= place.width || y >= place.height) return null;
+  return [spread(Math.floor(view.row + y / place.down), 0, rows - 1),
+          spread(Math.floor(view.col + x / place.across), 0, cols - 1)];
+}
+// Where cells are smaller than pixels a key goes on by about two pixels.
+const stride = (pixels) => pixels >= 1 ? 1 : Math.ceil(2 / pixels);
 function moveInMap(event) {
-  const [i, j] = state.cell || [state.query, 0];
+  const [i, j] = state.cell || [state.query, 0], page = Math.max(1, Math.floor(view.rows) - 1);
+  const go = (row, col) => pointAt([spread(row, 0, rows - 1), spread(col, 0, cols - 1)], true);
   if (event.key in steps && state.cell) {
     const [down, right] = steps[event.key];
-    point([spread(i + down, 0, rows - 1), spread(j + right, 0, cols - 1)]);
-  } else if (event.key in steps || event.key === "Home") point([i, 0]);
-  else if (event.key === "End") point([i, cols - 1]);
+    go(i + down * stride(place.down), j + right * stride(place.across));
+  } else if (event.key in steps || event.key === "Home") go(i, 0);
+  else if (event.key === "End") go(i, cols - 1);
+  else if (event.key === "PageUp") go(i - page, j);
+  else if (event.key === "PageDown") go(i + page, j);
+  else if (event.key === "+" || event.key === "-") zoomHere(event.key === "+" ? 1.5 : 1 / 1.5);
+  else if (event.key === "0") showAll();
   else if (event.key === "Enter" || event.key === " ") chooseQuery(i);
   else return;
   event.preventDefault();
   tip(event, "");
 }
+// Zooms around the cell that is pointed at, or the chosen query.
+function zoomHere(by) {
+  const [i, j] = state.cell || [state.query, view.col + view.cols / 2];
+  const x = (j + 0.5 - view.col) * place.across, y = (i + 0.5 - view.row) * place.down;
+  zoom(by, spread(x, 0, place.width), spread(y, 0, place.height));
+}
+function showAll() {
+  view.zoom = 1;
+  measureMap();
+  drawMap();
+  drawLines();
+}
 
 function listenToMap() {
-  const map = byId("map"), hide = (event) => tip(event, "");
+  const map = byId("map");
+  let held = null;  // where a drag began
+  map.addEventListener("pointerdown", (event) => {
+    held = {x: event.offsetX, y: event.offsetY, row: view.row, col: view.col, moved: false};
+    map.setPointerCapture(event.pointerId);
+  });
   map.addEventListener("pointermove", (event) => {
-    point(cellUnder(event));
+    if (held && event.buttons && !isWhole()) {
+      const x = event.offsetX - held.x, y = event.offsetY - held.y;
+      held.moved = held.moved || Math.hypot(x, y) > 4;
+      if (held.moved) {
+        moveTo(held.row - y / place.down, held.col - x / place.across);
+        drawMap();
+        drawLines();
+        return tip(event, "");
+      }
+    }
+    pointAt(cellUnder(event));
     tip(event, state.cell ? said(...state.cell) : "");
   });
-  map.addEventListener("pointerleave", hide);
+  map.addEventListener("pointerleave", (event) => tip(event, ""));
   map.addEventListener("click", (event) => {
-    point(cellUnder(event));
+    const dragged = held && held.moved;
+    held = null;
+    if (dragged) return;
+    pointAt(cellUnder(event));
     if (state.cell) chooseQuery(state.cell[0]);
   });
-  map.addEventListener("keydown", moveInMap);
-  const zoom = (by) => {
-    state.zoom = spread(state.zoom * by, 0.25, 16);
-    measureMap();
+  map.addEventListener("dblclick", (event) => {
+    const x = event.offsetX - place.left, y = event.offsetY - place.top, region = framedAt(x, y);
+    if (region && region !== shown().region) zoomTo(region);
+    else if (cellUnder(event)) zoom(3, x, y);
+  });
+  // The wheel scrolls the page where the map cannot move.
+  map.addEventListener("wheel", (event) => {
+    const {row, col} = view, pixels = event.deltaMode === 0 ? 1 : 20;
+    if (event.ctrlKey) {
+      zoom(Math.exp(-event.deltaY * pixels / 300), event.offsetX - place.left, event.offsetY - place.top);
+      return event.preventDefault();
+    }
+    moveTo(row + event.deltaY * pixels / place.down, col + event.deltaX * pixels / place.across);
+    if (view.row === row && view.col === col) return;
+    event.preventDefault();
     drawMap();
-  };
-  byId("smaller").addEventListener("click", () => zoom(1 / 1.5));
-  byId("larger").addEventListener("click", () => zoom(1.5));
+    drawLines();
+  }, {passive: false});
+  map.addEventListener("keydown", moveInMap);
+  byId("smaller").addEventListener("click", () => zoomHere(1 / 1.5));
+  byId("larger").addEventListener("click", () => zoomHere(1.5));
+  byId("all").addEventListener("click", showAll);
+}
+function listRegions() {
+  byId("regions").replaceChildren(...parts[current()].slice(1).map((part) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = `queries ${part.queries[0]} to ${part.queries[1] - 1}, keys ${part.keys[0]} to ${part.keys[1] - 1}`;
+    button.addEventListener("click", () => zoomTo(part));
+    return button;
+  }));
+  byId("regions-line").hidden = parts[current()].length === 1;
 }
 
 function listenToLines() {
-  const canvas = byId("lines"), at = (event, count) =>
-    spread(Math.floor((event.offsetY - margin) / (lines.height - 2 * margin) * count), 0, count - 1);
-  const leftHalf = (event) => event.offsetX < (lines.left + lines.right) / 2;
-  const mark = (key) => {
-    if (key !== state.key) {
-      state.key = key;
-      drawLines();
-    }
+  const canvas = byId("lines"), leftHalf = (event) => event.offsetX < (lines.left + lines.right) / 2;
+  const at = (event, first, count, all) =>
+    spread(Math.floor(first + (event.offsetY - margin) / (lines.height - 2 * margin) * count), 0, all - 1);
+  const queryAt = (event) => at(event, view.row, view.rows, rows);
+  const keyNear = (event) => {  // where keys are close together the one with a line
+    const near = ranked(current(), state.query).find(([j]) => Math.abs(keyAt(j) - event.offsetY) < 7);
+    return near && keyAt(1) - keyAt(0) < 7 ? near[0] : at(event, view.col, view.cols, cols);
   };
   canvas.addEventListener("pointermove", (event) => {
     canvas.style.cursor = leftHalf(event) ? "pointer" : "default";
-    mark(leftHalf(event) ? -1 : at(event, cols));
-    tip(event, leftHalf(event) ? data.queries[at(event, rows)] : said(state.query, state.key));
+    pointAt(leftHalf(event) ? null : [state.query, keyNear(event)]);
+    tip(event, leftHalf(event) ? fullName(queries, queryAt(event)) : said(...state.cell));
   });
   canvas.addEventListener("pointerleave", (event) => {
-    mark(-1);
+    pointAt(null);
     tip(event, "");
   });
-  canvas.addEventListener("click", (event) => leftHalf(event) && chooseQuery(at(event, rows)));
+  canvas.addEventListener("click", (event) => leftHalf(event) && chooseQuery(queryAt(event)));
   canvas.addEventListener("keydown", (event) => {
-    if (!(event.key in steps)) return;
+    const page = Math.max(1, Math.floor(view.rows) - 1);
+    const moves = {ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -page, PageDown: page, Home: -rows, End: rows};
+    if (event.key === " ") play(!playing.timer);
+    else if (event.key in moves) chooseQuery(state.query + moves[event.key]);
+    else return;
     event.preventDefault();
-    chooseQuery(state.query + steps[event.key][0] + steps[event.key][1]);
   });
-  byId("query").append(...data.queries.map((name, i) => new Option(`${i}: ${name}`, String(i))));
-  byId("query").addEventListener("change", (event) => chooseQuery(Number(event.target.value)));
-}
-
-// Light or dark as the system says, until the reader says otherwise.
-function listenToTheme() {
-  const dark = matchMedia("(prefers-color-scheme: dark)"), root = document.documentElement;
-  const set = (theme) => {
-    root.dataset.theme = theme;
-    byId("theme").textContent = theme === "dark" ? "Light" : "Dark";
-    show();
-  };
-  let asked = false;
-  const follow = () => asked || set(dark.matches ? "dark" : "light");
-  dark.addEventListener("change", follow);
-  byId("theme").addEventListener("click", () => {
-    asked = true;
-    set(root.dataset.theme === "dark" ? "light" : "dark");
+  const text = byId("text"), keyUnder = (event) => event.target.dataset.key;
+  text.addEventListener("pointermove", (event) => {
+    pointAt(keyUnder(event) ? [state.query, Number(keyUnder(event))] : null);
+    tip(event, keyUnder(event) ? said(...state.cell) : "");
   });
-  follow();
-}
-
-function describe() {
-  byId("title").textContent = data.title || "Attention weights";
-  byId("precision").textContent = `A weight is stored in ${data.bits} bits: what is shown is within ` +
-    `${shownPrecision.toPrecision(2)} of what was computed. An exact 0 (a masked pair) is shown as 0.`;
-  const seen = new Set();
-  decoded.forEach((map) => map.seen.forEach((x) => seen.add(x)));
-  for (const [x, text, colour] of unusual) {
-    if (!seen.has(x)) continue;
-    const swatch = byId("unusual").appendChild(document.createElement("span"));
-    swatch.className = "swatch";
-    swatch.style.background = css(colour);
-    byId("unusual").append(`${text}  `);
-  }
-  if (Math.max(rows, cols) > Number(byId("grid").dataset.side))
-    byId("pooled").textContent = "A small map with fewer pixels than cells shows the strongest of each.";
-  const pen = byId("ramp").getContext("2d");
-  range(128).forEach((k) => {
-    pen.fillStyle = css(palette[Math.round(k / 127 * 1023)]);
-    pen.fillRect(k, 0, 1, 12);
+  text.addEventListener("pointerleave", (event) => {
+    pointAt(null);
+    tip(event, "");
   });
 }
-
-addEventListener("resize", () => {
-  measureMap();
-  drawMap();
-});
-byId("own").addEventListener("change", () => {
-  picture = null;
-  drawGrid();
-  show();
-});
-buildGrid();
-drawGrid();
-describe();
-measureLines();
-drawLines();
-measureMap();  // beside the lines, which have their width now
-listenToMap();
-listenToLines();
-listenToTheme();
 )page";
 
 }  // namespace detail::report_page

@@ -3,9 +3,9 @@
 #include "softlook/core/config.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
-/// The parts of the page that inspect/report.hpp writes: here its style, its elements and how it
-/// reads its data, in view_script.hpp what is on the screen. The page names no other file, and
-/// its security policy forbids the browser to ask for one.
+/// The parts of the page that inspect/report.hpp writes: here its style and its elements; how it
+/// reads its data in data_script.hpp, what is on the screen in the other scripts. The page names no
+/// other file, and its security policy forbids the browser to ask for one.
 namespace detail::report_page {
 
 inline constexpr char head[] = R"page(<meta http-equiv="Content-Security-Policy"
@@ -31,12 +31,13 @@ header { display: flex; flex-wrap: wrap; gap: 8px 20px; align-items: center; }
 h1 { font-size: 19px; margin: 0 auto 0 0; overflow-wrap: anywhere; }
 h2 { font-size: 15px; margin: 0 0 8px; overflow-wrap: anywhere; }
 label { display: inline-flex; gap: 6px; align-items: center; }
-button, select {
+button, select, input {
   font: inherit; color: inherit; background: var(--panel); border: 1px solid var(--line);
   border-radius: 5px; padding: 3px 10px;
 }
-select { max-width: 220px; }
-button:hover, select:hover { border-color: var(--accent); }
+input[type="number"] { width: 7.5em; }
+input[type="search"] { width: 10em; }
+button:hover, select:hover, input:hover { border-color: var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 main { display: flex; flex-wrap: wrap; gap: 16px; margin-top: 14px; align-items: flex-start; }
 .column { display: flex; flex-direction: column; gap: 16px; max-width: 100%; }
@@ -44,7 +45,7 @@ section {
   background: var(--panel); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px;
   max-width: 100%;
 }
-section button, section select { background: var(--ground); }
+section button, section select, section input { background: var(--ground); }
 .scroll { overflow: auto; max-height: 100vh; padding: 6px; margin: -6px; }
 #grid { border-spacing: 4px; }
 #grid th { font-weight: normal; font-size: 12px; color: var(--soft); white-space: nowrap; }
@@ -70,17 +71,39 @@ section button, section select { background: var(--ground); }
   background: var(--ink); color: var(--ground); border-radius: 5px; overflow-wrap: anywhere;
   font-variant-numeric: tabular-nums; unicode-bidi: isolate;
 }
-#tip[hidden] { display: none; }
 #scale { display: flex; gap: 8px; align-items: center; font-variant-numeric: tabular-nums; }
 #strongest { margin: 8px 0 0; padding-left: 26px; font-variant-numeric: tabular-nums; }
 #strongest li { overflow-wrap: anywhere; unicode-bidi: isolate; }
+#strongest button {
+  border: 0; padding: 0 4px; background: none; text-align: left; overflow-wrap: anywhere;
+  font-variant-numeric: inherit;
+}
+#strongest button:hover { text-decoration: underline; }
+#regions { display: inline-flex; flex-wrap: wrap; gap: 6px; }
+#text-section { margin-top: 14px; }
+#text { position: relative; margin: 0; max-height: 6.8em; overflow-y: auto; white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.7; }
+#text span { padding: 1px 3px; border-radius: 4px; unicode-bidi: isolate; }
+#text .seen { background: color-mix(in srgb, var(--accent) var(--weight), transparent); }
+#text .strong { color: var(--on-accent); }
+#text .query { outline: 2px solid var(--accent); }
+#text .key { outline: 2px dashed var(--ink); }
+.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+[hidden] { display: none !important; }
 .swatch {
   display: inline-block; width: 13px; height: 13px; border: 1px solid var(--soft);
   vertical-align: -2px; margin-right: 5px;
 }
 footer { margin-top: 14px; color: var(--soft); font-size: 13px; max-width: 100ch; }
 kbd { border: 1px solid var(--line); border-radius: 3px; padding: 0 4px; font: inherit; }
-bdi { unicode-bidi: isolate; }
+@media print {
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  body { padding: 0; }
+  button:not(#grid button, #strongest button), select, input, label, form, #tip, #keys-help, #regions-line { display: none !important; }
+  main { display: block; }
+  section { break-inside: avoid; margin-bottom: 12px; }
+  .scroll, #text { max-height: none; overflow: visible; }
+  #map, #lines { max-width: 100%; height: auto !important; }
+}
 </style>
 </head>
 )page";
@@ -94,6 +117,10 @@ inline constexpr char body[] = R"page(<body>
   <label><input type="checkbox" id="own"> each head its own colour scale</label>
   <button id="theme" type="button">Dark</button>
 </header>
+<section id="text-section" aria-labelledby="text-title">
+  <h2 id="text-title">Text, shaded by what the query looks at</h2>
+  <p id="text"></p>
+</section>
 <main>
   <div class="column" id="column">
   <section aria-labelledby="heads-title">
@@ -101,16 +128,26 @@ inline constexpr char body[] = R"page(<body>
     <div class="scroll"><table id="grid"></table></div>
   </section>
   <section aria-labelledby="lines-title">
-    <div class="bar"><h2 id="lines-title">From query to keys</h2>
-      <label>query <select id="query"></select></label></div>
+    <div class="bar narrow"><h2 id="lines-title">From query to keys</h2>
+      <label>query <input type="number" id="query" min="0" step="1"></label><span id="query-name"></span></div>
+    <div class="bar narrow"><button id="play" type="button">Play</button>
+      <label><select id="speed"><option>1</option><option>2</option><option selected>5</option><option>10</option>
+        <option>30</option></select> queries a second</label></div>
+    <form class="bar narrow" id="find" role="search">
+      <label>find <input type="search" id="wanted"></label>
+      <label>in <select id="side"><option value="queries">queries</option><option value="keys">keys</option></select></label>
+      <button id="next">Next</button> <output id="found" aria-live="polite"></output></form>
     <div class="scroll"><canvas id="lines" tabindex="0" role="application"></canvas></div>
     <ol id="strongest" class="narrow"></ol>
+    <div id="spoken" class="unseen" aria-live="polite"></div>
   </section>
   </div>
   <section aria-labelledby="map-title">
     <div class="bar"><h2 id="map-title"></h2>
       <span><button id="smaller" type="button" aria-label="smaller cells">&minus;</button>
-      <button id="larger" type="button" aria-label="larger cells">+</button></span></div>
+      <button id="larger" type="button" aria-label="larger cells">+</button>
+      <button id="all" type="button">Whole</button></span></div>
+    <div class="bar narrow" id="regions-line"><span>computed again, to zoom into:</span><span id="regions"></span></div>
     <output id="reading" class="narrow" aria-live="polite"></output>
     <div class="scroll"><canvas id="map" tabindex="0" role="application"></canvas></div>
   </section>
@@ -119,103 +156,13 @@ inline constexpr char body[] = R"page(<body>
 <footer>
   <div id="precision"></div>
   <div id="unusual"></div>
-  <div>A row is a query, a column a key; a click in the map chooses the query of the lines. By keyboard: <kbd>Tab</kbd>
-  from part to part; the arrow keys choose a head in the grid, a cell in the map (<kbd>Home</kbd> and <kbd>End</kbd> for the
-  first and last key, <kbd>Enter</kbd> for the lines of its query), and a query in the lines.
-  <span id="pooled"></span></div>
+  <div id="pooled"></div>
+  <div id="keys-help">A row is a query, a column a key. A click in the map chooses the query; a double click, the wheel with
+  <kbd>Ctrl</kbd> and the buttons zoom; dragging and the wheel move the map. By keyboard: <kbd>Tab</kbd> from part to part; the
+  arrow keys choose a head in the grid, a cell in the map (<kbd>Home</kbd> and <kbd>End</kbd> for the first and last key,
+  <kbd>Page Up</kbd>, <kbd>Page Down</kbd>, <kbd>+</kbd>, <kbd>&minus;</kbd>, <kbd>0</kbd> to move and zoom, <kbd>Enter</kbd> for the lines of its
+  query), and a query in the lines, where <kbd>Space</kbd> plays. <kbd>#12</kbd> finds number 12.</div>
 </footer>
-)page";
-
-/// Weights as numbers and colours. Texts reach the page as text only (textContent, fillText), never
-/// as HTML.
-inline constexpr char data_script[] = R"page("use strict";
-const byId = (id) => document.getElementById(id);
-const data = JSON.parse(byId("data").textContent);
-const rows = data.queries.length, cols = data.keys.length;
-const arrow = " \u2192 ";
-
-// A code below `levels` is a level; the four above it are what is no level.
-const levels = 2 ** data.bits - 4;
-const valueOf = Float64Array.from({length: levels + 4}, (_, code) => {
-  const t = code / (levels - 1);
-  return code < levels ? data.lowest * (1 - t) + data.highest * t
-                       : [0, NaN, Infinity, -Infinity][code - levels];
-});
-
-// The codes of a head, row after row, and the range of its finite weights and 0. Kept once decoded.
-const decoded = new Map();
-function mapOf(layer, head) {
-  const at = layer * data.heads.length + head;
-  if (!decoded.has(at)) {
-    const bytes = atob(data.weights[at]), codes = new Uint16Array(rows * cols);
-    const wide = data.bits === 16, seen = new Set();
-    let lowest = 0, highest = 0;
-    for (let k = 0; k < codes.length; ++k) {
-      codes[k] = wide ? bytes.charCodeAt(2 * k) | bytes.charCodeAt(2 * k + 1) << 8 : bytes.charCodeAt(k);
-      const x = valueOf[codes[k]];
-      if (!Number.isFinite(x)) seen.add(x);
-      else if (x < lowest) lowest = x;
-      else if (x > highest) highest = x;
-    }
-    if (lowest === highest) highest = 1;
-    decoded.set(at, {codes, lowest, highest, seen});
-  }
-  return decoded.get(at);
-}
-const weightAt = (map, i, j) => valueOf[map.codes[i * cols + j]];
-
-// 0 at the lowest, 1 at the highest; in halves, because their difference may overflow.
-function placed(x, range) {
-  const all = range.highest / 2 - range.lowest / 2;
-  return all > 0 ? Math.min(1, Math.max(0, (x / 2 - range.lowest / 2) / all)) : 0;
-}
-
-const palette = Array.from({length: 1024}, (_, k) => {
-  const at = k / 1023 * 9, low = Math.min(Math.floor(at), 8);
-  return data.ramp[low].map((c, p) => Math.round(c + (at - low) * (data.ramp[low + 1][p] - c)));
-});
-const unusual = [[NaN, "NaN", [230, 97, 0]], [Infinity, "inf", [255, 255, 255]],
-                 [-Infinity, "-inf", [200, 200, 200]]];
-function colourOf(x, range) {
-  if (!Number.isFinite(x)) return unusual.find((u) => Object.is(u[0], x))[2];
-  return palette[Math.round(1023 * placed(x, range))];
-}
-const css = (c) => `rgb(${c[0]},${c[1]},${c[2]})`;
-function isBright(c) {
-  const [r, g, b] = c.map((v) => (v / 255) ** 2.2);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179;
-}
-
-// As many digits as the precision has, and no more; what a reader sees is off by half of the last one, too.
-const digits = Math.max(0, Math.ceil(-Math.log10(2 * data.precision)));
-const shownPrecision = data.precision + (digits > 9 ? 0 : 0.5 * 10 ** -digits);
-function textOf(x, decimals = digits) {
-  if (!Number.isFinite(x)) return unusual.find((u) => Object.is(u[0], x))[1];
-  if (x === 0) return "0";
-  if (Math.abs(x) < 1e5 && digits <= 9) return x.toFixed(Math.min(decimals, digits));
-  const known = Math.floor(Math.log10(Math.abs(x)) - Math.log10(data.precision));
-  return x.toExponential(Math.min(Math.max(known, 0), decimals < digits ? 1 : 6));
-}
-
-// A picture of a map with at most `most` pixels a side; of cells that share a pixel it has the strongest.
-function pictureOf(map, range, most) {
-  const step = Math.ceil(Math.max(rows, cols) / most);
-  const canvas = document.createElement("canvas");
-  canvas.width = Math.ceil(cols / step);
-  canvas.height = Math.ceil(rows / step);
-  const best = new Float64Array(canvas.width * canvas.height).fill(-Infinity);
-  for (let i = 0; i < rows; ++i) {
-    const row = Math.floor(i / step) * canvas.width;
-    for (let j = 0; j < cols; ++j) {
-      const x = weightAt(map, i, j), k = row + Math.floor(j / step);
-      if (x > best[k] || Number.isNaN(x)) best[k] = x;
-    }
-  }
-  const pen = canvas.getContext("2d"), image = pen.createImageData(canvas.width, canvas.height);
-  best.forEach((x, k) => image.data.set([...colourOf(x, range), 255], 4 * k));
-  pen.putImageData(image, 0, 0);
-  return canvas;
-}
 )page";
 
 }  // namespace detail::report_page

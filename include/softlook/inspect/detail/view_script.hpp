@@ -5,22 +5,29 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail::report_page {
 
-/// The grid of heads and the large map. As in data_script, texts are never HTML.
+/// The grid of heads and the large map, of which only what is in view is drawn. As in data_script,
+/// texts are never HTML.
 inline constexpr char view_script[] = R"page(
-const state = {layer: data.layer, head: data.head, query: 0, cell: null, zoom: 1, key: -1};
-const whole = {lowest: data.lowest, highest: data.highest};
-const current = () => mapOf(state.layer, state.head);
-const rangeOf = (map) => byId("own").checked ? map : whole;
+const state = {layer: data.layer, head: data.head, query: 0, cell: null, key: -1};
+const current = () => state.layer * data.heads.length + state.head;
 const themed = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
 const font = (bold) => `${bold ? "bold " : ""}12px system-ui, "DejaVu Sans", sans-serif`;
 const spread = (x, lowest, highest) => Math.min(highest, Math.max(lowest, x));
-const range = (count) => Array.from({length: count}, (_, k) => k);
+
+// Heads share a scale, so that their colours can be compared, or each has its own.
+const shared = parts[0].map((_, k) => joined(parts.flatMap((all) => all[k] ? [all[k]] : [])));
+const scaleOf = (part) => byId("own").checked ? decoded(part).own : shared[part.number] || part;
+function scaleOfWeights() {
+  if (!isLong) return scaleOf(parts[current()][0]);
+  return joined(byId("own").checked ? [data.details[current()]] : data.details);
+}
 
 // A canvas of so many CSS pixels, sharp on any screen.
 function sized(canvas, width, height) {
   const sharp = Math.min(window.devicePixelRatio || 1, 8192 / Math.max(width, height));
-  canvas.width = Math.round(width * sharp);
-  canvas.height = Math.round(height * sharp);
+  const [across, down] = [Math.round(width * sharp), Math.round(height * sharp)];
+  if (canvas.width !== across) canvas.width = across;
+  if (canvas.height !== down) canvas.height = down;
   canvas.style.width = `${width}px`;
   canvas.style.height = `${height}px`;
   const pen = canvas.getContext("2d");
@@ -29,30 +36,41 @@ function sized(canvas, width, height) {
   return pen;
 }
 
-// Names cut to a width, once each.
+// Names cut to a width, when they are first shown.
 const measuring = document.createElement("canvas").getContext("2d");
-function shortened(names, most) {
+function widthOf(text) {
   measuring.font = font(true);
-  const fits = (text) => measuring.measureText(text).width <= most;
-  return names.map((name) => {
-    if (fits(name)) return name;
-    const letters = [...name.slice(0, 200)];
-    while (letters.length > 1 && !fits(letters.join("") + "\u2026")) letters.pop();
-    return letters.join("") + "\u2026";
-  });
+  return measuring.measureText(text).width;
 }
-const widest = (names) => {
-  measuring.font = font(true);
-  return names.reduce((most, name) => Math.max(most, measuring.measureText(name).width), 0);
-};
-const names = {queries: shortened(data.queries, 110), keys: shortened(data.keys, 110)};
-const widths = {queries: widest(names.queries), keys: widest(names.keys)};
+function shortened(name, most) {
+  if (widthOf(name) <= most) return name;
+  const letters = [...name.slice(0, 200)];
+  while (letters.length > 1 && widthOf(letters.join("") + "\u2026") > most) letters.pop();
+  return letters.join("") + "\u2026";
+}
+// Of many names those with the most letters are the widest, nearly.
+function widest(side, most) {
+  const length = (k) => nameOf(side, k).length;
+  const order = side.count <= 400 ? range(side.count) : side.names
+    ? range(side.count).sort((a, b) => length(b) - length(a)).slice(0, 400) : [side.count - 1];
+  return Math.min(most, order.reduce((width, k) => Math.max(width, widthOf(nameOf(side, k))), 0));
+}
+const widths = {queries: widest(queries, 110), keys: widest(keys, 110)};
+const short = new Map([[queries, new Map()], [keys, new Map()]]);
+function shortName(side, k) {
+  const made = short.get(side);
+  if (!made.has(k)) made.set(k, shortened(nameOf(side, k), side === queries ? widths.queries : widths.keys));
+  return made.get(k);
+}
 
-// Isolated from each other, because a name may be written from right to left.
+// Isolated from each other, because a name may be written from right to left. Of many, names come with their number.
 const isolated = (name) => `\u2068${name}\u2069`;
-function said(i, j) {
-  return `${isolated(data.queries[i])}${arrow}${isolated(data.keys[j])}  ${textOf(weightAt(current(), i, j))}`;
+const fullName = (side, k) => isolated(nameOf(side, k)) + (side.names && side.count > 200 ? ` #${k}` : "");
+function saidOfKey(i, j) {
+  const {x, precision, exact, cells} = known(current(), i, j), text = `${fullName(keys, j)}  ${textOf(x, precision)}`;
+  return exact ? text : `${text}, the mean of ${Math.round(cells)} weights`;
 }
+const said = (i, j) => `${fullName(queries, i)}${arrow}${saidOfKey(i, j)}`;
 const headName = () => [data.layers[state.layer], data.heads[state.head]].filter(Boolean).join(", ");
 
 // The grid of heads: one button each, of which Tab reaches the chosen one.
@@ -66,7 +84,7 @@ function buildGrid() {
     if (most) text.style.maxWidth = `${most}px`;
     cell.appendChild(text);
   };
-  const upright = widest(shortened(data.heads, 130)) > side + 4;
+  const upright = data.heads.some((name) => widthOf(shortened(name, 130)) > side + 4);
   if (upright) top.className = "upright";
   line.appendChild(document.createElement("td"));
   data.heads.forEach((name) => title(line, name, upright ? 0 : side + 4));
@@ -79,6 +97,9 @@ function buildGrid() {
       button.setAttribute("aria-label", button.title = [name, headed].filter(Boolean).join(", "));
       button.addEventListener("click", () => choose(layer, head));
       button.addEventListener("keydown", (event) => moveInGrid(event, layer, head));
+      canvas.width = canvas.height = 1;
+      canvas.style.width = `${Math.max(8, Math.round(side * Math.min(1, cols / rows)))}px`;
+      canvas.style.height = `${Math.max(8, Math.round(side * Math.min(1, rows / cols)))}px`;
       button.appendChild(canvas);
       row.insertCell().appendChild(button);
       buttons.push(button);
@@ -87,18 +108,22 @@ function buildGrid() {
   grid.dataset.side = side;
 }
 
-function drawGrid() {
-  const side = Number(byId("grid").dataset.side), longest = Math.max(rows, cols);
-  const sharp = Math.ceil(side * (window.devicePixelRatio || 1));
-  buttons.forEach((button, k) => {
-    const map = mapOf(Math.floor(k / data.heads.length), k % data.heads.length);
-    const picture = pictureOf(map, rangeOf(map), sharp), canvas = button.firstChild;
+// Large maps take long to decode: after 50 ms the others wait for a later frame.
+let drawing = 0;
+function drawGrid(first = 0, round = ++drawing) {
+  if (round !== drawing) return;
+  const sharp = Math.ceil(byId("grid").dataset.side * (window.devicePixelRatio || 1));
+  const end = performance.now() + 50;
+  let k = first;
+  for (; k < buttons.length && (k === first || performance.now() < end); ++k) {
+    const part = parts[k][0], canvas = buttons[k].firstChild;
+    const picture = pictureOf(part, scaleOf(part), Math.ceil(Math.max(part.rows, part.cols) / sharp));
     canvas.width = picture.width;
     canvas.height = picture.height;
-    canvas.style.width = `${Math.max(8, Math.round(side * cols / longest))}px`;
-    canvas.style.height = `${Math.max(8, Math.round(side * rows / longest))}px`;
     canvas.getContext("2d").drawImage(picture, 0, 0);
-  });
+  }
+  describeUnusual();
+  if (k < buttons.length) setTimeout(() => drawGrid(k, round));
 }
 
 const steps = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]};
@@ -107,50 +132,159 @@ function moveInGrid(event, layer, head) {
   event.preventDefault();
   const [down, right] = steps[event.key];
   choose(spread(layer + down, 0, data.layers.length - 1), spread(head + right, 0, data.heads.length - 1));
-  buttons[state.layer * data.heads.length + state.head].focus();
+  buttons[current()].focus();
 }
 
-// The large map: as large as there is room beside the column, or below it.
-const place = {};
+// The large map: a window of `width` x `height` pixels on a map whose cells are `across` x `down` pixels, beside the
+// column or below it. `row` and `col`, which are no whole numbers, are at its corner.
+const view = {row: 0, col: 0, zoom: 1}, place = {};
 function measureMap() {
-  const longest = Math.max(rows, cols), rise = Math.ceil(0.71 * widths.keys);
+  const rise = Math.ceil(0.71 * widths.keys);
   place.left = Math.ceil(widths.queries) + 12;
   const around = place.left + rise + 120, beside = innerWidth - around - byId("column").offsetWidth;
-  const free = beside < 320 ? innerWidth - around : beside;
-  const cell = spread(Math.min(free, innerHeight - rise - 60) / longest, 2, 52) * state.zoom;
-  place.cell = Math.min(cell < 6 ? Math.max(cell, 1) : Math.floor(cell), 8192 / longest);
-  place.slanted = widths.keys + 6 > place.cell;
+  const side = Math.max(Math.min(beside < 320 ? innerWidth - around : beside, innerHeight - rise - 60), 120);
+  // Cells are squares, unless the map would be a strip.
+  const whole = (x) => x < 6 ? x : Math.floor(x);
+  const fit = (count) => whole(Math.min(52, Math.max(side / Math.max(rows, cols), side / 4 / count)));
+  const fits = place.fits = {across: fit(cols), down: fit(rows)};
+  place.most = 120 / Math.min(fits.across, fits.down);
+  view.zoom = spread(view.zoom, 0.25, place.most);
+  for (const [name, size, count] of [["across", "width", cols], ["down", "height", rows]]) {
+    place[name] = whole(Math.min(fits[name] * view.zoom, 120));
+    place[size] = Math.min(place[name] * count, side);
+  }
+  place.side = side;
+  place.slanted = widths.keys + 6 > place.across;
   place.top = 22 + (place.slanted ? rise : 0);
-  place.width = place.left + Math.ceil(place.cell * cols) + (place.slanted ? Math.max(4, rise) : 4);
-  place.height = place.top + Math.ceil(place.cell * rows) + 4;
+  place.right = place.slanted ? Math.max(4, rise) : 4;
+  moveTo(view.row, view.col);
+}
+function moveTo(row, col) {
+  view.rows = Math.min(rows, place.height / place.down);
+  view.cols = Math.min(cols, place.width / place.across);
+  view.row = spread(row, 0, rows - view.rows);
+  view.col = spread(col, 0, cols - view.cols);
+}
+const isWhole = () => view.rows >= rows && view.cols >= cols;
+const inView = {rows: (i) => i + 1 > view.row && i < view.row + view.rows,
+                cols: (j) => j + 1 > view.col && j < view.col + view.cols};
+
+// Zooms so that what is at (x, y) of the window stays there.
+function zoom(by, x = place.width / 2, y = place.height / 2) {
+  const row = view.row + y / place.down, col = view.col + x / place.across;
+  view.zoom *= by;
+  measureMap();
+  moveTo(row - y / place.down, col - x / place.across);
+  drawMap();
+  drawLines();
+}
+function zoomTo(part) {
+  view.zoom = Math.min(place.side / part.width / place.fits.across, place.side / part.height / place.fits.down);
+  measureMap();
+  moveTo(part.queries[0], part.keys[0]);
+  chooseQuery(spread(state.query, part.queries[0], part.queries[1] - 1));
+}
+// Moves the window, where it must, to a cell or a whole row; of a square map along its diagonal.
+function reveal(i, j = null) {
+  const before = view.row;
+  if (!inView.rows(i)) moveTo(i + 0.5 - view.rows / 2, view.col);
+  if (j === null && rows === cols) moveTo(view.row, view.col + view.row - before);
+  if (j !== null && !inView.cols(j)) moveTo(view.row, j + 0.5 - view.cols / 2);
 }
 
-let picture = null;
+// Pictures of the parts of the chosen head, kept until another head or scale is chosen.
+const pictures = new Map();
+function drawPart(pen, part, scale) {
+  const pixel = {across: place.across * part.width / part.cols, down: place.down * part.height / part.rows};
+  const step = Math.max(1, Math.floor(1 / Math.min(pixel.across, pixel.down)));
+  const name = [part.number, step, scale.lowest, scale.highest].join(" ");
+  if (!pictures.has(name)) pictures.set(name, pictureOf(part, scale, step));
+  const top = Math.max(view.row, part.queries[0]), bottom = Math.min(view.row + view.rows, part.queries[1]);
+  const left = Math.max(view.col, part.keys[0]), right = Math.min(view.col + view.cols, part.keys[1]);
+  if (top >= bottom || left >= right) return;
+  const across = part.cols / part.width / step, down = part.rows / part.height / step;
+  pen.imageSmoothingEnabled = Math.min(pixel.across, pixel.down) < 1;
+  pen.drawImage(pictures.get(name), (left - part.keys[0]) * across, (top - part.queries[0]) * down,
+                (right - left) * across, (bottom - top) * down, (left - view.col) * place.across,
+                (top - view.row) * place.down, (right - left) * place.across, (bottom - top) * place.down);
+}
+
+// What the colours are of: the finest region that fills half of the window; else, where cells of a long map are large
+// enough to see one, its strongest weights; else the whole map.
+function shown() {
+  const all = parts[current()];
+  const overlap = (from, count, [begin, end]) => Math.max(0, Math.min(from + count, end) - Math.max(from, begin));
+  const filled = (part) => overlap(view.row, view.rows, part.queries) * overlap(view.col, view.cols, part.keys);
+  const region = all.slice(1).filter((part) => filled(part) >= view.rows * view.cols / 2)
+    .reduce((a, b) => a && a.height * a.width <= b.height * b.width ? a : b, null);
+  const cells = isLong && Math.min(place.across, place.down) >= 2;
+  return {region, cells, scale: region ? scaleOf(region) : cells ? scaleOfWeights() : scaleOf(all[0])};
+}
+
 function drawMap() {
-  const map = current(), pen = sized(byId("map"), place.width, place.height), {cell, left, top} = place;
-  picture = picture || pictureOf(map, rangeOf(map), 8192);
-  pen.imageSmoothingEnabled = cell < 1;
-  pen.drawImage(picture, left, top, cell * cols, cell * rows);
-  if (cell >= 10) drawGaps(pen);
+  const {left, top, across, down, width, height} = place, {region, cells, scale} = shown();
+  const pen = sized(byId("map"), left + Math.ceil(width) + place.right, top + Math.ceil(height) + 4);
+  pen.save();
+  pen.beginPath();
+  pen.rect(left, top, width, height);
+  pen.clip();
+  pen.translate(left, top);
+  drawPart(pen, parts[current()][0], scale);
+  if (cells) drawStrongest(pen, scale);
+  if (region) drawPart(pen, region, scale);
+  else drawFrames(pen);
+  if (Math.min(across, down) >= 10) drawGaps(pen);
+  if (across >= 34 && down >= 14 && view.rows * view.cols <= 4096) drawNumbers(pen, scale);
+  pen.restore();
   drawNames(pen);
-  if (cell >= 34 && rows * cols <= 4096) drawNumbers(pen, map);
-  const frame = (x, y, width, height) => {
-    for (const [colour, line] of [["#000000", 4], ["#ffffff", 2]]) {
-      pen.strokeStyle = colour;
-      pen.lineWidth = line;
-      pen.strokeRect(x, y, width, height);
-    }
-  };
   pen.fillStyle = themed("--accent");
-  pen.fillRect(left - 5, top + state.query * cell, 3, Math.max(cell, 3));
-  if (state.cell) frame(left + state.cell[1] * cell, top + state.cell[0] * cell, cell, cell);
+  if (inView.rows(state.query)) pen.fillRect(left - 5, top + (state.query - view.row) * down, 3, Math.max(down, 3));
+  if (state.cell && inView.rows(state.cell[0]) && inView.cols(state.cell[1])) {
+    const box = [Math.max(across, 5), Math.max(down, 5)];
+    frame(pen, left + (state.cell[1] + 0.5 - view.col) * across - box[0] / 2,
+          top + (state.cell[0] + 0.5 - view.row) * down - box[1] / 2, ...box);
+  }
+  byId("map").style.touchAction = isWhole() ? "manipulation" : "none";
+  const lowest = textOf(scale.lowest, precisionOf(region, cells), 4), highest = textOf(scale.highest, precisionOf(region, cells), 4);
+  byId("low").textContent = lowest;
+  byId("high").textContent = Number(highest) === 0 ? scale.highest.toExponential(1) : highest;
 }
+const precisionOf = (region, cells) =>
+  region ? region.precision : cells ? data.details[current()].precision : data.precision;
 
+function frame(pen, x, y, width, height) {
+  for (const [colour, line] of [["#000000", 4], ["#ffffff", 2]]) {
+    pen.strokeStyle = colour;
+    pen.lineWidth = line;
+    pen.strokeRect(x, y, width, height);
+  }
+}
+// Where the reader can zoom in to weights that were computed again: a frame, however small the region.
+function frameOf(part) {
+  const more = 3;
+  return [(part.keys[0] - view.col) * place.across - more, (part.queries[0] - view.row) * place.down - more,
+          part.width * place.across + 2 * more, part.height * place.down + 2 * more];
+}
+const drawFrames = (pen) => parts[current()].slice(1).forEach((part) => frame(pen, ...frameOf(part)));
+const framedAt = (x, y) => parts[current()].slice(1).find((part) => {
+  const [left, top, width, height] = frameOf(part);
+  return x >= left && x <= left + width && y >= top && y <= top + height;
+});
+function drawStrongest(pen, scale) {
+  for (let i = Math.floor(view.row); i < Math.min(rows, view.row + view.rows); ++i)
+    for (const [j, x] of ranked(current(), i)) {
+      if (!inView.cols(j)) continue;
+      pen.fillStyle = css(colourOf(x, scale));
+      pen.fillRect((j - view.col) * place.across, (i - view.row) * place.down, place.across, place.down);
+    }
+}
 function drawGaps(pen) {
-  const {cell, left, top} = place;
+  const {across, down, width, height} = place;
   pen.fillStyle = themed("--panel");
-  for (let i = 1; i < rows; ++i) pen.fillRect(left, top + i * cell - 0.5, cell * cols, 1);
-  for (let j = 1; j < cols; ++j) pen.fillRect(left + j * cell - 0.5, top, 1, cell * rows);
+  for (let i = Math.max(1, Math.ceil(view.row)); i < rows && i < view.row + view.rows; ++i)
+    pen.fillRect(0, (i - view.row) * down - 0.5, width, 1);
+  for (let j = Math.max(1, Math.ceil(view.col)); j < cols && j < view.col + view.cols; ++j)
+    pen.fillRect((j - view.col) * across - 0.5, 0, 1, height);
 }
 
 // The first name always shows, then every one that does not touch one that shows.
@@ -160,11 +294,15 @@ function apart(order, position, room) {
     if (taken.every((other) => Math.abs(position(k) - position(other)) >= room)) taken.push(k);
   return taken;
 }
-const evenly = (first, count, step) =>
-  [...first.filter((k) => k >= 0), ...range(count).filter((k) => k % Math.max(1, step) === 0)];
+// Some, then every so many of those between `first` and `end`.
+function evenly(some, first, end, room) {
+  const step = Math.max(1, Math.ceil(room)), order = some.filter((k) => k >= 0);
+  for (let k = Math.ceil(first / step) * step; k < end; k += step) order.push(k);
+  return order;
+}
 
 function drawNames(pen) {
-  const {cell, left, top, slanted} = place, [row, col] = state.cell || [-1, -1];
+  const {left, top, across, down, slanted} = place, [row, col] = state.cell || [-1, -1];
   const label = (text, x, y, angle, align, bold) => {
     pen.save();
     pen.translate(x, y);
@@ -176,25 +314,28 @@ function drawNames(pen) {
     pen.fillText(text, 0, 0);
     pen.restore();
   };
-  const middle = (k) => (k + 0.5) * cell, room = slanted ? 17 : 13;
-  for (const i of apart(evenly([row, state.query], rows, Math.ceil(13 / cell)), middle, 12.9))
-    label(names.queries[i], left - 8, top + middle(i), 0, "right", i === row);
-  for (const j of apart(evenly([col], cols, Math.ceil(room / cell)), middle, room - 0.1))
-    if (slanted) label(names.keys[j], left + middle(j) + 2, top - 8, -Math.PI / 4, "left", j === col);
-    else label(names.keys[j], left + middle(j), top - 10, 0, "center", j === col);
+  const rowMiddle = (k) => (k + 0.5 - view.row) * down, colMiddle = (k) => (k + 0.5 - view.col) * across;
+  const fits = (x, most) => x >= 0 && x <= most, room = slanted ? 17 : 13;
+  const someRows = evenly([row, state.query], view.row, view.row + view.rows, 13 / down);
+  for (const i of apart(someRows.filter((k) => fits(rowMiddle(k), place.height)), rowMiddle, 12.9))
+    label(shortName(queries, i), left - 8, top + rowMiddle(i), 0, "right", i === row);
+  const someCols = evenly([col], view.col, view.col + view.cols, room / across);
+  for (const j of apart(someCols.filter((k) => fits(colMiddle(k), place.width)), colMiddle, room - 0.1))
+    if (slanted) label(shortName(keys, j), left + colMiddle(j) + 2, top - 8, -Math.PI / 4, "left", j === col);
+    else label(shortName(keys, j), left + colMiddle(j), top - 10, 0, "center", j === col);
 }
 
-function drawNumbers(pen, map) {
-  const {cell, left, top} = place;
+function drawNumbers(pen, scale) {
+  const {across, down} = place;
   pen.font = measuring.font = font(false);
   pen.textAlign = "center";
   pen.textBaseline = "middle";
-  for (let i = 0; i < rows; ++i)
-    for (let j = 0; j < cols; ++j) {
-      const x = weightAt(map, i, j), text = textOf(x, 2);
-      if (measuring.measureText(text).width > cell - 4) continue;
-      pen.fillStyle = isBright(colourOf(x, rangeOf(map))) ? "#000000" : "#ffffff";
-      pen.fillText(text, left + (j + 0.5) * cell, top + (i + 0.5) * cell + 0.5);
+  for (let i = Math.floor(view.row); i < Math.min(rows, view.row + view.rows); ++i)
+    for (let j = Math.floor(view.col); j < Math.min(cols, view.col + view.cols); ++j) {
+      const {x, precision, exact} = known(current(), i, j), text = textOf(x, precision, 2);
+      if (!exact || measuring.measureText(text).width > across - 4) continue;
+      pen.fillStyle = isBright(colourOf(x, scale)) ? "#000000" : "#ffffff";
+      pen.fillText(text, (j + 0.5 - view.col) * across, (i + 0.5 - view.row) * down + 0.5);
     }
 }
 )page";
