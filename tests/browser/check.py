@@ -148,6 +148,10 @@ def lines(page):
     right, at = page.browser.js("[lines.right + 20, keyAt(2)]")
     page.browser.mouse(x + right, y + at)
     page.equal("hover over a key", page.text("tip"), "t' \u2192 you  0.25000")
+    page.browser.mouse(x + right, y + page.browser.js("keyAt(1)"))
+    page.true("who else looks at it", page.browser.js("probe('lines', lines.left + 2, rowAt(2))[3] > 60"))
+    page.browser.mouse(x + right, y + page.browser.js("keyAt(4)"))
+    page.true("nobody at a masked one", page.browser.js("probe('lines', lines.left + 2, rowAt(2))[3] === 0"))
     page.browser.js("document.getElementById('lines').focus()")
     page.browser.key("ArrowDown")
     page.equal("the next query by keyboard", page.browser.js("state.query"), 2)
@@ -329,6 +333,8 @@ def long_map(page):
                [[f"{WORDS[key % 8]}{key}", f"#{key}"] for key in keys])
     for item, c in zip(strongest(page), range(1, 6)):
         page.true("their weights within what is stated", abs(shown_weight(item) - 0.5 ** c) < 1e-5)
+    page.equal("who looks at a key", page.browser.js("lookers(0, 30003).map((pair) => pair[0])"),
+               [30003, 60006, 60007, 90009, 90010, 90011])
     page.true("a screen reader hears it", page.text("spoken").startswith(
         "query it60007 #60007 looks at it60007 #60007  0.5"))
     page.browser.js("document.querySelectorAll('#strongest button')[1].click()")
@@ -337,8 +343,9 @@ def long_map(page):
     page.true(f"in the map: {text}", "#30003  " in text and abs(shown_weight(text) - 0.25) < 1e-5)
     page.browser.js("zoom(1e9, (30003.5 - view.col) * place.across, (60007.5 - view.row) * place.down); reveal(60007, 30003)")
     page.true("drawn as a cell of its own", all(abs(a - b) < 3 for a, b in zip(
-        page.colour_of_cell(60007, 30003), page.browser.js("colourOf(0.25, scaleOfWeights())"))))
-    page.true("beside cells that are known as a mean only", page.colour_of_cell(60007, 30002)[0] <= 68)
+        page.colour_of_cell(60007, 30003), page.browser.js("colourOf(0.25, shown().scale)"))))
+    page.true("beside cells that are known as a mean only", page.colour_of_cell(60007, 30002)[:2] == [68, 1])
+    page.equal("on the scale of what is in view", page.text("high"), "0.2500")
     page.shot("long_cells")
 
     # The region, exactly.

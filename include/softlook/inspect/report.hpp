@@ -93,9 +93,10 @@ template <std::same_as<Eigen::MatrixXd> Map>
 /// of the file; a shown weight is within precision() of the given one. Exact zeros, NaN and ±∞
 /// stay what they are. Names and titles go through printable().
 ///
-/// Of long sequences (more than some 4000 tokens) it takes a long_map of each head: a query's
-/// strongest keys cost 4 to 6 bytes each, 7 of the file, and each matrix of pixels, the strongest
-/// weights too, has levels and a precision of its own, which the page states.
+/// Of long sequences (more than some 4000 tokens) it takes a long_map of each head. Each matrix of
+/// pixels has levels and a precision of its own, which the page states; a query's strongest weights
+/// have 8 bits more: most are small beside that of a query which sees one key. One of them takes 5
+/// to 7 bytes with its key, 7 to 10 of the file.
 class report {
  public:
   /// Without names, queries, keys, layers and heads are numbered from 0.
@@ -277,7 +278,8 @@ template <std::same_as<long_map> Map>
   packed_numbers keys(bytes_of_key(map.cols()), map.strongest_keys().size());
   for (const std::int32_t key : map.strongest_keys()) keys.add(static_cast<std::uint32_t>(key));
   out.add("keys", keys.text());
-  add_weights(out, map.strongest_weights(), bits);
+  out.add("bits", std::to_string(bits + 8));
+  add_weights(out, map.strongest_weights(), bits + 8);
   out.add("regions", json_list(map.regions().size(), [&](std::size_t k) {
             const map_region& region = map.regions()[k];
             json_object part;

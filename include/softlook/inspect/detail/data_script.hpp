@@ -19,19 +19,22 @@ const rows = queries.count, cols = keys.count;
 const nameOf = (side, k) => side.names ? side.names[k] : String(k);
 
 // A code below `levels` is a level; the four above it are what is no level.
-const levels = 2 ** data.bits - 4;
+const levelsOf = (bits) => 2 ** bits - 4;
 const noLevel = [0, NaN, Infinity, -Infinity];
 function valueOf(coding, code) {
-  if (code >= levels) return noLevel[code - levels];
-  const t = code / (levels - 1);
+  if (code >= coding.levels) return noLevel[code - coding.levels];
+  const t = code / (coding.levels - 1);
   return coding.lowest * (1 - t) + coding.highest * t;
 }
 
 // Numbers of so many bytes each, the lower byte first.
 function numbersOf(text, width) {
   const bytes = atob(text), numbers = new (width > 2 ? Uint32Array : Uint16Array)(bytes.length / width);
-  for (let k = 0; k < numbers.length; ++k)
-    for (let b = width - 1; b >= 0; --b) numbers[k] = numbers[k] * 256 + bytes.charCodeAt(width * k + b);
+  for (let k = 0, at = 0; k < numbers.length; ++k, at += width) {
+    let number = 0;
+    for (let b = width - 1; b >= 0; --b) number = number * 256 + bytes.charCodeAt(at + b);
+    numbers[k] = number;
+  }
   return numbers;
 }
 
@@ -44,12 +47,12 @@ const parts = data.weights.map((weights, at) => [
    precision: data.precision, weights},
   ...(isLong ? data.details[at].regions : [])].map((part, number) => {
     const [height, width] = [part.queries, part.keys].map(([begin, end]) => end - begin);
-    return {...part, number, height, width, exact: part.rows === height && part.cols === width, codes: null};
+    return {...part, levels: levelsOf(data.bits), number, height, width, exact: part.rows === height && part.cols === width, codes: null};
   }));
 const seen = new Set();  // what is not finite
 function decoded(part) {
   if (part.codes) return part;
-  const codes = part.codes = numbersOf(part.weights, data.bits / 8);
+  const codes = part.codes = numbersOf(part.weights, data.bits / 8), {levels} = part;
   let least = levels, most = -1;
   for (let k = 0; k < codes.length; ++k) {
     const code = codes[k];
@@ -74,30 +77,53 @@ function weightIn(part, i, j) {
 const covers = (part, i, j) =>
   i >= part.queries[0] && i < part.queries[1] && j >= part.keys[0] && j < part.keys[1];
 
-// Keys of a query, the strongest first; of those without a weight (masked, NaN, -inf) none. Of a long map those
-// that the report was given.
+// The strongest weights of each query of a long map, as the report was given them.
 const range = (count) => Array.from({length: count}, (_, k) => k);
+function strongestOf(at) {
+  const best = data.details[at];
+  if (!best.codes) {
+    best.levels = levelsOf(best.bits);
+    best.codes = numbersOf(best.weights, best.bits / 8);
+    best.numbers = numbersOf(best.keys, data.key_bytes);
+    best.weights = best.keys = null;
+  }
+  return best;
+}
+
+// Keys of a query, the strongest first; of those without a weight (masked, NaN, -inf) none. Of a long map those that
+// are known.
+const isWeight = (x) => x !== 0 && x > -Infinity;
+const stronger = (a, b) => b[1] - a[1] || a[0] - b[0];
 const lately = {at: -1, query: -1, keys: []};
 function ranked(at, query) {
-  if (lately.at !== at || lately.query !== query) {
-    const found = [], part = parts[at][0];
-    const add = (j, x) => x !== 0 && x > -Infinity && found.push([j, x]);
-    if (isLong) {
-      const best = data.details[at], count = best.count;
-      if (!best.codes) {
-        best.codes = numbersOf(best.weights, data.bits / 8);
-        best.numbers = numbersOf(best.keys, data.key_bytes);
-        best.weights = best.keys = null;
-      }
-      for (let k = query * count; k < (query + 1) * count; ++k)
-        if (best.numbers[k] < cols) add(best.numbers[k], valueOf(best, best.codes[k]));
-    } else {
-      for (let j = 0; j < cols; ++j) add(j, weightIn(part, query, j));
-      found.sort((a, b) => b[1] - a[1] || a[0] - b[0]);
-    }
-    Object.assign(lately, {at, query, keys: found});
+  if (lately.at === at && lately.query === query) return lately.keys;
+  const found = [], add = (j, x) => isWeight(x) && found.push([j, x]);
+  if (isLong) {
+    const best = strongestOf(at), first = query * best.count;
+    for (let k = first; k < first + best.count; ++k)
+      if (best.numbers[k] < cols) add(best.numbers[k], valueOf(best, best.codes[k]));
+  } else {
+    for (let j = 0; j < cols; ++j) add(j, weightIn(parts[at][0], query, j));
+    found.sort(stronger);
   }
-  return lately.keys;
+  Object.assign(lately, {at, query, keys: found});
+  return found;
+}
+
+// Queries that look at a key, alike.
+const latelyAt = {at: -1, key: -1, queries: []};
+function lookers(at, key) {
+  if (latelyAt.at === at && latelyAt.key === key) return latelyAt.queries;
+  const found = [], add = (i, x) => isWeight(x) && found.push([i, x]);
+  if (isLong) {
+    const best = strongestOf(at);
+    for (let k = best.numbers.indexOf(key); k >= 0; k = best.numbers.indexOf(key, k + 1))
+      add(Math.floor(k / best.count), valueOf(best, best.codes[k]));
+  } else {
+    for (let i = 0; i < rows; ++i) add(i, weightIn(parts[at][0], i, key));
+  }
+  Object.assign(latelyAt, {at, key, queries: found.sort(stronger)});
+  return found;
 }
 
 // The weight of a pair where it is known, else the mean of the smallest block that holds it.

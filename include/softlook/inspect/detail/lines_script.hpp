@@ -24,19 +24,26 @@ function drawLines() {
   const pen = sized(byId("lines"), lines.width, lines.height), best = ranked(current(), state.query);
   const scale = scaleOfWeights(), ink = themed("--ink"), accent = themed("--accent");
   const precision = isLong ? data.details[current()].precision : data.precision;
-  const thickness = (x) => 14 * placed(x, scale);
   pen.lineCap = "butt";
-  pen.strokeStyle = accent;
   const middle = (lines.left + lines.right) / 2, inside = (y) => spread(y, -30, lines.height + 30);
-  const from = inside(rowAt(state.query));
-  for (const [j, x] of best.slice(0, mostLines).reverse()) {
-    pen.globalAlpha = j === state.key ? 1 : spread(0.25 + 0.75 * placed(x, scale), 0.25, 0.9);
-    pen.lineWidth = Math.max(thickness(x), j === state.key ? 1 : 0.1);
+  const line = (i, j, opaque, width) => {  // one that ends outside of the window leaves towards its end
+    const from = inside(rowAt(i)), to = inside(keyAt(j));
+    pen.globalAlpha = opaque;
+    pen.lineWidth = width;
     pen.beginPath();
-    const to = inside(keyAt(j));  // those outside of the window leave towards them
     pen.moveTo(lines.left, from);
     pen.bezierCurveTo(middle, from, middle, to, lines.right, to);
     pen.stroke();
+  };
+  if (state.key >= 0) {  // who else looks at the key that is pointed at
+    const others = lookers(current(), state.key).slice(0, mostLines), theirs = isLong ? scaleOfKeys(others) : scale;
+    pen.strokeStyle = themed("--soft");
+    for (const [i, x] of others) line(i, state.key, spread(0.6 * placed(x, theirs), 0.08, 0.6), Math.max(14 * placed(x, theirs), 0.5));
+  }
+  pen.strokeStyle = accent;
+  for (const [j, x] of best.slice(0, mostLines).reverse()) {
+    const marked = j === state.key, opaque = marked ? 1 : spread(0.25 + 0.75 * placed(x, scale), 0.25, 0.9);
+    line(state.query, j, opaque, Math.max(14 * placed(x, scale), marked ? 1 : 0.1));
   }
   pen.globalAlpha = 1;
   pen.textBaseline = "middle";
@@ -46,17 +53,18 @@ function drawLines() {
     pen.fillText(text, x, y);
   };
   pen.textAlign = "right";
+  const fits = (y) => y >= margin - 1 && y <= lines.height - margin + 1;
   const space = (count) => 15 * count / (lines.height - 2 * margin);
-  const some = evenly([state.query], view.row, view.row + view.rows, space(view.rows)).filter(inView.rows);
+  const some = evenly([state.query], view.row, view.row + view.rows, space(view.rows)).filter((i) => fits(rowAt(i)));
   for (const i of apart(some, rowAt, 14.9))
     label(shortName(queries, i), lines.left - 8, rowAt(i), i === state.query, i === state.query);
   pen.textAlign = "left";
   // The keys that matter get their names first; the others where there is room.
   const weights = new Map(best), strongest = best.slice(0, mostLines).map((pair) => pair[0]);
-  const order = evenly([state.key, ...strongest], view.col, view.col + view.cols, space(view.cols) / 4).filter(inView.cols);
+  const order = evenly([state.key, ...strongest], view.col, view.col + view.cols, space(view.cols) / 4).filter((j) => fits(keyAt(j)));
   apart(order, keyAt, 14.9).forEach((j) => {
     const x = weights.get(j) || 0, strong = placed(x, scale) >= 0.1 || j === state.key;
-    const weight = strong && weights.has(j) ? `  ${textOf(x, precision, 2)}` : "";
+    const weight = strong && weights.has(j) ? `  ${textOf(x, precision, decimalsOf(scale))}` : "";
     label(shortName(keys, j) + weight, lines.right + 8, keyAt(j), strong, j === state.key);
   });
 }
@@ -89,8 +97,8 @@ function drawText() {
     const word = document.createElement("span"), j = first + k, t = placed(weights.get(j) || 0, scale);
     word.textContent = nameOf(keys, j);
     word.dataset.key = j;
-    if (t > 0) word.style.setProperty("--weight", `${Math.round(15 + 75 * t)}%`);
-    word.className = [t > 0 ? "seen" : "", t > 0.6 ? "strong" : "", j === is ? "query" : "", j === state.key ? "key" : ""].join(" ");
+    if (t > 0.005) word.style.setProperty("--weight", `${Math.round(10 + 80 * t)}%`);
+    word.className = [t > 0.005 ? "seen" : "", t > 0.6 ? "strong" : "", j === is ? "query" : "", j === state.key ? "key" : ""].join(" ");
     return word;
   });
   const text = byId("text"), here = words[spread(centre - first, 0, words.length - 1)];

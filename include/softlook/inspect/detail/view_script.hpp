@@ -17,10 +17,13 @@ const spread = (x, lowest, highest) => Math.min(highest, Math.max(lowest, x));
 // Heads share a scale, so that their colours can be compared, or each has its own.
 const shared = parts[0].map((_, k) => joined(parts.flatMap((all) => all[k] ? [all[k]] : [])));
 const scaleOf = (part) => byId("own").checked ? decoded(part).own : shared[part.number] || part;
-function scaleOfWeights() {
-  if (!isLong) return scaleOf(parts[current()][0]);
-  return joined(byId("own").checked ? [data.details[current()]] : data.details);
-}
+// Of the weights of the chosen query. In a long sequence all are small beside the first query's, which sees one key.
+const scaleOfKeys = (pairs) => pairs.reduce((scale, [, x]) =>
+  Number.isFinite(x) ? {lowest: Math.min(scale.lowest, x), highest: Math.max(scale.highest, x)} : scale, {lowest: 0, highest: 0});
+const scaleOfWeights = () => isLong ? scaleOfKeys(ranked(current(), state.query)) : scaleOf(parts[current()][0]);
+
+// Two figures of the largest.
+const decimalsOf = (scale) => Math.max(2, Math.ceil(1 - Math.log10(Math.max(Math.abs(scale.lowest), scale.highest, 1e-300))));
 
 // A canvas of so many CSS pixels, sharp on any screen.
 function sized(canvas, width, height) {
@@ -142,7 +145,7 @@ function measureMap() {
   const rise = Math.ceil(0.71 * widths.keys);
   place.left = Math.ceil(widths.queries) + 12;
   const around = place.left + rise + 120, beside = innerWidth - around - byId("column").offsetWidth;
-  const side = Math.max(Math.min(beside < 320 ? innerWidth - around : beside, innerHeight - rise - 60), 120);
+  const side = Math.max(Math.min(beside < 320 ? innerWidth - around + 46 : beside, innerHeight - rise - 60), 120);
   // Cells are squares, unless the map would be a strip.
   const whole = (x) => x < 6 ? x : Math.floor(x);
   const fit = (count) => whole(Math.min(52, Math.max(side / Math.max(rows, cols), side / 4 / count)));
@@ -210,15 +213,21 @@ function drawPart(pen, part, scale) {
 }
 
 // What the colours are of: the finest region that fills half of the window; else, where cells of a long map are large
-// enough to see one, its strongest weights; else the whole map.
+// enough to see one, the strongest weights that are in view; else the whole map.
 function shown() {
   const all = parts[current()];
   const overlap = (from, count, [begin, end]) => Math.max(0, Math.min(from + count, end) - Math.max(from, begin));
   const filled = (part) => overlap(view.row, view.rows, part.queries) * overlap(view.col, view.cols, part.keys);
   const region = all.slice(1).filter((part) => filled(part) >= view.rows * view.cols / 2)
     .reduce((a, b) => a && a.height * a.width <= b.height * b.width ? a : b, null);
-  const cells = isLong && Math.min(place.across, place.down) >= 2;
-  return {region, cells, scale: region ? scaleOf(region) : cells ? scaleOfWeights() : scaleOf(all[0])};
+  const cells = isLong && Math.min(place.across, place.down) >= 2 ? strongestInView() : [];
+  return {region, cells, scale: region ? scaleOf(region) : cells.length > 0 ? scaleOfKeys(cells) : scaleOf(all[0])};
+}
+function strongestInView() {  // [key, weight, query] of each
+  const found = [];
+  for (let i = Math.floor(view.row); i < Math.min(rows, view.row + view.rows); ++i)
+    for (const [j, x] of ranked(current(), i)) if (inView.cols(j)) found.push([j, x, i]);
+  return found;
 }
 
 function drawMap() {
@@ -230,7 +239,10 @@ function drawMap() {
   pen.clip();
   pen.translate(left, top);
   drawPart(pen, parts[current()][0], scale);
-  if (cells) drawStrongest(pen, scale);
+  for (const [j, x, i] of cells) {
+    pen.fillStyle = css(colourOf(x, scale));
+    pen.fillRect((j - view.col) * across, (i - view.row) * down, across, down);
+  }
   if (region) drawPart(pen, region, scale);
   else drawFrames(pen);
   if (Math.min(across, down) >= 10) drawGaps(pen);
@@ -245,12 +257,10 @@ function drawMap() {
           top + (state.cell[0] + 0.5 - view.row) * down - box[1] / 2, ...box);
   }
   byId("map").style.touchAction = isWhole() ? "manipulation" : "none";
-  const lowest = textOf(scale.lowest, precisionOf(region, cells), 4), highest = textOf(scale.highest, precisionOf(region, cells), 4);
-  byId("low").textContent = lowest;
-  byId("high").textContent = Number(highest) === 0 ? scale.highest.toExponential(1) : highest;
+  const {precision} = region || (cells.length > 0 ? data.details[current()] : data);
+  for (const [element, x] of [["low", scale.lowest], ["high", scale.highest]])
+    byId(element).textContent = Math.abs(x) < 0.001 && x !== 0 ? x.toExponential(2) : textOf(x, precision, 4);
 }
-const precisionOf = (region, cells) =>
-  region ? region.precision : cells ? data.details[current()].precision : data.precision;
 
 function frame(pen, x, y, width, height) {
   for (const [colour, line] of [["#000000", 4], ["#ffffff", 2]]) {
@@ -270,14 +280,6 @@ const framedAt = (x, y) => parts[current()].slice(1).find((part) => {
   const [left, top, width, height] = frameOf(part);
   return x >= left && x <= left + width && y >= top && y <= top + height;
 });
-function drawStrongest(pen, scale) {
-  for (let i = Math.floor(view.row); i < Math.min(rows, view.row + view.rows); ++i)
-    for (const [j, x] of ranked(current(), i)) {
-      if (!inView.cols(j)) continue;
-      pen.fillStyle = css(colourOf(x, scale));
-      pen.fillRect((j - view.col) * place.across, (i - view.row) * place.down, place.across, place.down);
-    }
-}
 function drawGaps(pen) {
   const {across, down, width, height} = place;
   pen.fillStyle = themed("--panel");
@@ -326,13 +328,13 @@ function drawNames(pen) {
 }
 
 function drawNumbers(pen, scale) {
-  const {across, down} = place;
+  const {across, down} = place, decimals = decimalsOf(scale);
   pen.font = measuring.font = font(false);
   pen.textAlign = "center";
   pen.textBaseline = "middle";
   for (let i = Math.floor(view.row); i < Math.min(rows, view.row + view.rows); ++i)
     for (let j = Math.floor(view.col); j < Math.min(cols, view.col + view.cols); ++j) {
-      const {x, precision, exact} = known(current(), i, j), text = textOf(x, precision, 2);
+      const {x, precision, exact} = known(current(), i, j), text = textOf(x, precision, decimals);
       if (!exact || measuring.measureText(text).width > across - 4) continue;
       pen.fillStyle = isBright(colourOf(x, scale)) ? "#000000" : "#ffffff";
       pen.fillText(text, (j + 0.5 - view.col) * across, (i + 0.5 - view.row) * down + 0.5);
