@@ -12,7 +12,7 @@ function measureLines() {
   lines.height = spread(Math.max(rows, cols) * 24, 110, 640);
   lines.left = Math.ceil(widths.queries) + 18;
   lines.right = lines.left + 160;
-  lines.width = lines.right + Math.ceil(widths.keys) + 56;
+  lines.width = lines.right + Math.ceil(widths.keys) + 72;
 }
 // Queries and keys stand beside each other as in the window of the map.
 const margin = 8;  // so that the first and the last name are whole

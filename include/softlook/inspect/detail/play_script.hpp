@@ -93,14 +93,15 @@ function listenToTheme() {
 
 function describe() {
   byId("title").textContent = data.title || "Attention weights";
-  const stored = `A weight is stored in ${data.bits} bits: what is shown is within`, zero = "An exact 0 (a masked pair) is shown as 0.";
+  const zero = "An exact 0 (a masked pair) is shown as 0.";
+  const most = (figure) => Math.max(...data.details.map(figure));
   const blocks = [[rows, pixelRows], [cols, pixelCols]].map(([all, pixels]) => Math.round(all / pixels)).join(" \u00d7 ");
-  const strongest = isLong && Math.max(...data.details.map((d) => d.precision)), most = isLong && Math.max(...data.details.map((d) => d.count));
   byId("precision").textContent = isLong
-    ? `${stored} ${shownPrecision(strongest)} of what was computed for the ${most} strongest keys of each query, ` +
-      `within ${shownPrecision(data.precision)} for the means of blocks of about ${blocks} weights that the whole map shows. ` +
-      `White frames and the buttons above the map lead to what was computed again, to zoom. ${zero}`
-    : `${stored} ${shownPrecision(data.precision)} of what was computed. ${zero}`;
+    ? `The map shows means of blocks of about ${blocks} weights, within ${shownPrecision(data.precision)} of what was computed. ` +
+      `The ${most((d) => d.count)} strongest keys of each query are known within ${shownPrecision(most((d) => d.precision))}; ` +
+      "zoomed in they are cells of their own, among the means of their blocks. White frames and the buttons above the map lead " +
+      `to what was computed again. ${zero}`
+    : `A weight is stored in ${data.bits} bits: what is shown is within ${shownPrecision(data.precision)} of what was computed. ${zero}`;
   if (Math.max(pixelRows, pixelCols) > Number(byId("grid").dataset.side))
     byId("pooled").textContent = "A map with fewer pixels than cells shows the strongest of each.";
   const pen = byId("ramp").getContext("2d");

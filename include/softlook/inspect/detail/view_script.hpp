@@ -163,8 +163,9 @@ function measureMap() {
   moveTo(view.row, view.col);
 }
 function moveTo(row, col) {
-  view.rows = Math.min(rows, place.height / place.down);
-  view.cols = Math.min(cols, place.width / place.across);
+  const more = 1 + 1e-9;  // so that rounding hides no part of the last cell
+  view.rows = Math.min(rows, place.height / place.down * more);
+  view.cols = Math.min(cols, place.width / place.across * more);
   view.row = spread(row, 0, rows - view.rows);
   view.col = spread(col, 0, cols - view.cols);
 }
