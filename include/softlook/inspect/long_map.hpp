@@ -32,8 +32,8 @@ struct map_region {
 ///
 ///     const auto map = weight_pixels(Q, K, 256, 256, mask);       // 100,000 × 100,000 weights
 ///     inspect::long_map seen(K.rows(), map, strongest_weights(Q, K, 8, mask));
-///     seen.zoom(queries, keys, weight_pixels(Q, K, queries.count(), keys.count(), queries, keys,
-///     mask)); inspect::write_html("report.html", inspect::report(seen));
+///     seen.zoom(rows, cols, weight_pixels(Q, K, rows.count(), cols.count(), rows, cols, mask));
+///     inspect::write_html("report.html", inspect::report(seen));
 ///
 /// Pixel (r, c) of R×C is of queries ⌊r·n/R⌋ to ⌊(r + 1)·n/R⌋ − 1, keys alike.
 class long_map {

@@ -47,7 +47,8 @@ const parts = data.weights.map((weights, at) => [
    precision: data.precision, weights},
   ...(isLong ? data.details[at].regions : [])].map((part, number) => {
     const [height, width] = [part.queries, part.keys].map(([begin, end]) => end - begin);
-    return {...part, levels: levelsOf(data.bits), number, height, width, exact: part.rows === height && part.cols === width, codes: null};
+    const exact = part.rows === height && part.cols === width;
+    return {...part, levels: levelsOf(data.bits), number, height, width, exact, codes: null};
   }));
 const seen = new Set();  // what is not finite
 function decoded(part) {
@@ -140,7 +141,8 @@ function placed(x, scale) {
   const all = scale.highest / 2 - scale.lowest / 2;
   return all > 0 ? Math.min(1, Math.max(0, (x / 2 - scale.lowest / 2) / all)) : 0;
 }
-const joined = (scales) => ({lowest: Math.min(...scales.map((s) => s.lowest)), highest: Math.max(...scales.map((s) => s.highest))});
+const joined = (scales) => ({lowest: Math.min(...scales.map((s) => s.lowest)),
+                             highest: Math.max(...scales.map((s) => s.highest))});
 
 const palette = range(1024).map((k) => {
   const at = k / 1023 * 9, low = Math.min(Math.floor(at), 8);

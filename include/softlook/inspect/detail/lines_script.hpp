@@ -38,7 +38,10 @@ function drawLines() {
   if (state.key >= 0) {  // who else looks at the key that is pointed at
     const others = lookers(current(), state.key).slice(0, mostLines), theirs = isLong ? scaleOfKeys(others) : scale;
     pen.strokeStyle = themed("--soft");
-    for (const [i, x] of others) line(i, state.key, spread(0.6 * placed(x, theirs), 0.08, 0.6), Math.max(14 * placed(x, theirs), 0.5));
+    for (const [i, x] of others) {
+      const t = placed(x, theirs);
+      line(i, state.key, spread(0.6 * t, 0.08, 0.6), Math.max(14 * t, 0.5));
+    }
   }
   pen.strokeStyle = accent;
   for (const [j, x] of best.slice(0, mostLines).reverse()) {
@@ -61,8 +64,8 @@ function drawLines() {
   pen.textAlign = "left";
   // The keys that matter get their names first; the others where there is room.
   const weights = new Map(best), strongest = best.slice(0, mostLines).map((pair) => pair[0]);
-  const order = evenly([state.key, ...strongest], view.col, view.col + view.cols, space(view.cols) / 4).filter((j) => fits(keyAt(j)));
-  apart(order, keyAt, 14.9).forEach((j) => {
+  const order = evenly([state.key, ...strongest], view.col, view.col + view.cols, space(view.cols) / 4);
+  apart(order.filter((j) => fits(keyAt(j))), keyAt, 14.9).forEach((j) => {
     const x = weights.get(j) || 0, strong = placed(x, scale) >= 0.1 || j === state.key;
     const weight = strong && weights.has(j) ? `  ${textOf(x, precision, decimalsOf(scale))}` : "";
     label(shortName(keys, j) + weight, lines.right + 8, keyAt(j), strong, j === state.key);
@@ -98,7 +101,8 @@ function drawText() {
     word.textContent = nameOf(keys, j);
     word.dataset.key = j;
     if (t > 0.005) word.style.setProperty("--weight", `${Math.round(10 + 80 * t)}%`);
-    word.className = [t > 0.005 ? "seen" : "", t > 0.6 ? "strong" : "", j === is ? "query" : "", j === state.key ? "key" : ""].join(" ");
+    const classes = {seen: t > 0.005, strong: t > 0.6, query: j === is, key: j === state.key};
+    word.className = Object.keys(classes).filter((name) => classes[name]).join(" ");
     return word;
   });
   const text = byId("text"), here = words[spread(centre - first, 0, words.length - 1)];
@@ -288,7 +292,8 @@ function listenToLines() {
   canvas.addEventListener("click", (event) => leftHalf(event) && chooseQuery(queryAt(event)));
   canvas.addEventListener("keydown", (event) => {
     const page = Math.max(1, Math.floor(view.rows) - 1);
-    const moves = {ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1, PageUp: -page, PageDown: page, Home: -rows, End: rows};
+    const moves = {ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1,
+                   PageUp: -page, PageDown: page, Home: -rows, End: rows};
     if (event.key === " ") play(!playing.timer);
     else if (event.key in moves) chooseQuery(state.query + moves[event.key]);
     else return;

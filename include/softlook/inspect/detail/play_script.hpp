@@ -95,13 +95,14 @@ function describe() {
   byId("title").textContent = data.title || "Attention weights";
   const zero = "An exact 0 (a masked pair) is shown as 0.";
   const most = (figure) => Math.max(...data.details.map(figure));
+  const stored = `A weight is stored in ${data.bits} bits: what is shown is within`, ofAll = shownPrecision(data.precision);
   const blocks = [[rows, pixelRows], [cols, pixelCols]].map(([all, pixels]) => Math.round(all / pixels)).join(" \u00d7 ");
   byId("precision").textContent = isLong
-    ? `The map shows means of blocks of about ${blocks} weights, within ${shownPrecision(data.precision)} of what was computed. ` +
+    ? `The map shows means of blocks of about ${blocks} weights, within ${ofAll} of what was computed. ` +
       `The ${most((d) => d.count)} strongest keys of each query are known within ${shownPrecision(most((d) => d.precision))}; ` +
       "zoomed in they are cells of their own, among the means of their blocks. White frames and the buttons above the map lead " +
       `to what was computed again. ${zero}`
-    : `A weight is stored in ${data.bits} bits: what is shown is within ${shownPrecision(data.precision)} of what was computed. ${zero}`;
+    : `${stored} ${ofAll} of what was computed. ${zero}`;
   if (Math.max(pixelRows, pixelCols) > Number(byId("grid").dataset.side))
     byId("pooled").textContent = "A map with fewer pixels than cells shows the strongest of each.";
   const pen = byId("ramp").getContext("2d");
