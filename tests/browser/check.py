@@ -369,6 +369,16 @@ def long_map(page):
     page.browser.call("Input.dispatchMouseEvent", type="mouseReleased", x=x + at_x, y=y + at_y, button="left", clickCount=2)
     page.true("so does a double click on its frame", page.browser.js("shown().region !== null"))
 
+    # A region of means, finer than those of the map.
+    page.browser.js("zoomTo(parts[0][2])")
+    page.true("a region of means", page.browser.js("shown().region === parts[0][2] && view.rows >= 20000"))
+    page.cell(15050, 3050)
+    text = page.text("reading")
+    page.true(f"a mean of it: {text}", abs(float(text.split("  ")[1].split(",")[0]) - 9e-5) < 5e-9 and
+              text.endswith("the mean of 40000 weights"))
+    page.shot("long_means")
+    page.click("all")
+
     # Another head.
     page.click_head(1)
     page.browser.js("chooseQuery(70000)")
@@ -458,6 +468,14 @@ def moving(page):
     page.equal("the lines show the same part", page.browser.js("[rowAt(view.row - 0.5), keyAt(view.col - 0.5)]"), [8, 8])
     page.browser.key("0")
     page.true("the whole again", page.browser.js("isWhole()"))
+    under = f"[view.row + ({y + 400} - document.getElementById('map').getBoundingClientRect().y - place.top) / place.down]"
+    before = page.browser.js(under)[0]
+    for _ in range(4):
+        page.browser.wheel(x + 400, y + 400, -300, ctrl=True)
+    page.true("the wheel zooms in where the mouse is", page.browser.js("view.zoom > 10") and abs(page.browser.js(under)[0] - before) < 4)
+    row = page.browser.js("view.row")
+    page.browser.wheel(x + 400, y + 400, 120)
+    page.true("and moves", page.browser.js("view.row") > row)
     page.faultless()
 
 

@@ -133,6 +133,10 @@ class Browser:
             self.call("Input.dispatchMouseEvent", type=kind, x=at_x, y=at_y, button="left", buttons=1,
                       clickCount=1)
 
+    def wheel(self, x, y, pixels, ctrl=False):
+        self.call("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=pixels,
+                  modifiers=2 if ctrl else 0)
+
     def print_pages(self):
         """As PDF: how many pages."""
         data = base64.b64decode(self.call("Page.printToPDF", printBackground=True)["data"])

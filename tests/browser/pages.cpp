@@ -103,6 +103,10 @@ inspect::long_map long_head(index head, index n) {
   for (index i = 0; i < 40; ++i)
     for (index j = 0; j < 40; ++j) weights(i, j) = double((31 * i + 17 * j) % 1000) / 4000;
   seen.zoom(queries, keys, weights);
+  Eigen::MatrixXd means(100, 100);
+  for (index r = 0; r < 100; ++r)
+    for (index c = 0; c < 100; ++c) means(r, c) = 1e-6 * double(r + c);
+  seen.zoom({0, n / 5}, {0, n / 5}, means);
   return seen;
 }
 

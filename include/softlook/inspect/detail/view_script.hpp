@@ -213,16 +213,17 @@ function drawPart(pen, part, scale) {
                 (top - view.row) * place.down, (right - left) * place.across, (bottom - top) * place.down);
 }
 
-// What the colours are of: the finest region that fills half of the window; else, where cells of a long map are large
-// enough to see one, the strongest weights that are in view; else the whole map.
+// The finest region that fills half of the window; the strongest weights in view, where cells of a long map are large
+// enough to see one and the region has not all of them; and what the colours are of.
 function shown() {
   const all = parts[current()];
   const overlap = (from, count, [begin, end]) => Math.max(0, Math.min(from + count, end) - Math.max(from, begin));
   const filled = (part) => overlap(view.row, view.rows, part.queries) * overlap(view.col, view.cols, part.keys);
   const region = all.slice(1).filter((part) => filled(part) >= view.rows * view.cols / 2)
     .reduce((a, b) => a && a.height * a.width <= b.height * b.width ? a : b, null);
-  const cells = isLong && Math.min(place.across, place.down) >= 2 ? strongestInView() : [];
-  return {region, cells, scale: region ? scaleOf(region) : cells.length > 0 ? scaleOfKeys(cells) : scaleOf(all[0])};
+  const large = isLong && Math.min(place.across, place.down) >= 2, cells = large && !(region && region.exact) ? strongestInView() : [];
+  if (cells.length > 0) return {region, cells, scale: scaleOfKeys(cells), precision: data.details[current()].precision};
+  return {region, cells, scale: scaleOf(region || all[0]), precision: (region || data).precision};
 }
 function strongestInView() {  // [key, weight, query] of each
   const found = [];
@@ -232,7 +233,7 @@ function strongestInView() {  // [key, weight, query] of each
 }
 
 function drawMap() {
-  const {left, top, across, down, width, height} = place, {region, cells, scale} = shown();
+  const {left, top, across, down, width, height} = place, {region, cells, scale, precision} = shown();
   const pen = sized(byId("map"), left + Math.ceil(width) + place.right, top + Math.ceil(height) + 4);
   pen.save();
   pen.beginPath();
@@ -240,12 +241,12 @@ function drawMap() {
   pen.clip();
   pen.translate(left, top);
   drawPart(pen, parts[current()][0], scale);
+  if (region) drawPart(pen, region, scale);
+  else drawFrames(pen);
   for (const [j, x, i] of cells) {
     pen.fillStyle = css(colourOf(x, scale));
     pen.fillRect((j - view.col) * across, (i - view.row) * down, across, down);
   }
-  if (region) drawPart(pen, region, scale);
-  else drawFrames(pen);
   if (Math.min(across, down) >= 10) drawGaps(pen);
   if (across >= 34 && down >= 14 && view.rows * view.cols <= 4096) drawNumbers(pen, scale);
   pen.restore();
@@ -258,7 +259,6 @@ function drawMap() {
           top + (state.cell[0] + 0.5 - view.row) * down - box[1] / 2, ...box);
   }
   byId("map").style.touchAction = isWhole() ? "manipulation" : "none";
-  const {precision} = region || (cells.length > 0 ? data.details[current()] : data);
   for (const [element, x] of [["low", scale.lowest], ["high", scale.highest]])
     byId(element).textContent = Math.abs(x) < 0.001 && x !== 0 ? x.toExponential(2) : textOf(x, precision, 4);
 }
