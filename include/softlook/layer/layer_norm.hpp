@@ -55,9 +55,8 @@ class layer_norm : public matrix_layer<layer_norm<T>, T> {
     detail::check_sizes(name_, "X.cols()", X.cols, "features()", features(),
                         "a row of X has an entry for each of gain's");
   }
-  [[nodiscard]] index scratch_size(const matrix_view<T>& X,
-                                   const detail::executor_ref& exec) const {
-    return norm_.workers(X.rows, exec) * norm_.scratch_size();
+  [[nodiscard]] index scratch_size(const matrix_view<T>& X, const detail::layer_call& call) const {
+    return norm_.workers(X.rows, call.exec) * norm_.scratch_size();
   }
   void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
            const detail::scratch_space<T>& scratch, const detail::layer_call& call) const {

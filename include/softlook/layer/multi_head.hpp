@@ -59,8 +59,9 @@ template <class Matrix>
 /// dropout; its masks, which say what to ignore, are masks::dense_ignoring(M) here.
 /// Q: n×features, K: m×key features, V: m×value features -> n×outputs. The weights are packed once,
 /// when the layer is made. A query without keys gets bo. An extra key (bias_k, add_zero_attn)
-/// stands behind the given ones; masks and transforms speak of the given keys, and every query sees
-/// it. Cost: four projections and attention(). With options{.workspace} a call allocates nothing.
+/// stands behind the given ones, with several sequences behind those of each; masks and transforms
+/// speak of the given keys, and every query sees it. Cost: four projections and attention(). With
+/// options{.workspace} a call allocates nothing.
 template <class T>
 class multi_head : public detail::layer_defaults<multi_head<T>, T> {
  public:
@@ -101,7 +102,8 @@ class multi_head : public detail::layer_defaults<multi_head<T>, T> {
                   detail::writable_view(o), policies...);
   }
 
-  /// The output and the weights of every query head, n×(m + extra_keys()).
+  /// The output and the weights of every query head, n×(m + extra_keys()). With several sequences a
+  /// query has weights for the keys of its own, and for its own extra keys in the last columns.
   /// Cost: O(n·m) memory for each head.
   template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
   [[nodiscard]] auto with_weights(const Q& q, const K& k, const V& v, const Ps&... policies) const {
@@ -134,8 +136,8 @@ class multi_head : public detail::layer_defaults<multi_head<T>, T> {
     detail::check_output_of(
         in, O, {"outputs()", outputs(), "an output row has an entry for each column of Wo"});
   }
-  [[nodiscard]] index scratch_size(const inputs& in, const detail::executor_ref&) const {
-    return block_.scratch_size(in.Q.rows, in.K.rows);
+  [[nodiscard]] index scratch_size(const inputs& in, const detail::call_policies<T>& call) const {
+    return block_.scratch_size(in.Q.rows, in.K.rows, call);
   }
   void run(const inputs& in, const mutable_matrix_view<T>& O,
            const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) const {

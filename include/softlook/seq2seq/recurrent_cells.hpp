@@ -160,9 +160,8 @@ class gru_cell {
   void run(const matrix_view<T>& X, const mutable_matrix_view<T>& h,
            const mutable_matrix_view<T>* states, const Ps&... policies) const {
     const detail::layer_call call = detail::layer_call_of(products_.where(), policies...);
-    detail::run_layer<T>(
-        call, [&](const auto&) { return scratch_size(X.rows, h.rows); },
-        [&](const auto& scratch) { run(X, h, states, scratch, call); });
+    detail::run_layer<T>(call, scratch_size(X.rows, h.rows),
+                         [&](const auto& scratch) { run(X, h, states, scratch, call); });
   }
   [[nodiscard]] index scratch_size(index inputs, index states) const {
     using cursor = detail::matrix_cursor<T>;
@@ -270,9 +269,8 @@ class lstm_cell {
     products_.check(X, h, "state.hidden.cols()", sequences);
     products_.check(X, c, "state.cell.cols()", sequences);
     const detail::layer_call call = detail::layer_call_of(products_.where(), policies...);
-    detail::run_layer<T>(
-        call, [&](const auto&) { return scratch_size(X.rows, h.rows); },
-        [&](const auto& scratch) { run(X, {h, c}, states, scratch, call); });
+    detail::run_layer<T>(call, scratch_size(X.rows, h.rows),
+                         [&](const auto& scratch) { run(X, {h, c}, states, scratch, call); });
   }
   [[nodiscard]] index scratch_size(index inputs, index states) const {
     using cursor = detail::matrix_cursor<T>;

@@ -184,8 +184,9 @@ class transformer_decoder : public memory_layer<transformer_decoder<T>, T> {
   }
 
   [[nodiscard]] index scratch_size(const detail::decoder_rows<T>& in,
-                                   const detail::executor_ref& exec) const {
-    return stack_.scratch_size(in.X.rows, [&](const layer& l) { return l.scratch_size(in, exec); });
+                                   const detail::decoder_calls<T>& calls) const {
+    return stack_.scratch_size(in.X.rows,
+                               [&](const layer& l) { return l.scratch_size(in, calls); });
   }
   void run(const detail::decoder_rows<T>& in, const mutable_matrix_view<T>& Y,
            const detail::scratch_space<T>& scratch, const detail::decoder_calls<T>& calls) const {
@@ -213,11 +214,10 @@ class transformer_decoder : public memory_layer<transformer_decoder<T>, T> {
       const auto kept = cache.layers_[k].memory.keys(cache.memory_rows_);
       l.run(chain, {from, in.memory, &target, &kept, cache.rows_}, to, of_layer, calls);
     };
-    detail::run_layer<T>(
-        calls, [&](const detail::executor_ref& exec) { return scratch_size(in, exec); },
-        [&](const detail::scratch_space<T>& scratch) {
-          run_stack(in, Y, scratch, calls, run_one);
-        });
+    detail::run_layer<T>(calls, scratch_size(in, calls),
+                         [&](const detail::scratch_space<T>& scratch) {
+                           run_stack(in, Y, scratch, calls, run_one);
+                         });
   }
 
   detail::layer_stack<layer> stack_;

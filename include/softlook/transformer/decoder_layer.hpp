@@ -114,13 +114,15 @@ class transformer_decoder_layer : public memory_layer<transformer_decoder_layer<
   }
   /// For the rows that are not kept.
   [[nodiscard]] index scratch_size(const detail::decoder_rows<T>& in,
-                                   const detail::executor_ref& exec) const {
+                                   const detail::decoder_calls<T>& calls) const {
     const index rows = in.X.rows;
+    const detail::executor_ref& exec = calls.target.exec;
     return detail::row_chain_scratch(last_.norm(), rows, exec) +
-           detail::layer_scratch<T>::size(rows, feed_forward_.widths(),
-                                          std::max(self_.block.scratch_size(rows, rows),
-                                                   cross_.block.scratch_size(rows, in.memory.rows)),
-                                          exec);
+           detail::layer_scratch<T>::size(
+               rows, feed_forward_.widths(),
+               std::max(self_.block.scratch_size(rows, rows, calls.target),
+                        cross_.block.scratch_size(rows, in.memory.rows, calls.memory)),
+               exec);
   }
   [[nodiscard]] detail::layer_scratch<T> cut_scratch(const detail::scratch_space<T>& scratch,
                                                      index rows,

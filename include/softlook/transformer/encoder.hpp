@@ -92,10 +92,10 @@ class transformer_encoder_layer : public matrix_layer<transformer_encoder_layer<
 
   void check(const matrix_view<T>& X) const { detail::check_features(name_, *this, X); }
   [[nodiscard]] index scratch_size(const matrix_view<T>& X,
-                                   const detail::executor_ref& exec) const {
-    return detail::row_chain_scratch(first_.norm(), X.rows, exec) +
+                                   const detail::call_policies<T>& call) const {
+    return detail::row_chain_scratch(first_.norm(), X.rows, call.exec) +
            detail::layer_scratch<T>::size(X.rows, feed_forward_.widths(),
-                                          attention_.scratch_size(X.rows, X.rows), exec);
+                                          attention_.scratch_size(X.rows, X.rows, call), call.exec);
   }
   [[nodiscard]] detail::layer_scratch<T> cut_scratch(const detail::scratch_space<T>& scratch,
                                                      index rows,
@@ -163,8 +163,8 @@ class transformer_encoder : public matrix_layer<transformer_encoder<T>, T> {
 
   void check(const matrix_view<T>& X) const { detail::check_features(name_, *this, X); }
   [[nodiscard]] index scratch_size(const matrix_view<T>& X,
-                                   const detail::executor_ref& exec) const {
-    return stack_.scratch_size(X.rows, [&](const layer& l) { return l.scratch_size(X, exec); });
+                                   const detail::call_policies<T>& call) const {
+    return stack_.scratch_size(X.rows, [&](const layer& l) { return l.scratch_size(X, call); });
   }
   void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
            const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) const {

@@ -79,10 +79,11 @@ class transformer : public detail::layer_defaults<transformer<T>, T> {
     detail::check_layer_output(name_, Y, in.target.rows, "features()", decoder_.features());
     detail::check_in_place(name_, Y, in.target);
   }
-  [[nodiscard]] index scratch_size(const inputs& in, const detail::executor_ref& exec) const {
+  [[nodiscard]] index scratch_size(const inputs& in,
+                                   const detail::transformer_calls<T>& calls) const {
     return detail::matrix_cursor<T>::size(in.source.rows, encoder_.features()) +
-           std::max(encoder_.scratch_size(in.source, exec),
-                    decoder_.scratch_size(rows_of(in, nullptr), exec));
+           std::max(encoder_.scratch_size(in.source, calls.source),
+                    decoder_.scratch_size(rows_of(in, nullptr), calls.decoder));
   }
   void run(const inputs& in, const mutable_matrix_view<T>& Y,
            const detail::scratch_space<T>& scratch,

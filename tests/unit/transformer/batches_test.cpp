@@ -28,9 +28,16 @@ class Batches : public ::testing::Test {
     p.Wq = numbers(16, 16), p.Wk = numbers(16, 16), p.Wv = numbers(16, 16), p.Wo = numbers(16, 16);
     return p;
   }
-  transformer_encoder_layer<float> layer(bool norm_first) {
+  /// The same with keys of its own.
+  multi_head_parameters<float> attention_with_keys(bool bias, bool zero) {
+    multi_head_parameters<float> p = attention();
+    if (bias) p.bias_k = numbers(1, 16), p.bias_v = numbers(1, 16);
+    p.add_zero_attn = zero;
+    return p;
+  }
+  transformer_encoder_layer<float> layer(bool norm_first, bool extra_keys = false) {
     transformer_encoder_layer_parameters<float> p;
-    p.self_attention = attention();
+    p.self_attention = attention_with_keys(extra_keys, extra_keys);
     p.W1 = numbers(16, 40), p.W2 = numbers(40, 16);
     p.b1 = numbers(1, 40), p.b2 = numbers(1, 16);
     p.gain1 = p.gain2 = Eigen::RowVectorXf::Ones(16);
@@ -41,10 +48,10 @@ class Batches : public ::testing::Test {
     return {p, o};
   }
 
-  transformer_decoder_layer<float> decoder_layer(bool norm_first) {
+  transformer_decoder_layer<float> decoder_layer(bool norm_first, bool extra_keys = false) {
     transformer_decoder_layer_parameters<float> p;
-    p.self_attention = attention();
-    p.cross_attention = attention();
+    p.self_attention = attention_with_keys(extra_keys, false);
+    p.cross_attention = attention_with_keys(false, extra_keys);
     p.W1 = numbers(16, 40), p.W2 = numbers(40, 16);
     p.gain1 = p.gain2 = p.gain3 = Eigen::RowVectorXf::Ones(16);
     transformer_layer_options o;
@@ -144,16 +151,117 @@ TEST_F(Batches, ThroughAWholeTransformer) {
   }
 }
 
+TEST_F(Batches, EachSequenceHasTheLayersOwnKeys) {
+  const offsets keys{0, 30, 30, 61, 150};  // the second has none but those
+  const exec::thread_pool pool(2);
+  for (const bool bias : {false, true})
+    for (const bool zero : {false, true}) {
+      SCOPED_TRACE(::testing::Message() << "bias " << bias << " zero " << zero);
+      const multi_head<float> attend(attention_with_keys(bias, zero), {.query = 4});
+      const auto causal = masks::causal_top_left{};
+      for (const kernel which : {kernel::tiled, kernel::few_queries, kernel::naive}) {
+        const options o{.kernel = which};
+        const matrix Y = attend(X, X, X, segments{at, keys}, causal, pool, o);
+        ASSERT_TRUE(all_finite(Y));
+        for (std::size_t s = 0; s + 1 < at.size(); ++s) {
+          const index i = at[s], n = at[s + 1] - i, j = keys[s], m = keys[s + 1] - j;
+          const auto k = X.middleRows(j, m);
+          EXPECT_TRUE(bitwise_equal(matrix(Y.middleRows(i, n)),
+                                    matrix(attend(X.middleRows(i, n), k, k, causal, o))))
+              << s;
+        }
+      }
+    }
+}
+
+TEST_F(Batches, PaddedSequencesHaveTheLayersOwnKeysBehindTheirLengths) {
+  const multi_head<float> attend(attention_with_keys(true, true), {.query = 4});
+  const offsets lengths{30, 7, 0, 12, 1}, of_keys{30, 0, 4, 30, 2};
+  const matrix Y = attend(X, X, X, padded_batch{5, lengths, of_keys});
+  for (index s = 0; s < 5; ++s) {
+    const auto q = X.middleRows(30 * s, lengths[std::size_t(s)]);
+    const auto k = X.middleRows(30 * s, of_keys[std::size_t(s)]);
+    EXPECT_TRUE(bitwise_equal(matrix(Y.middleRows(30 * s, q.rows())), matrix(attend(q, k, k))))
+        << s;
+  }
+}
+
+TEST_F(Batches, WithKeysOfTheirOwnThroughStacks) {
+  const offsets of_memory{0, 12, 40, 41, 100};
+  const matrix M = numbers(100, 16, 1);
+  const exec::thread_pool pool(2);
+  const auto causal = masks::causal_top_left{};
+  for (const bool norm_first : {false, true}) {
+    // Layers with and without such keys lay out their scratch differently.
+    const transformer_encoder<float> encode(
+        {layer(norm_first, true), layer(norm_first, false), layer(norm_first, true)});
+    const transformer_decoder<float> decode(
+        {decoder_layer(norm_first, false), decoder_layer(norm_first, true)});
+    workspace space;
+    const matrix encoded = encode(X, segments{at}, causal, pool, options{.workspace = &space});
+    const matrix decoded =
+        decode(X, M, for_target(segments{at}, causal), for_memory(segments{at, of_memory}), pool);
+    for (std::size_t s = 0; s + 1 < at.size(); ++s) {
+      const index first = at[s], count = at[s + 1] - first;
+      const auto x = X.middleRows(first, count);
+      const auto memory = M.middleRows(of_memory[s], of_memory[s + 1] - of_memory[s]);
+      EXPECT_TRUE(
+          bitwise_equal(matrix(encoded.middleRows(first, count)), matrix(encode(x, causal))))
+          << s;
+      EXPECT_TRUE(bitwise_equal(matrix(decoded.middleRows(first, count)),
+                                matrix(decode(x, memory, for_target(causal)))))
+          << s;
+    }
+  }
+}
+
+TEST_F(Batches, ShowTheWeightsOfEachSequence) {
+  const offsets keys{0, 30, 30, 61, 150};
+  for (const bool extra : {false, true}) {
+    const multi_head<float> attend(attention_with_keys(extra, extra), {.query = 2});
+    const auto [Y, W] = attend.with_weights(X, X, X, segments{at, keys});
+    EXPECT_TRUE(bitwise_equal(Y, matrix(attend(X, X, X, segments{at, keys}))));
+    ASSERT_EQ(W.size(), 2u);
+    for (std::size_t s = 0; s + 1 < at.size(); ++s) {
+      const index i = at[s], n = at[s + 1] - i, j = keys[s], m = keys[s + 1] - j;
+      const auto k = X.middleRows(j, m);
+      const auto own = attend.with_weights(X.middleRows(i, n), k, k);
+      for (std::size_t h = 0; h < 2; ++h) {
+        ASSERT_EQ(W[h].cols(), 150 + attend.extra_keys());
+        const matrix rows = W[h].middleRows(i, n);
+        matrix expected = matrix::Zero(n, rows.cols());
+        expected.middleCols(j, m) = own.weights[h].leftCols(m);
+        expected.rightCols(attend.extra_keys()) = own.weights[h].rightCols(attend.extra_keys());
+        EXPECT_TRUE(bitwise_equal(rows, expected)) << s;
+      }
+    }
+  }
+}
+
+TEST_F(Batches, OfNoRowsAreNothing) {
+  const multi_head<float> attend(attention_with_keys(true, true), {.query = 2});
+  const offsets none{0}, empty{0, 0, 0};
+  EXPECT_EQ(attend(X.topRows(0), segments{none}).rows(), 0);
+  EXPECT_EQ(attend(X.topRows(0), segments{empty}).rows(), 0);
+  EXPECT_EQ(attend(X.topRows(0), padded_batch{3}).rows(), 0);
+}
+
 TEST_F(Batches, RefuseWhatDoesNotFit) {
   const auto one = layer(false);
   const offsets early{0, 149};
   matrix Y = matrix::Constant(150, 16, 7);
   expect_error<shape_error>([&] { one.into(X, Y, segments{early}); }, {"149", "150"});
   EXPECT_TRUE((Y.array() == 7).all());
-  auto p = attention();
-  p.add_zero_attn = true;
-  const multi_head<float> more(p, {.query = 2});
-  expect_error<argument_error>([&] { (void)more(X, segments{at}); }, {"1", "one sequence"});
+  const multi_head<float> more(attention_with_keys(true, true), {.query = 2});
+  expect_error<shape_error>([&] { more.into(X, X, X, Y, segments{early}); }, {"149", "150"});
+  const offsets other{0, 7, 150};
+  expect_error<shape_error>([&] { more.into(X, X, X, Y, segments{at, other}); }, {"3", "5"});
+  expect_error<shape_error>([&] { more.into(X, X, X, Y, padded_batch{index{1} << 60}); },
+                            {"150", "sequences"});
+  const offsets longer{50, 50, 51};
+  expect_error<argument_error>([&] { more.into(X, X, X, Y, padded_batch{3, {}, longer}); },
+                               {"51", "50"});
+  EXPECT_TRUE((Y.array() == 7).all());
 }
 
 }  // namespace

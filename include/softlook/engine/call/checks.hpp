@@ -175,9 +175,6 @@ inline void check_lengths(const char* where, const char* name,
 template <class T>
 void place_sequences(attention_call<T>& c) {
   call_sequences& to = c.sequences;
-  if (c.frame.private_keys > 0)
-    raise_argument(c.where, "the number of keys that the layer adds", double(c.frame.private_keys),
-                   "a layer with keys of its own takes one sequence");
   if (const segments& s = c.packed_rows; !s.queries.empty() || !s.keys.empty()) {
     const auto keys = s.keys.empty() ? s.queries : s.keys;
     check_offsets(c.where, "an offset of segments.queries", s.queries, "Q.rows()", c.Q.rows);

@@ -17,11 +17,11 @@ struct scratch_space {
   [[nodiscard]] softlook::workspace* inner() const { return of->inner(); }
 };
 
-/// f(scratch) with scalars(executor) of scratch for a call whose inputs are checked.
-template <class T, class Scalars, class F>
-void run_layer(const layer_call& call, const Scalars& scalars, const F& f) {
+/// f(scratch) with so many scalars of scratch for a call whose inputs are checked.
+template <class T, class F>
+void run_layer(const layer_call& call, index scalars, const F& f) {
   call_scratch scratch(call.opts.workspace);
-  T* const start = scratch.template take<T>(scalars(call.exec));
+  T* const start = scratch.template take<T>(scalars);
   f(scratch_space<T>{start, &scratch});
 }
 
@@ -114,8 +114,8 @@ struct matrices {};
 ///   input_of(views...)          its inputs as one value `in`
 ///   check(in)                   throws unless they fit the layer
 ///   check_output(in, Y)         throws unless Y fits them
-///   scratch_size(in, executor)  scalars of scratch
-///   run(in, Y, scratch, call)   computes; `call` is what its policies say
+///   scratch_size(in, call)      scalars of scratch; `call` is what its policies say
+///   run(in, Y, scratch, call)   computes
 /// and is a friend; layer_defaults states what most have in common.
 struct layer_entry {
   template <class Layer, class... Ps, class... Xs>
@@ -169,9 +169,8 @@ struct layer_entry {
     Layer::policy_rule::template resolve<T>(
         Layer::name_,
         [&](const auto& call) {
-          run_layer<T>(
-              call, [&](const executor_ref& exec) { return layer.scratch_size(in, exec); },
-              [&](const scratch_space<T>& scratch) { f(scratch, call); });
+          run_layer<T>(call, layer.scratch_size(in, call),
+                       [&](const scratch_space<T>& scratch) { f(scratch, call); });
         },
         ps...);
   }
@@ -203,7 +202,7 @@ class layer_defaults {
     check_output(in.X, Y);
   }
   template <class Inputs>
-  [[nodiscard]] static index scratch_size(const Inputs&, const executor_ref&) {
+  [[nodiscard]] static index scratch_size(const Inputs&, const layer_call&) {
     return 0;
   }
 };

@@ -50,7 +50,8 @@ struct call_distances {
   index log_sum_exp = adjacent;
 };
 
-/// The sequences of a call: rows between offsets, or the first of the same number of rows each.
+/// The sequences of a call: rows between offsets, or the first of the same number of rows each, of
+/// those that the caller gave.
 struct call_sequences {
   index count = 0;  // none: the call is one problem
   const std::int32_t* query_offsets = nullptr;
@@ -146,6 +147,11 @@ struct attention_call : call_policies<T> {
   [[nodiscard]] static constexpr index shared(index count, index heads) {
     return heads == 1 ? count : count / heads;
   }
+  /// Keys of a sequence: those that were given, and the layer's own behind them.
+  [[nodiscard]] range keys_of_sequence(index s) const {
+    const range given = sequences.keys_of(s);
+    return {given.begin + s * frame.private_keys, given.end + (s + 1) * frame.private_keys};
+  }
   /// What policies are told.
   [[nodiscard]] problem problem_of(index head) const {
     return frame.whole(Q.rows, K.rows, head, this->query_heads);
@@ -177,7 +183,7 @@ template <class T>
 [[nodiscard]] attention_call<T> sequence_of(const attention_call<T>& c, index s) {
   attention_call<T> part = c;
   const call_sequences& in = c.sequences;
-  const range queries = in.queries_of(s), keys = in.keys_of(s);
+  const range queries = in.queries_of(s), keys = c.keys_of_sequence(s);
   part.Q = rows_of_sequence(c.Q, s, queries, in.apart.Q);
   part.K = rows_of_sequence(c.K, s, keys, in.apart.K);
   part.V = rows_of_sequence(c.V, s, keys, in.apart.V);

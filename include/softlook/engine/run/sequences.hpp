@@ -16,11 +16,12 @@ template <class T>
                                                const attention_call<T>& part, index s) {
   const call_sequences& in = all.call.sequences;
   const bool made = all.call.inputs != nullptr;  // one matrix, sequence behind sequence
+  const range keys = all.call.keys_of_sequence(s);
   running_call<T> run{part, all.inputs, all.v, all.scale};
   run.inputs.Q = rows_of_sequence(all.inputs.Q, s, in.queries_of(s), made ? adjacent : in.apart.Q);
-  run.inputs.K = rows_of_sequence(all.inputs.K, s, in.keys_of(s), made ? adjacent : in.apart.K);
+  run.inputs.K = rows_of_sequence(all.inputs.K, s, keys, made ? adjacent : in.apart.K);
   run.inputs.key_rows =
-      rows_of_sequence(all.inputs.key_rows, s, in.keys_of(s), made ? adjacent : in.apart.K);
+      rows_of_sequence(all.inputs.key_rows, s, keys, made ? adjacent : in.apart.K);
   return run;
 }
 

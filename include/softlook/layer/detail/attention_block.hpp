@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <string>
@@ -31,6 +32,15 @@ struct block_inputs {
   const kept_keys<T>* kept = nullptr;
   index first_query = 0;  // position of query 0 in the problem of the policies
 };
+
+/// Sequences of a call of n queries and m keys. Of more than have rows the checks will say so.
+template <class T>
+[[nodiscard]] index sequences_of(const call_policies<T>& call, index n, index m) {
+  if (!call.packed_rows.queries.empty()) return index(call.packed_rows.queries.size()) - 1;
+  return call.padded_rows
+             ? std::clamp<index>(call.padded_rows->sequences, 1, std::max<index>({n, m, 1}))
+             : 1;
+}
 
 /// Projections, attention, output projection; made of a multi_head_parameters<T>.
 template <class T>
@@ -69,9 +79,9 @@ class attention_block {
   [[nodiscard]] index extra_keys() const { return index(!bias_k_.empty()) + index(zero_key_); }
 
   /// Scalars of scratch.
-  [[nodiscard]] index scratch_size(index queries, index keys) const {
+  [[nodiscard]] index scratch_size(index queries, index keys, const call_policies<T>& call) const {
     using cursor = matrix_cursor<T>;
-    const index all = keys + extra_keys();
+    const index all = keys + extra_keys() * sequences_of(call, queries, keys);
     return cursor::size(queries, queries_.outputs()) + cursor::size(all, keys_.outputs()) +
            cursor::size(all, values_.outputs()) + cursor::size(queries, output_.inputs());
   }
@@ -112,13 +122,14 @@ class attention_block {
     chain.product(output_, as_input(call.O), O, residual);
   }
 
-  /// The weights of every query head, n×(m + extra keys).
+  /// The weights of every query head, n×(m + extra keys). A query of a sequence has none for keys
+  /// of others; those of its own extra keys are the last columns.
   [[nodiscard]] std::vector<row_major<T>> weights(row_chain<T>& chain, const block_inputs<T>& in,
                                                   const scratch_space<T>& scratch,
                                                   const call_policies<T>& policies) const {
     attention_call<T> call = projected_call(chain, in, scratch, policies);
     call.O = {};
-    return run_weights<false>(call);
+    return call.place_sequences ? weights_of_sequences(call, in.K.rows) : run_weights<false>(call);
   }
 
  private:
@@ -131,42 +142,69 @@ class attention_block {
     // those of the next layer while it reads these.
     const auto Q = cursor.take(in.Q.rows, queries_.outputs());
     const auto O = cursor.take(in.Q.rows, output_.inputs());
-    const index kept = in.kept ? in.kept->rows : 0, rows = in.K.rows + extra_keys();
-    const auto K = cursor.take(rows, keys_.outputs());
-    const auto V = cursor.take(rows, values_.outputs());
+    const index kept = in.kept ? in.kept->rows : 0;
+    const index sequences = sequences_of(policies, in.Q.rows, in.K.rows);
+    const index own = extra_keys() * sequences;
+    const auto K = cursor.take(in.K.rows + own, keys_.outputs());
+    const auto V = cursor.take(in.K.rows + own, values_.outputs());
     attention_call<T> call(policies);
     call.where = in.where;
     call.query_heads = query_heads_;
     call.kv_heads = kv_heads_;
     call.opts.workspace = scratch.inner();
     call.Q = as_input(Q);
-    call.K = as_input(K);
-    call.V = as_input(V);
-    if (in.kept) {  // known by its shape until the new rows are in the cache
-      call.K = {nullptr, kept + rows, keys_.outputs(), 0, 0};
-      call.V = {nullptr, kept + rows, values_.outputs(), 0, 0};
-    }
+    // Known by their shape until they are made.
+    call.K = {nullptr, kept + in.K.rows, keys_.outputs(), 0, 0};
+    call.V = {nullptr, kept + in.K.rows, values_.outputs(), 0, 0};
     call.O = O;
     call.score = scores::scaled_dot{}.recipe<T>(in.where, 0, 0);
     call.frame.first_query = in.first_query;
-    call.frame.private_keys = extra_keys();
-    read_in_place(call);
     check_call(call);
+    check_positions(in.where, "K.rows()", call.K.rows + own);
     chain.template products<3>({queries_.args(call.isa, in.Q, Q),
                                 keys_.args(call.isa, in.K, K.rows_from(0, in.K.rows)),
                                 values_.args(call.isa, in.V, V.rows_from(0, in.K.rows))});
     chain.run();
-    add_extra_keys(in.K.rows, K, V);
+    for (index s = own > 0 ? sequences : 0; s-- > 0;) {
+      const range given = call.place_sequences ? call.sequences.keys_of(s) : range{0, in.K.rows};
+      add_extra_keys(bias_k_, given, s, K);
+      add_extra_keys(bias_v_, given, s, V);
+    }
+    call.frame.private_keys = extra_keys();
     if (in.kept) {
+      call.K.rows += own;
+      call.V.rows += own;
       kv_cache<T>& cache = *in.kept->cache;
-      if (cache.size() != kept || rows > 0) {
+      if (cache.size() != kept || K.rows > 0) {
         cache.truncate(kept);
         cache.append(map_of(as_input(K)), map_of(as_input(V)));
       }
       call.key_rows = cache.keys().source(call.isa);
       call.value_rows = cache.values().source(call.isa);
+    } else {
+      call.K = as_input(K);
+      call.V = as_input(V);
+      read_in_place(call);
     }
     return call;
+  }
+
+  /// The weights of a call whose sequences have `keys` keys together, besides their extra ones.
+  [[nodiscard]] std::vector<row_major<T>> weights_of_sequences(const attention_call<T>& call,
+                                                               index keys) const {
+    std::vector<row_major<T>> all(std::size_t(call.query_heads));
+    for (row_major<T>& P : all) P.setZero(call.Q.rows, keys + extra_keys());
+    for (index s = 0; s < call.sequences.count; ++s) {
+      const range rows = call.sequences.queries_of(s), seen = call.sequences.keys_of(s);
+      if (rows.empty()) continue;
+      const std::vector<row_major<T>> own = run_weights<false>(sequence_of(call, s));
+      for (std::size_t head = 0; head < all.size(); ++head)
+        for (index i = 0; i < rows.count(); ++i)
+          for (index j = 0; j < own[head].cols(); ++j)
+            all[head](rows.begin + i, j < seen.count() ? seen.begin + j : keys + j - seen.count()) =
+                own[head](i, j);
+    }
+    return all;
   }
 
   [[nodiscard]] static matrix_view<T> copy_of(const row_source<T>& rows, row_major<T>& to) {
@@ -175,20 +213,15 @@ class attention_block {
     return {to.data(), rows.rows, rows.cols, to.cols(), 1};
   }
 
-  void add_extra_keys(index at, const mutable_matrix_view<T>& K,
-                      const mutable_matrix_view<T>& V) const {
-    const auto fill = [](const mutable_matrix_view<T>& X, index row, const std::vector<T>& from) {
-      for (index c = 0; c < X.cols; ++c) X(row, c) = from.empty() ? T(0) : from[std::size_t(c)];
-    };
-    if (!bias_k_.empty()) {
-      fill(K, at, bias_k_);
-      fill(V, at, bias_v_);
-      ++at;
-    }
-    if (zero_key_) {
-      fill(K, at, {});
-      fill(V, at, {});
-    }
+  /// Moves the rows of sequence s behind the extra ones of those before it, and adds its own. X is
+  /// packed, and the sequences behind it have been moved.
+  void add_extra_keys(const std::vector<T>& bias, range given, index s,
+                      const mutable_matrix_view<T>& X) const {
+    const auto row = [&](index i) { return X.data + i * X.cols; };
+    const index end = given.end + s * extra_keys();
+    if (s > 0) std::copy_backward(row(given.begin), row(given.end), row(end));
+    T* const zeros = std::copy(bias.begin(), bias.end(), row(end));
+    if (zero_key_) std::fill_n(zeros, X.cols, T(0));
   }
 
   template <class Parameters>
