@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <new>
+#include <optional>
 
 #include "softlook/attention/entmax.hpp"
 #include "softlook/exec/thread_pool.hpp"
@@ -302,6 +303,36 @@ TYPED_TEST(Allocations, AreNoneInAWarmTransformer) {
           "transformer_encoder");
     }
   }
+}
+
+TYPED_TEST(Allocations, OfAForkOfADecodersCacheAreItsTablesAndThePageThatItWrites) {
+  using T = TypeParam;
+  auto random = seed(418);
+  const transformer_layer_options form{.heads = {.query = 4}};
+  constexpr index layers = 3, features = 64;
+  const decoder_shape shape{.features = features, .memory_features = features};
+  const transformer_decoder<T> decoder(std::vector<transformer_decoder_layer<T>>(
+      layers, transformer_decoder_layer<T>(random_decoder_layer<T>(shape, random), form)));
+  const auto X = random_matrix<row_major<T>>(1000, features, random);
+  row_major<T> y(1, features);
+  workspace space;
+  options opts;
+  opts.workspace = &space;
+  auto cache = decoder.start(X);
+  (void)decoder.step(X, cache);
+  {
+    auto other = cache;
+    decoder.step_into(X.topRows(1), other, y, opts);  // warms the workspace
+  }
+  ASSERT_GE(cache.bytes(), std::size_t(4 * layers * 1000 * features) * sizeof(T));
+  std::optional<transformer_decoder_cache<T>> fork;
+  EXPECT_LE(used_by([&] { fork.emplace(cache); }).bytes, cache.bytes() / 100);
+  // A page of keys and one of values for each layer.
+  const std::size_t pages = std::size_t(2 * layers * 128 * features) * sizeof(T);
+  const usage step = used_by([&] { decoder.step_into(X.topRows(1), *fork, y, opts); });
+  EXPECT_GE(step.bytes, pages);
+  EXPECT_LE(step.bytes, pages + pages / 10);
+  EXPECT_EQ(used_by([&] { decoder.step_into(X.topRows(1), *fork, y, opts); }).count, 0u);
 }
 
 TYPED_TEST(Allocations, AreNoneInAWarmDecoderNorInItsSteps) {

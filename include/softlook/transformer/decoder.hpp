@@ -17,15 +17,33 @@ SOFTLOOK_NAMESPACE_BEGIN
 
 /// What a decoder keeps of the rows it has seen: the projected keys and values of every layer, of
 /// the target and of the memory, in a kv_cache each. Made by transformer_decoder::start(); a copy
-/// is a second sentence that begins like the first: it shares the pages of both, and copies a page
-/// of the target when one of them goes on.
+/// is a second sentence that begins like the first: it shares the pages of both. When one of them
+/// goes on it copies the page of the target that it writes into, if it is not full, and nothing of
+/// the memory. So the state of a beam search is a cache for each sentence:
+///
+///     void select(std::span<const index> rows) {           // of a search_state
+///       std::vector<transformer_decoder_cache<float>> kept;
+///       for (const index row : rows) kept.push_back(caches[std::size_t(row)]);
+///       caches = std::move(kept);
+///     }
 template <class T>
 class transformer_decoder_cache {
  public:
   [[nodiscard]] index rows() const { return rows_; }
   [[nodiscard]] index memory_rows() const { return memory_rows_; }
+  /// Pages of keys and of values, and how many of them other caches hold too; bytes of all.
+  [[nodiscard]] index pages() const {
+    return sum([](const kv_cache<T>& c) { return c.pages(); });
+  }
+  [[nodiscard]] index shared_pages() const {
+    return sum([](const kv_cache<T>& c) { return c.shared_pages(); });
+  }
+  [[nodiscard]] std::size_t bytes() const {
+    return std::size_t(sum([](const kv_cache<T>& c) { return index(c.bytes()); }));
+  }
 
-  /// Room for so many rows; steps that stay within it allocate nothing.
+  /// Room for so many rows; steps that stay within it allocate nothing, unless they write into a
+  /// page that a copy shares.
   void reserve(index rows) {
     for (kept_layer& l : layers_) l.target.reserve(rows);
   }
@@ -45,6 +63,13 @@ class transformer_decoder_cache {
     detail::key_store<T> target;
     detail::key_store<T> memory;
   };
+  template <class F>
+  [[nodiscard]] index sum(const F& of_cache) const {
+    index all = 0;
+    for (const kept_layer& l : layers_)
+      all += of_cache(l.target.cache()) + of_cache(l.memory.cache());
+    return all;
+  }
   std::vector<kept_layer> layers_;
   index rows_ = 0;
   index memory_rows_ = 0;

@@ -16,7 +16,8 @@ SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
 /// Projected keys and values that outlive a call: the first `rows` of a cache; those of the call,
-/// and the layer's own, go behind them, in place of what may be there.
+/// and the layer's own, go behind them, in place of what may be there. Where nothing but the
+/// layer's own follows and they are there, nothing is written: forks go on sharing the page.
 template <class T>
 struct kept_keys {
   kv_cache<T>* cache = nullptr;
@@ -98,12 +99,16 @@ class attention_block {
     check_sizes(in.where, "V.rows()", in.V.rows, "K.rows()", in.K.rows, "each key has one value");
   }
 
-  /// Projects keys and values that are to be kept.
+  /// Projects keys and values that are to be kept, with the layer's own behind them.
   void project(const layer_call& call, const matrix_view<T>& X, const kept_keys<T>& to) const {
-    row_major<T> K(X.rows, keys_.outputs()), V(X.rows, values_.outputs());
-    run_products<T, 2>(
-        products_of<T>(call.isa), call.exec,
-        {keys_.args(call.isa, X, writable_view(K)), values_.args(call.isa, X, writable_view(V))});
+    const index rows = X.rows + extra_keys();
+    row_major<T> K(rows, keys_.outputs()), V(rows, values_.outputs());
+    const auto into_K = writable_view(K), into_V = writable_view(V);
+    run_products<T, 2>(products_of<T>(call.isa), call.exec,
+                       {keys_.args(call.isa, X, into_K.rows_from(0, X.rows)),
+                        values_.args(call.isa, X, into_V.rows_from(0, X.rows))});
+    add_extra_keys(bias_k_, {0, X.rows}, 0, into_K);
+    add_extra_keys(bias_v_, {0, X.rows}, 0, into_V);
     to.cache->truncate(to.rows);
     to.cache->append(K, V);
   }
@@ -175,7 +180,7 @@ class attention_block {
       call.K.rows += own;
       call.V.rows += own;
       kv_cache<T>& cache = *in.kept->cache;
-      if (cache.size() != kept || K.rows > 0) {
+      if (in.K.rows > 0 || cache.size() != kept + own) {
         cache.truncate(kept);
         cache.append(map_of(as_input(K)), map_of(as_input(V)));
       }

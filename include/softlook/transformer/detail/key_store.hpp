@@ -18,6 +18,7 @@ class key_store {
   /// Room for so many rows and the keys of the layer's own.
   void reserve(index rows) { cache_.reserve(rows + extra_); }
   [[nodiscard]] kept_keys<T> keys(index rows) { return {&cache_, rows}; }
+  [[nodiscard]] const kv_cache<T>& cache() const { return cache_; }
   template <class Block>
   [[nodiscard]] bool fits(const Block& b) const {
     return cache_.shape().key_features == b.key_outputs() &&
