@@ -6,8 +6,9 @@
 #include <cstdint>
 
 #include "softlook/layer/linear_layer.hpp"
+#include "tests/oracle/decoder.hpp"
+#include "tests/support/decoders.hpp"
 #include "tests/support/errors.hpp"
-#include "tests/support/layers.hpp"
 
 namespace softlook {
 namespace {
@@ -310,6 +311,102 @@ TEST_F(StoredWeights, OfAWholeLayerHaveTheBitsOfALayerOfRoundedWeights) {
       });
     }
   });
+}
+
+using decoder_parameters = transformer_decoder_layer_parameters<float>;
+
+/// Every weight of a decoder's layer, and where it says how they are kept.
+template <class F>
+void for_each_weight(decoder_parameters& p, const F& f) {
+  for (auto* attention : {&p.self_attention, &p.cross_attention})
+    for (auto* W : {&attention->Wq, &attention->Wk, &attention->Wv, &attention->Wo}) f(*W);
+  f(p.W1);
+  f(p.W2);
+}
+void keep_all(decoder_parameters& p, weight_storage how) {
+  p.weights = p.self_attention.weights = p.cross_attention.weights = how;
+}
+
+TEST_F(StoredWeights, OfADecoderLayerHaveTheBitsOfALayerOfRoundedWeights) {
+  const decoder_shape shape{.features = 24, .memory_features = 17, .hidden = 50};
+  const auto good = random_decoder_layer<float>(shape, random);
+  auto kept = good, exact = good, only_feed_forward = good, exact_feed_forward = good;
+  keep_all(kept, weight_storage::bfloat16);
+  for_each_weight(exact, [](auto& W) { W = W.unaryExpr(&nearest_bfloat16).eval(); });
+  only_feed_forward.weights = weight_storage::bfloat16;
+  for (auto* W : {&exact_feed_forward.W1, &exact_feed_forward.W2})
+    *W = W->unaryExpr(&nearest_bfloat16).eval();
+  const transformer_layer_options how{.heads = shape.heads};
+  using layer = transformer_decoder_layer<float>;
+  const layer stored(kept, how), rounded_layer(exact, how), fed(only_feed_forward, how),
+      rounded_feed(exact_feed_forward, how);
+  const transformer_decoder<float> stack({stored, fed}),
+      rounded_stack({rounded_layer, rounded_feed});
+  const auto X = matrix(70, 24), M = matrix(9, 17);
+  const auto causal = for_target(masks::causal_top_left{});
+  EXPECT_FALSE(bitwise_equal(stored(X, M), layer(good, how)(X, M)));
+  EXPECT_FALSE(bitwise_equal(fed(X, M), layer(good, how)(X, M)));
+  EXPECT_FALSE(bitwise_equal(fed(X, M), stored(X, M)));
+  on_every_set([&](const options& opts) {
+    for (const index rows : {1, 7, 70}) {
+      const auto x = X.topRows(rows);
+      const row_major<float> expected = rounded_layer(x, M, causal, opts);
+      EXPECT_TRUE(bitwise_equal(stored(x, M, causal, opts), expected)) << rows;
+      EXPECT_TRUE(bitwise_equal(fed(x, M, causal, opts), rounded_feed(x, M, causal, opts))) << rows;
+      on_other_executors([&](const auto& executor, const char* name) {
+        EXPECT_TRUE(bitwise_equal(stored(x, M, causal, executor, opts), expected))
+            << name << " " << rows;
+      });
+    }
+    auto cache = stack.start(M, opts), rounded_cache = rounded_stack.start(M, opts);
+    for (const index rows : {1, 3, 1}) {
+      const auto x = X.topRows(rows);
+      EXPECT_TRUE(
+          bitwise_equal(stack.step(x, cache, opts), rounded_stack.step(x, rounded_cache, opts)));
+    }
+  });
+}
+
+TEST_F(StoredWeights, OfADecoderLayerInEightBitsAreThoseOfTheFormula) {
+  const decoder_shape shape{.features = 24, .memory_features = 17, .hidden = 50};
+  auto kept = random_decoder_layer<float>(shape, random);
+  auto exact = kept;
+  keep_all(kept, weight_storage::int8);
+  for_each_weight(exact,
+                  [](auto& W) { W = rounded(W, weight_storage::int8).template cast<float>(); });
+  const auto X = matrix(13, 24), M = matrix(9, 17);
+  for (const bool norm_first : {false, true}) {
+    const transformer_layer_options how{.heads = shape.heads, .norm_first = norm_first};
+    const transformer_decoder_layer<float> layer(kept, how);
+    const auto truth = oracle::decoder_layer(oracle::widen(X), oracle::widen(M), exact, how,
+                                             std::tuple<>{}, std::tuple<>{});
+    // Of the sums, and of the weights, which the formula has in float.
+    const double terms = 6 * 24 + 2 * 17 + 50 + 13 + 9;
+    const double bound = 2 * (16 + terms) * epsilon_of<float>() * max_magnitude(truth.output);
+    on_every_set(
+        [&](const options& opts) { EXPECT_LE(max_error(layer(X, M, opts), truth.output), bound); });
+    // What eight bits cost is more than that: the bound tells rounded weights from those given.
+    auto as_given = kept;
+    keep_all(as_given, weight_storage::exact);
+    EXPECT_GT(max_error(transformer_decoder_layer<float>(as_given, how)(X, M), truth.output),
+              bound);
+  }
+}
+
+TEST_F(StoredWeights, OfADecoderLayerAreChecked) {
+  const decoder_shape shape{.features = 24, .memory_features = 17, .hidden = 50};
+  auto p = random_decoder_layer<float>(shape, random);
+  p.W1(3, 1) = std::numeric_limits<float>::infinity();
+  p.cross_attention.Wv(2, 5) = std::numeric_limits<float>::infinity();
+  const transformer_layer_options how{.heads = shape.heads};
+  (void)transformer_decoder_layer<float>(p, how);
+  p.cross_attention.weights = weight_storage::int8;
+  expect_error<argument_error>([&] { (void)transformer_decoder_layer<float>(p, how); },
+                               {"transformer_decoder_layer", "weight (2, 5)"});
+  p.cross_attention.weights = {};
+  p.weights = weight_storage::int8;
+  expect_error<argument_error>([&] { (void)transformer_decoder_layer<float>(p, how); },
+                               {"transformer_decoder_layer", "weight (3, 1)"});
 }
 
 TEST_F(StoredWeights, OfAWholeLayerAreChecked) {
