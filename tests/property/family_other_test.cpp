@@ -93,6 +93,28 @@ struct local_p : positioned {
   }
 };
 
+inline constexpr softlook::heads four{.query = 4};
+
+struct local_m_heads : positioned {
+  static constexpr auto name = "local_m_heads";
+  static constexpr bool as_many_keys = true;
+  static constexpr bool tiles = true;
+  static matrix output(const inputs& in, const how& h) {
+    return softlook::local_attention(in.Q, in.K, in.V, local_m::window, four, h.mask, h.opts);
+  }
+};
+struct local_p_heads : positioned {
+  static constexpr auto name = "local_p_heads";
+  static constexpr bool queries_are_equal = true;
+  static constexpr bool whole_rows = false;
+  static constexpr bool tiles = true;
+  static constexpr double steepness = 4;
+  static matrix output(const inputs& in, const how& h) {
+    const softlook::alignments::predictive alignment(learned(2, 5), learned(5, 1).col(0), 3);
+    return softlook::local_attention(in.Q, in.K, in.V, alignment, four, h.mask, h.opts).output;
+  }
+};
+
 template <softlook::monotonic_form Form>
 struct monotonic : positioned {
   static constexpr bool whole_rows = false;
@@ -114,6 +136,24 @@ struct monotonic_hard : monotonic<softlook::monotonic_form::hard> {
   static constexpr auto name = "monotonic_hard";
 };
 
+template <softlook::monotonic_form Form>
+struct monotonic_in_heads : positioned {
+  static constexpr bool whole_rows = false;
+  static constexpr double steepness = 4;
+  static matrix output(const inputs& in, const how& h) {
+    return softlook::monotonic_attention(in.Q, in.K, in.V, {Form},
+                                         softlook::monotonic_start<float>(in.K.rows(), 4), four,
+                                         h.mask, h.opts)
+        .output;
+  }
+};
+struct monotonic_heads : monotonic_in_heads<softlook::monotonic_form::recursive> {
+  static constexpr auto name = "monotonic_heads";
+};
+struct monotonic_hard_heads : monotonic_in_heads<softlook::monotonic_form::hard> {
+  static constexpr auto name = "monotonic_hard_heads";
+};
+
 struct by_location : positioned {
   static constexpr auto name = "by_location";
   static constexpr bool queries_are_equal = true;
@@ -123,6 +163,15 @@ struct by_location : positioned {
   }
   static matrix weights(const inputs& in, const how& h) {
     return softlook::location_attention_weights(in.Q, learned(8, 200), in.K.rows(), h.mask, h.opts);
+  }
+};
+
+struct by_location_heads : positioned {
+  static constexpr auto name = "by_location_heads";
+  static constexpr bool queries_are_equal = true;
+  static constexpr bool tiles = true;
+  static matrix output(const inputs& in, const how& h) {
+    return softlook::location_attention(in.Q, learned(8, 200), in.V, four, h.mask, h.opts);
   }
 };
 
@@ -287,11 +336,12 @@ struct linear_on_itself : linear_by<> {
 };
 
 using variants =
-    ::testing::Types<hard, hard_sampled, entmax15, sparsemax, local_m, local_p, monotonic_recursive,
-                     monotonic_parallel, monotonic_hard, by_location, coverage, positional,
-                     positional_factorized, linear_elu, linear_relu, performer, delta_rule,
-                     retention, linformer, nystrom, bahdanau_decoder, luong_decoder,
-                     linear_on_itself>;
+    ::testing::Types<hard, hard_sampled, entmax15, sparsemax, local_m, local_p, local_m_heads,
+                     local_p_heads, monotonic_recursive, monotonic_parallel, monotonic_hard,
+                     monotonic_heads, monotonic_hard_heads, by_location, by_location_heads,
+                     coverage, positional, positional_factorized, linear_elu, linear_relu,
+                     performer, delta_rule, retention, linformer, nystrom, bahdanau_decoder,
+                     luong_decoder, linear_on_itself>;
 
 }  // namespace
 }  // namespace softlook_test::family

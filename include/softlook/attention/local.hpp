@@ -38,7 +38,7 @@ struct predictive_vector {
 
 /// Luong's local-p: the position is predicted from the query, p_i = m · sigmoid(v · tanh(q_i W)),
 /// counted from 0 and not rounded, and a Gaussian with σ = D/2 favours keys near it.
-/// W: d×a, v: a. Views of both.
+/// W: d×a, v: a. Views of both, which all heads share.
 template <class T>
 struct predictive {
   using scalar = T;
@@ -62,11 +62,12 @@ predictive(M&&, V&&, index) -> predictive<softlook::detail::scalar_of<M>>;
 
 }  // namespace alignments
 
-/// What local-p returns: the output n×e and the predicted position of each query.
-template <class Matrix>
+/// What local-p returns: the output n×e and the predicted position of each query. With heads{…} a
+/// column of positions for each query head, and outputs beside each other.
+template <class Matrix, int Heads = 1>
 struct local_result {
   Matrix output;
-  Eigen::Matrix<typename Matrix::Scalar, Eigen::Dynamic, 1> position;
+  Eigen::Matrix<typename Matrix::Scalar, Eigen::Dynamic, Heads> position;
 };
 
 namespace detail {
@@ -101,13 +102,27 @@ template <class Q, class... Ps>
 [[nodiscard]] std::vector<double> positions_of(
     const char* where, const Q& q, index keys,
     const alignments::predictive<scalar_of<Q>>& alignment, const Ps&... policies) {
-  check_predictive(where, alignment, q.cols());
+  const heads h = heads_of(policies...);
+  check_heads(where, h.query, h.kv_or_query());
+  check_columns_of_heads(where, "Q.cols()", q.cols(), "heads.query", h.query);
+  check_predictive(where, alignment, q.cols() / h.query);
   check_positions(where, "Q.rows()", q.rows());
   check_positions(where, "K.rows()", keys);
   const readable<Q> queries(q);
-  const position_predictor<scalar_of<Q>> predict{alignment.W(), alignment.v(), keys};
+  const position_predictor<scalar_of<Q>> predict{alignment.W(), alignment.v(), keys, h.query};
   return predict(queries.view(), chosen_instruction_set(where, options_of(policies...)),
                  exec_of(policies...));
+}
+
+/// The rows of each head in the order of its windows.
+template <class T>
+[[nodiscard]] row_major<T> rows_by_window(const matrix_view<T>& Q, index heads,
+                                          const sorted_windows<T>& windows) {
+  row_major<T> sorted(Q.rows, Q.cols);
+  const index features = Q.cols / heads;
+  for (index i = 0; i < Q.rows; ++i)
+    for (index c = 0; c < Q.cols; ++c) sorted(i, c) = Q(windows.row(c / features, i), c);
+  return sorted;
 }
 
 /// a_i(j) = softmax_j(s_i)·g_i(j) over the windows. The kernels give softmax(s + ln g)·V, and what
@@ -118,30 +133,33 @@ template <class Q, class K, class V, class... Ps>
                                                   index half_width, const Ps&... policies) {
   using T = scalar_of<Q>;
   using matrix = plain_matrix_like<Q>;
-  const std::vector<std::int32_t>& order = windows.order();
-  matrix sorted(q.rows(), q.cols());
-  for (index i = 0; i < q.rows(); ++i) sorted.row(i) = q.row(order[std::size_t(i)]);
+  const index heads = heads_of(policies...).query;
+  const readable<Q> given(q);
+  const row_major<T> sorted = rows_by_window(given.view(), heads, windows);
   const auto state_over_windows = [&](const auto& values, const auto&... ps) {
     auto bound = bind("local_attention", sorted, k, values, ps...);
-    windows.limit(bound.call().frame);
-    attention_state<matrix> state{matrix(q.rows(), bound.output_columns()),
-                                  typename attention_state<matrix>::vector(q.rows())};
-    bound.pin(local_kernel(policies...)).run(state.output, writable_view(state.log_sum_exp));
+    multi_head_state<matrix> state{matrix(q.rows(), bound.output_columns()),
+                                   matrix(q.rows(), heads)};
+    bound.pin(local_kernel(policies...)).set_kernels();
+    bound.call().O = writable_view(state.output);
+    bound.call().log_sum_exp = writable_view(state.log_sum_exp);
+    check_output(bound.call());
+    run_over_windows(bound.call(), windows);
     return state;
   };
   const auto favoured = state_over_windows(v, policies..., gaussian_of(windows, half_width));
   const row_major<T> nothing(k.rows(), 0);
   const auto plain = state_over_windows(nothing, policies...);
-  matrix output(q.rows(), v.cols());
-  for (index i = 0; i < q.rows(); ++i) {
-    const T all = plain.log_sum_exp[i];
-    const bool empty = all == -std::numeric_limits<T>::infinity();
-    const T kept = empty ? T(0) : std::exp(favoured.log_sum_exp[i] - all);
-    if (empty)
-      output.row(order[std::size_t(i)]).setZero();
-    else
-      output.row(order[std::size_t(i)]) = favoured.output.row(i) * kept;
-  }
+  matrix output(q.rows(), favoured.output.cols());
+  const index e = output.cols() / heads;
+  for (index head = 0; head < heads; ++head)
+    for (index i = 0; i < q.rows(); ++i) {
+      const T all = plain.log_sum_exp(i, head);
+      const bool empty = all == -std::numeric_limits<T>::infinity();
+      const T kept = empty ? T(0) : std::exp(favoured.log_sum_exp(i, head) - all);
+      for (index c = head * e; c < (head + 1) * e; ++c)
+        output(windows.row(head, i), c) = empty ? T(0) : favoured.output(i, c) * kept;
+    }
   return output;
 }
 
@@ -184,34 +202,44 @@ template <dense_expression Q, dense_expression K, dense_expression V, class... P
 /// then.
 ///
 /// \see Luong et al., 2015, section 3.2, Eq. (9) and (10).
-/// Shapes, policies and empty rows as with local-m. A query whose position is NaN gets NaN.
+/// Shapes, policies and empty rows as with local-m. A query whose position is NaN gets NaN. With
+/// heads{…} each query head has the output and the positions of a call on its columns; W and v are
+/// those of all heads.
 /// \throws argument_error  unless D ≥ 1; shape_error unless W and v fit.
 /// Cost: O(n·(d·a + D·(2d + e)) + m·(2d + e)), where the second part is at most a register tile of
 /// queries (16 to 48) meeting every key: queries are sorted by position, so that those of one tile
-/// look at nearly the same keys. The scores are computed twice.
+/// look at nearly the same keys. The scores are computed twice, and keys that a score projects are
+/// projected for each query head.
 template <dense_expression Q, dense_expression K, dense_expression V, class... Ps>
 [[nodiscard]] auto local_attention(const Q& q, const K& k, const V& v,
                                    const alignments::predictive<detail::scalar_of<Q>>& alignment,
                                    const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_single_head<Ps...>()) {
+  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_all_rows<Ps...>()) {
     using T = detail::scalar_of<Q>;
+    constexpr int columns = (detail::is_heads<Ps> || ...) ? Eigen::Dynamic : 1;
     detail::check_sizes("local_attention", "V.rows()", v.rows(), "K.rows()", k.rows(),
                         "each key has one value");
     const std::vector<double> positions =
         detail::positions_of("local_attention", q, k.rows(), alignment, policies...);
-    const detail::sorted_windows<T> windows(positions, alignment.window(), k.rows(), true);
-    local_result<plain_matrix_like<Q>> result{
+    const index heads = detail::heads_of(policies...).query;
+    const detail::sorted_windows<T> windows(positions, heads, {alignment.window(), k.rows()});
+    local_result<plain_matrix_like<Q>, columns> result{
         detail::attend_windows(q, k, v, windows, alignment.window(), policies...), {}};
-    result.position.resize(q.rows());
-    for (index i = 0; i < q.rows(); ++i) {
-      result.position[i] = T(positions[std::size_t(i)]);
-      if (std::isnan(result.position[i])) result.output.row(i).setConstant(result.position[i]);
-    }
+    result.position.resize(q.rows(), heads);
+    const index e = result.output.cols() / heads;
+    for (index head = 0; head < heads; ++head)
+      for (index i = 0; i < q.rows(); ++i) {
+        const T position = T(positions[std::size_t(head * q.rows() + i)]);
+        result.position(i, head) = position;
+        for (index c = 0; std::isnan(position) && c < e; ++c)
+          result.output(i, head * e + c) = position;
+      }
     return result;
   }
 }
 
-/// The n×m weights of local-m. Cost: O(n·m) memory.
+/// The n×m weights of local-m; with heads{…} a vector of matrices, one for each query head.
+/// Cost: O(n·m) memory.
 template <dense_expression Q, dense_expression K, class... Ps>
 [[nodiscard]] auto local_attention_weights(const Q& q, const K& k,
                                            const alignments::monotonic& alignment,
@@ -224,26 +252,29 @@ template <dense_expression Q, dense_expression K, class... Ps>
   }
 }
 
-/// The n×m weights of local-p. Cost: O(n·m) memory.
+/// The n×m weights of local-p; with heads{…} a vector of matrices, one for each query head.
+/// Cost: O(n·m) memory.
 template <dense_expression Q, dense_expression K, class... Ps>
 [[nodiscard]] auto local_attention_weights(
     const Q& q, const K& k, const alignments::predictive<detail::scalar_of<Q>>& alignment,
     const Ps&... policies) {
-  if constexpr (detail::check_types<Q, K, K, Ps...>() && detail::check_single_head<Ps...>()) {
+  if constexpr (detail::check_types<Q, K, K, Ps...>() && detail::check_all_rows<Ps...>()) {
     using T = detail::scalar_of<Q>;
     const std::vector<double> positions =
         detail::positions_of("local_attention_weights", q, k.rows(), alignment, policies...);
-    const detail::sorted_windows<T> windows(positions, alignment.window(), k.rows(), false);
+    const detail::sorted_windows<T> windows(positions, detail::heads_of(policies...).query,
+                                            {alignment.window(), k.rows(), false});
     auto bound = detail::bind("local_attention_weights", q, k, detail::no_values{}, policies...);
-    windows.limit(bound.call().frame);
-    plain_matrix_like<Q> P = std::move(bound.weights().front());
+    auto all = detail::weights_over_windows<decltype(bound)::is_additive>(bound.call(), windows);
     const auto near = detail::gaussian_of(windows, alignment.window());
-    for (index i = 0; i < P.rows(); ++i)
-      for (index j = 0; j < P.cols(); ++j)
-        P(i, j) = std::isnan(positions[std::size_t(i)])
-                      ? T(positions[std::size_t(i)])
-                      : P(i, j) * std::exp(near.exponent(std::int32_t(i), std::int32_t(j)));
-    return P;
+    index row = 0;  // of those of all heads
+    for (auto& P : all)
+      for (index i = 0; i < P.rows(); ++i, ++row)
+        for (index j = 0; j < P.cols(); ++j)
+          P(i, j) = std::isnan(positions[std::size_t(row)])
+                        ? T(positions[std::size_t(row)])
+                        : P(i, j) * std::exp(near.exponent(row, std::int32_t(j)));
+    return detail::of_heads<plain_matrix_like<Q>, T, Ps...>(std::move(all));
   }
 }
 

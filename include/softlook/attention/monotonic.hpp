@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "softlook/attention/attention.hpp"
+#include "softlook/attention/detail/head_calls.hpp"
 #include "softlook/attention/detail/monotonic_rows.hpp"
 #include "softlook/engine/run/score_rows.hpp"
 #include "softlook/exec/sequential.hpp"
@@ -29,11 +31,11 @@ struct monotonic_options {
 };
 
 /// The output n×e and the weights n×m. The last row of weights is what the next call continues
-/// from.
-template <class Matrix>
+/// from. With heads{…} outputs beside each other, and a matrix of weights for each query head.
+template <class Matrix, class Weights = Matrix>
 struct monotonic_result {
   Matrix output;
-  Matrix weights;
+  Weights weights;
 };
 
 /// The weights before the first query: all on the first key.
@@ -43,17 +45,47 @@ template <real_scalar T>
   if (keys > 0) start[0] = 1;
   return start;
 }
+/// The same, a row for each query head.
+template <real_scalar T>
+[[nodiscard]] Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> monotonic_start(index keys,
+                                                                               index heads) {
+  return monotonic_start<T>(keys).replicate(heads, 1);
+}
 
 namespace detail {
 
+template <class T>
+void check_not_negative(const char* where, const row_major<T>& previous) {
+  for (index k = 0; k < previous.size(); ++k)
+    if (previous.data()[k] < 0)
+      raise_argument(where, "a previous weight", double(previous.data()[k]),
+                     "weights are not negative");
+}
+
+/// The weights before the first query, as a row.
 template <class P>
-void check_previous(const char* where, const P& previous, const char* keys_name, index keys) {
+[[nodiscard]] row_major<scalar_of<P>> checked_previous(const char* where, const P& previous,
+                                                       const char* keys_name, index keys) {
   static_assert(P::IsVectorAtCompileTime, "softlook: the previous weights are a vector");
   check_sizes(where, "previous.size()", previous.size(), keys_name, keys,
               "the previous weights have an entry for each key");
-  for (index j = 0; j < previous.size(); ++j)
-    if (previous[j] < 0)
-      raise_argument(where, "a previous weight", double(previous[j]), "weights are not negative");
+  row_major<scalar_of<P>> row(1, keys);
+  for (index j = 0; j < keys; ++j) row(0, j) = previous[j];
+  check_not_negative(where, row);
+  return row;
+}
+
+/// The same of every query head.
+template <class P>
+[[nodiscard]] row_major<scalar_of<P>> checked_previous(const char* where, const P& previous,
+                                                       index keys, index heads) {
+  check_sizes(where, "previous.rows()", previous.rows(), "heads.query", heads,
+              "each query head goes on from previous weights of its own");
+  check_sizes(where, "previous.cols()", previous.cols(), "K.rows()", keys,
+              "the previous weights have an entry for each key");
+  row_major<scalar_of<P>> rows = previous.matrix();
+  check_not_negative(where, rows);
+  return rows;
 }
 
 /// Rows of energies become rows of weights.
@@ -151,18 +183,35 @@ template <class T, class P>
   return heads;
 }
 
-template <class T, class Matrix>
+template <class T>
 void choose_values(const std::vector<monotonic_head>& heads, const matrix_view<T>& values,
-                   monotonic_result<Matrix>& result) {
-  for (index i = 0; i < result.output.rows(); ++i) {
+                   const mutable_matrix_view<T>& O, row_major<T>& weights) {
+  for (index i = 0; i < O.rows; ++i) {
     const monotonic_head& head = heads[std::size_t(i)];
-    write_choice(head, result.weights.row(i));
-    if (head.lost)
-      result.output.row(i).setConstant(std::numeric_limits<T>::quiet_NaN());
-    else
-      for (index c = 0; c < values.cols; ++c)
-        result.output(i, c) = head.key < values.rows ? values(head.key, c) : T(0);
+    write_choice(head, weights.row(i));
+    for (index c = 0; c < O.cols; ++c)
+      O(i, c) = head.lost                ? std::numeric_limits<T>::quiet_NaN()
+                : head.key < values.rows ? values(head.key, c)
+                                         : T(0);
   }
+}
+
+/// The output of a call of one head, and its weights.
+template <bool Additive, class T>
+[[nodiscard]] row_major<T> attend_monotonic(const attention_call<T>& call,
+                                            const monotonic_options& how,
+                                            const row_major<T>& previous) {
+  if (how.form == monotonic_form::hard) {
+    row_major<T> W(call.Q.rows, call.K.rows);
+    const auto from = previous.row(0);
+    choose_values(hard_alignments(call, how.score_bias, from), call.V, call.O, W);
+    return W;
+  }
+  const row_major<T> S = all_energies<Additive>(call);
+  row_major<T> W = S.array() + T(how.score_bias);
+  expected_alignments<T>(call.exec, how.form, previous.row(0), writable_view(W));
+  weighted_sum(W, S, call.V, call.O);
+  return W;
 }
 
 }  // namespace detail
@@ -190,16 +239,18 @@ template <dense_expression E, dense_expression P, executor Executor = exec::sequ
                                      monotonic_form form = monotonic_form::recursive,
                                      const Executor& exec = {}) {
   if constexpr (detail::check_scalars<E, P>()) {
-    detail::check_previous("monotonic_weights", previous, "E.cols()", energies.cols());
+    const auto from =
+        detail::checked_previous("monotonic_weights", previous, "E.cols()", energies.cols());
     plain_matrix_like<E> W = energies.matrix();
     if (form == monotonic_form::hard) {
-      detail::monotonic_head head = detail::head_of(previous);
+      detail::monotonic_head head = detail::head_of(from.row(0));
       for (index i = 0; i < W.rows(); ++i) {
         detail::advance(head, W.cols(), [&](index j) { return double(W(i, j)); });
         detail::write_choice(head, W.row(i));
       }
     } else {
-      detail::expected_alignments(detail::ref_to(exec), form, previous, detail::writable_view(W));
+      detail::expected_alignments(detail::ref_to(exec), form, from.row(0),
+                                  detail::writable_view(W));
     }
     return W;
   }
@@ -213,39 +264,44 @@ template <dense_expression E, dense_expression P, executor Executor = exec::sequ
 /// forbids keys (masks::padding for a padded memory). Q: n×d, K: m×d, V: m×e, previous: m ->
 /// output n×e, weights n×m, in Q's storage order. Queries follow one another; a call for all of
 /// them and one for each, handing on the weights, give the same. A row without any chance to stop
-/// is zero; without keys all are.
+/// is zero; without keys all are. With heads{…} each query head has walks of its own, those of a
+/// call on its columns: `previous` has a row for each, `weights` a matrix.
 /// \see monotonic_weights() for the formula and for NaN.
-/// \throws shape_error  unless previous has m entries and the shapes fit as in attention();
-///         argument_error for a negative previous weight or a score bias that is not finite.
-/// One head: each has walks, and previous weights, of its own.
-/// Cost: O(n·m·(d + e)) and n×m memory, the scores by the tiled kernel; hard O((64·n + m)·d + n·e):
-/// it computes only the scores on the way.
+/// \throws shape_error  unless previous has m entries, or m columns and a row for each query head,
+///         and the shapes fit as in attention(); argument_error for a negative previous weight or a
+///         score bias that is not finite.
+/// Cost: O(n·m·(d + e)) and n×m memory for each head, the scores by the tiled kernel; hard
+/// O((64·n + m)·d + n·e): it computes only the scores on the way. Keys that a score projects are
+/// projected for each query head.
 template <dense_expression Q, dense_expression K, dense_expression V, dense_expression P,
           class... Ps>
 [[nodiscard]] auto monotonic_attention(const Q& q, const K& k, const V& v,
                                        const monotonic_options& how, const P& previous,
                                        const Ps&... policies) {
   if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, P>() &&
-                detail::check_single_head<Ps...>()) {
+                detail::check_all_rows<Ps...>()) {
     using T = detail::scalar_of<Q>;
     using matrix = plain_matrix_like<Q>;
+    using weights = decltype(detail::of_heads<matrix, T, Ps...>({}));
     const char* where = "monotonic_attention";
     auto bound = detail::bind(where, q, k, v, policies...);
-    const detail::attention_call<T>& call = bound.call();
-    detail::check_previous(where, previous, "K.rows()", k.rows());
+    detail::attention_call<T>& call = bound.call();
+    const detail::row_major<T> from = [&] {
+      if constexpr ((detail::is_heads<Ps> || ...))
+        return detail::checked_previous(where, previous, k.rows(), call.query_heads);
+      else
+        return detail::checked_previous(where, previous, "K.rows()", k.rows());
+    }();
     detail::check_parameter<T>(where, "score_bias", how.score_bias, detail::parameter::finite,
                                "a bias of scores is finite");
-    monotonic_result<matrix> result{matrix(q.rows(), v.cols()), matrix(q.rows(), k.rows())};
-    if (how.form == monotonic_form::hard) {
-      detail::choose_values(detail::hard_alignments(call, how.score_bias, previous), call.V,
-                            result);
-      return result;
-    }
-    const auto S = detail::all_energies<decltype(bound)::is_additive>(call);
-    detail::row_major<T> W = S.array() + T(how.score_bias);
-    detail::expected_alignments<T>(call.exec, how.form, previous, detail::writable_view(W));
-    detail::weighted_sum(W, S, call.V, detail::writable_view(result.output));
-    result.weights = W;
+    monotonic_result<matrix, weights> result{matrix(q.rows(), bound.output_columns()), {}};
+    call.O = detail::writable_view(result.output);
+    std::vector<detail::row_major<T>> all(std::size_t(call.query_heads));
+    detail::for_each_head(call, [&](index head, const detail::attention_call<T>& one) {
+      all[std::size_t(head)] = detail::attend_monotonic<decltype(bound)::is_additive>(
+          one, how, detail::row_major<T>(from.row(head)));
+    });
+    result.weights = detail::of_heads<matrix, T, Ps...>(std::move(all));
     return result;
   }
 }

@@ -309,6 +309,106 @@ TYPED_TEST(LocalAttention, TakesWorkInProportionToTheWindow) {
   }
 }
 
+/// Scores and keys that differ from head to head; of one head, in a call of its own.
+struct of_head {
+  std::int32_t alone = -1;
+  [[nodiscard]] std::int32_t number(problem p) const { return alone < 0 ? p.head : alone; }
+  auto score() const {
+    return transforms::map([*this](auto s, std::int32_t i, std::int32_t j, problem p) {
+      return s + decltype(s)((i + 2 * j) % 5 * number(p)) / 4;
+    });
+  }
+  auto mask() const {
+    return masks::where(
+        [*this](std::int32_t i, std::int32_t j, problem p) { return (i + j) % 7 != number(p); });
+  }
+};
+
+TYPED_TEST(LocalAttention, GivesEachHeadTheBitsOfItsColumns) {
+  using T = TypeParam;
+  constexpr index n = 45, m = 70, query = 4, wide = 5, deep = 3;
+  const exec::thread_pool two(2), many(7);
+  for (const index kv : {4, 2, 1}) {
+    this->Q = random_matrix<row_major<T>>(n, query * wide, this->random);
+    this->K = random_matrix<row_major<T>>(m, kv * wide, this->random);
+    this->V = random_matrix<row_major<T>>(m, kv * deep, this->random);
+    const heads h{.query = query, .kv = kv};
+    const alignments::predictive predicted(this->W, this->v, 4);
+    const alignments::monotonic moving{.window = 4, .first = 3};
+    const of_head all;
+    for (const kernel which : {kernel::tiled, kernel::few_queries, kernel::naive}) {
+      SCOPED_TRACE(::testing::Message() << "kv " << kv << " kernel " << int(which));
+      const options o{.kernel = which};
+      const auto p =
+          local_attention(this->Q, this->K, this->V, predicted, h, all.score(), all.mask(), o, two);
+      const auto p_many = local_attention(this->Q, this->K, this->V, predicted, h, all.score(),
+                                          all.mask(), o, many);
+      EXPECT_TRUE(bitwise_equal(p.output, p_many.output));
+      EXPECT_TRUE(bitwise_equal(p.position, p_many.position));
+      const auto p_weights =
+          local_attention_weights(this->Q, this->K, predicted, h, all.score(), all.mask(), two);
+      const auto mono =
+          local_attention(this->Q, this->K, this->V, moving, h, all.score(), all.mask(), o, two);
+      ASSERT_EQ(p.position.cols(), query);
+      ASSERT_EQ(p_weights.size(), std::size_t(query));
+      for (index head = 0; head < query; ++head) {
+        const index shared = head / (query / kv);
+        const auto q = this->Q.middleCols(head * wide, wide);
+        const auto k = this->K.middleCols(shared * wide, wide);
+        const auto values = this->V.middleCols(shared * deep, deep);
+        const of_head one{std::int32_t(head)};
+        const auto own = local_attention(q, k, values, predicted, one.score(), one.mask(), o);
+        EXPECT_TRUE(bitwise_equal(p.output.middleCols(head * deep, deep), own.output)) << head;
+        EXPECT_TRUE(bitwise_equal(p.position.col(head), own.position)) << head;
+        EXPECT_TRUE(
+            bitwise_equal(p_weights[std::size_t(head)],
+                          local_attention_weights(q, k, predicted, one.score(), one.mask())))
+            << head;
+        EXPECT_TRUE(
+            bitwise_equal(mono.middleCols(head * deep, deep),
+                          local_attention(q, k, values, moving, one.score(), one.mask(), o)))
+            << head;
+      }
+    }
+  }
+}
+
+TYPED_TEST(LocalAttention, KeepsANaNPositionInItsHead) {
+  using T = TypeParam;
+  this->Q = random_matrix<row_major<T>>(6, 10, this->random);
+  this->K = random_matrix<row_major<T>>(20, 10, this->random);
+  this->V = random_matrix<row_major<T>>(20, 6, this->random);
+  const alignments::predictive where(this->W, this->v, 2);
+  const heads two{.query = 2};
+  const auto clean = local_attention(this->Q, this->K, this->V, where, two);
+  this->Q(4, 7) = std::numeric_limits<T>::quiet_NaN();
+  const auto lost = local_attention(this->Q, this->K, this->V, where, two);
+  EXPECT_TRUE(std::isnan(lost.position(4, 1)));
+  EXPECT_TRUE(row_is_nan(lost.output.rightCols(3), 4));
+  EXPECT_TRUE(bitwise_equal(lost.output.leftCols(3), clean.output.leftCols(3)));
+  const auto weights = local_attention_weights(this->Q, this->K, where, two);
+  EXPECT_TRUE(all_finite(weights[0]));
+  EXPECT_TRUE(row_is_nan(weights[1], 4));
+}
+
+TYPED_TEST(LocalAttention, RejectsHeadsThatDoNotFit) {
+  this->make(3, 4);
+  const alignments::predictive where(this->W, this->v, 2);
+  const auto call = [&](const auto& q, const auto& k, const auto& of_keys, const heads& h) {
+    return [&, h] { (void)local_attention(q, k, of_keys, where, h); };
+  };
+  expect_error<argument_error>(call(this->Q, this->K, this->V, {.query = 0}),
+                               {"local_attention", "heads.query is 0"});
+  expect_error<shape_error>(call(this->Q, this->K, this->V, {.query = 2}),
+                            {"Q.cols() is 5", "heads.query is 2"});
+  row_major<TypeParam> q(3, 10), k(4, 10), values(4, 3);
+  q.setOnes(), k.setOnes(), values.setOnes();
+  expect_error<shape_error>(call(q, k, values, {.query = 2}), {"V.cols() is 3", "heads.kv is 2"});
+  expect_error<shape_error>(call(q, this->K, values, {.query = 2, .kv = 2}),
+                            {"K.cols() is 5", "heads.kv is 2"});
+  expect_error<shape_error>(call(q, k, values, {.query = 1}), {"W.rows() is 5", "Q.cols() is 10"});
+}
+
 TYPED_TEST(LocalAttention, RejectsWhatDoesNotFit) {
   this->make(3, 4);
   expect_error<argument_error>(

@@ -64,6 +64,38 @@ TYPED_TEST(LocationAttention, IsTheSoftmaxOfTheProjectedQuery) {
   }
 }
 
+TYPED_TEST(LocationAttention, GivesEachHeadTheBitsOfItsColumns) {
+  using T = TypeParam;
+  constexpr index n = 9, m = 30, query = 4, e = 2;
+  for (const index kv : {4, 2}) {
+    const auto Q = random_matrix<row_major<T>>(n, query * this->d, this->random);
+    const auto W = random_matrix<col_major<T>>(kv * this->d, 40, this->random);
+    const auto V = random_matrix<row_major<T>>(m, kv * e, this->random);
+    const heads h{.query = query, .kv = kv};
+    for (const kernel which : {kernel::tiled, kernel::few_queries}) {
+      const options o{.kernel = which};
+      const auto output = location_attention(Q, W, V, h, o);
+      const auto weights = location_attention_weights(Q, W, m, h);
+      for (index head = 0; head < query; ++head) {
+        const index shared = head / (query / kv);
+        const auto q = Q.middleCols(head * this->d, this->d);
+        const auto w = W.middleRows(shared * this->d, this->d);
+        EXPECT_TRUE(bitwise_equal(output.middleCols(head * e, e),
+                                  location_attention(q, w, V.middleCols(shared * e, e), o)))
+            << head;
+        EXPECT_TRUE(bitwise_equal(weights[std::size_t(head)], location_attention_weights(q, w, m)))
+            << head;
+      }
+    }
+    const row_major<T> narrow = W.topRows(3);
+    expect_error<shape_error>(
+        [&] { (void)location_attention(Q, narrow, V, h); },
+        {"location_attention", "W.rows() is 3", kv == query ? "is 24" : "heads.kv is 12"});
+    expect_error<argument_error>([&] { (void)location_attention(Q, W, V, heads{.query = 0}); },
+                                 {"heads.query is 0"});
+  }
+}
+
 TYPED_TEST(LocationAttention, RejectsTooFewLocations) {
   using T = TypeParam;
   const row_major<T> Q = row_major<T>::Zero(2, 6), W = row_major<T>::Zero(6, 4);

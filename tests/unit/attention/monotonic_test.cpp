@@ -359,6 +359,74 @@ TYPED_TEST(MonotonicAttention, HardTakesTheValueOfTheFirstPositiveScore) {
   }
 }
 
+/// Scores and keys that differ from head to head; of one head, in a call of its own.
+struct of_head {
+  std::int32_t alone = -1;
+  [[nodiscard]] std::int32_t number(problem p) const { return alone < 0 ? p.head : alone; }
+  auto score() const {
+    return transforms::map([*this](auto s, std::int32_t i, std::int32_t j, problem p) {
+      return s + decltype(s)((i + 2 * j) % 5 - 2 * number(p)) / 4;
+    });
+  }
+  auto mask() const {
+    return masks::where(
+        [*this](std::int32_t i, std::int32_t j, problem p) { return (i + j) % 7 != number(p); });
+  }
+};
+
+TYPED_TEST(MonotonicAttention, GivesEachHeadTheBitsOfItsColumns) {
+  using T = TypeParam;
+  constexpr index queries = 20, keys = 150, query = 4, features = 5, e = 3;
+  const exec::thread_pool two(2), many(7);
+  for (const index kv : {4, 2}) {
+    this->Q = random_matrix<row_major<T>>(queries, query * features, this->random);
+    this->K = random_matrix<row_major<T>>(keys, kv * features, this->random);
+    this->V = random_matrix<row_major<T>>(keys, kv * e, this->random);
+    const heads h{.query = query, .kv = kv};
+    row_major<T> previous = monotonic_start<T>(keys, query);
+    previous.row(2).setConstant(T(1) / T(keys));
+    const of_head all;
+    for (const monotonic_form form :
+         {monotonic_form::recursive, monotonic_form::parallel, monotonic_form::hard}) {
+      SCOPED_TRACE(::testing::Message() << "kv " << kv << " form " << int(form));
+      const monotonic_options how{form, -1};
+      const auto result = monotonic_attention(this->Q, this->K, this->V, how, previous, h,
+                                              all.score(), all.mask(), two);
+      const auto other = monotonic_attention(this->Q, this->K, this->V, how, previous, h,
+                                             all.score(), all.mask(), many);
+      EXPECT_TRUE(bitwise_equal(result.output, other.output));
+      ASSERT_EQ(result.weights.size(), std::size_t(query));
+      for (index head = 0; head < query; ++head) {
+        const index shared = head / (query / kv);
+        const of_head one{std::int32_t(head)};
+        const auto own = monotonic_attention(this->Q.middleCols(head * features, features),
+                                             this->K.middleCols(shared * features, features),
+                                             this->V.middleCols(shared * e, e), how,
+                                             previous.row(head), one.score(), one.mask());
+        EXPECT_TRUE(bitwise_equal(result.output.middleCols(head * e, e), own.output)) << head;
+        EXPECT_TRUE(bitwise_equal(result.weights[std::size_t(head)], own.weights)) << head;
+      }
+    }
+  }
+}
+
+TYPED_TEST(MonotonicAttention, RejectsHeadsThatDoNotFit) {
+  using T = TypeParam;
+  const row_major<T> X = row_major<T>::Zero(3, 4);
+  const auto call = [&](const row_major<T>& previous, const heads& h) {
+    return [&, h] { (void)monotonic_attention(X, X, X, {}, previous, h); };
+  };
+  const row_major<T> start = monotonic_start<T>(3, 2);
+  row_major<T> negative = start;
+  negative(1, 2) = T(-0.5);
+  expect_error<shape_error>(call(start, {.query = 4}),
+                            {"monotonic_attention", "previous.rows() is 2", "heads.query is 4"});
+  expect_error<shape_error>(call(monotonic_start<T>(5, 2), {.query = 2}),
+                            {"previous.cols() is 5", "K.rows() is 3"});
+  expect_error<argument_error>(call(negative, {.query = 2}), {"-0.5"});
+  expect_error<shape_error>(call(start, {.query = 3}), {"Q.cols() is 4", "heads.query is 3"});
+}
+
 struct counter {
   std::atomic<index>* calls;
   template <class S>

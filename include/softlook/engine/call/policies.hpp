@@ -176,6 +176,18 @@ constexpr bool check_single_head() {
   return single;
 }
 
+/// Calls that know heads, but whose rows are all there are.
+template <class... Ps>
+constexpr bool check_all_rows() {
+  constexpr bool all =
+      (!(is_frame<Ps> || is_sequences<Ps> || is_sinks<Ps> || is_dropout<Ps>) && ...);
+  static_assert(all,
+                "softlook: this attention has all rows of one sequence, and no softmax that a sink "
+                "could join or whose weights could be dropped: leave frame{…}, segments{…}, "
+                "padded_batch{…}, sinks(…) and dropout{…} out");
+  return all;
+}
+
 /// Calls that know heads and frames, but one sequence only.
 template <class... Ps>
 constexpr bool check_one_sequence() {
