@@ -59,10 +59,13 @@ void run_with_sinks(const attention_call<T>& given) {
     if (c.opts.workspace) c.opts.workspace = &room.inner();
   }
   c.forward(c);
-  const index sequences = std::max<index>(c.sequences.count, 1);
-  run_tasks(c.exec, c.query_heads * sequences, [&](index task, index) {
+  const index sequences = c.sequences.count;
+  run_tasks(c.exec, c.query_heads * std::max<index>(sequences, 1), [&](index task, index) {
     const index s = task / c.query_heads, head = task % c.query_heads;
-    join_sinks(c.sequences.count > 0 ? sequence_of(c, s) : c, head);
+    if (sequences > 0)
+      join_sinks(sequence_of(c, s), head);
+    else
+      join_sinks(c, head);
   });
 }
 

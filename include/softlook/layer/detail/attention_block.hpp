@@ -120,8 +120,10 @@ class attention_block {
     attention_call<T> call = projected_call(chain, in, scratch, policies);
     row_major<T> K, V;  // the naive kernel reads matrices
     if (in.kept && call.naive && call.opts.kernel == kernel::naive) {
-      call.K = copy_of(call.key_rows, K);
-      call.V = copy_of(call.value_rows, V);
+      K = matrix_of_rows(call.key_rows);
+      V = matrix_of_rows(call.value_rows);
+      call.K = view_of(K);
+      call.V = view_of(V);
     }
     detail::run(call);
     chain.product(output_, as_input(call.O), O, residual);
@@ -210,12 +212,6 @@ class attention_block {
                 own[head](i, j);
     }
     return all;
-  }
-
-  [[nodiscard]] static matrix_view<T> copy_of(const row_source<T>& rows, row_major<T>& to) {
-    to.resize(rows.rows, round_up(rows.cols, 4));
-    rows.read->copy(rows, {0, rows.rows}, to.cols(), to.data());
-    return {to.data(), rows.rows, rows.cols, to.cols(), 1};
   }
 
   /// Moves the rows of sequence s behind the extra ones of those before it, and adds its own. X is
