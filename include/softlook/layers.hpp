@@ -6,3 +6,4 @@
 #include "softlook/layer/linear_layer.hpp"
 #include "softlook/layer/matrix_layer.hpp"
 #include "softlook/layer/multi_head.hpp"
+#include "softlook/layer/rms_norm.hpp"

@@ -2,6 +2,7 @@
 
 // Transformer layers, encoder, decoder.
 
+#include "softlook/transformer/causal.hpp"
 #include "softlook/transformer/decoder.hpp"
 #include "softlook/transformer/decoder_layer.hpp"
 #include "softlook/transformer/encoder.hpp"

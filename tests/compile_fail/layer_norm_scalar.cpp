@@ -1,4 +1,4 @@
-// expect: softlook: a layer_norm<T> is applied to matrices of T
+// expect: softlook: a layer_norm<T> or rms_norm<T> is applied to matrices of T
 #include "softlook/softlook.hpp"
 
 Eigen::MatrixXd call(const softlook::layer_norm<double>& layer, const Eigen::MatrixXf& X) {

@@ -14,7 +14,7 @@ inline real normal_tail(real x) { return std::erfc(x / std::sqrt(real(2))) / 2; 
 /// infinite x gets its limit.
 inline real activated(real x, softlook::activation f) {
   const bool gelu = f == softlook::activation::gelu || f == softlook::activation::gelu_tanh;
-  if (gelu && std::isinf(x)) return x > 0 ? x : real(0);
+  if ((gelu || f == softlook::activation::silu) && std::isinf(x)) return x > 0 ? x : real(0);
   switch (f) {
     case softlook::activation::relu:
       return x < 0 ? real(0) : x;
@@ -24,6 +24,8 @@ inline real activated(real x, softlook::activation f) {
       const real u = std::sqrt(2 / std::numbers::pi_v<real>) * (x + real(0.044715L) * x * x * x);
       return x / (1 + std::exp(-2 * u));
     }
+    case softlook::activation::silu:
+      return x / (1 + std::exp(-x));
     case softlook::activation::none:
       break;
   }
@@ -69,6 +71,18 @@ inline matrix layer_norm(const matrix& X, const matrix& gain, const matrix& bias
     for (index c = 0; c < X.cols(); ++c)
       Y(i, c) =
           gain(0, c) * ((X(i, c) - mean) / deviation) + (bias.size() > 0 ? bias(0, c) : real(0));
+  }
+  return Y;
+}
+
+/// x/√(Σx²/n + ε): Zhang and Sennrich, 2019, Eq. (4).
+inline matrix rms_norm(const matrix& X, const matrix& gain, real epsilon) {
+  matrix Y(X.rows(), X.cols());
+  for (index i = 0; i < X.rows(); ++i) {
+    real squares = 0;
+    for (index c = 0; c < X.cols(); ++c) squares += X(i, c) * X(i, c);
+    const real root = std::sqrt(squares / static_cast<real>(X.cols()) + epsilon);
+    for (index c = 0; c < X.cols(); ++c) Y(i, c) = gain(0, c) * (X(i, c) / root);
   }
   return Y;
 }
@@ -159,7 +173,23 @@ multi_head_layer_result multi_head(const matrix& Q, const matrix& K, const matri
 template <class T>
 matrix feed_forward(const matrix& X, const softlook::transformer_encoder_layer_parameters<T>& p,
                     softlook::activation f) {
-  return linear(linear(X, widen(p.W1), widen(p.b1), f), widen(p.W2), widen(p.b2));
+  matrix hidden = linear(X, widen(p.W1), widen(p.b1), f);
+  if (p.W3.size() > 0) {
+    const matrix gate = linear(X, widen(p.W3), widen(p.b3));
+    for (index k = 0; k < hidden.size(); ++k) hidden.data()[k] *= gate.data()[k];
+  }
+  return linear(hidden, widen(p.W2), widen(p.b2));
+}
+
+template <class Row>
+matrix layer_normed(const matrix& X, const Row& gain, const Row& bias,
+                    const softlook::transformer_layer_options& o) {
+  if (o.norm == softlook::norm_kind::layer)
+    return layer_norm(X, widen(gain), widen(bias), static_cast<real>(o.epsilon));
+  matrix Y = rms_norm(X, widen(gain), static_cast<real>(o.epsilon));
+  for (index i = 0; i < Y.rows() && bias.size() > 0; ++i)
+    for (index c = 0; c < Y.cols(); ++c) Y(i, c) += real(bias[c]);
+  return Y;
 }
 
 /// What the self-attention of a layer is given.
@@ -167,7 +197,7 @@ template <class T>
 matrix attention_input(const matrix& X, const softlook::transformer_encoder_layer_parameters<T>& p,
                        const softlook::transformer_encoder_layer_options& o) {
   if (!o.norm_first) return X;
-  return layer_norm(X, widen(p.gain1), widen(p.bias1), static_cast<real>(o.epsilon));
+  return layer_normed(X, p.gain1, p.bias1, o);
 }
 
 /// Post-norm: Vaswani et al., 2017, section 3.1; pre-norm: Xiong et al., 2020, Table 1.
@@ -176,7 +206,7 @@ matrix encoder_layer(const matrix& X, const softlook::transformer_encoder_layer_
                      const softlook::transformer_encoder_layer_options& o,
                      const Policies&... policies) {
   const auto norm = [&](const matrix& of, const auto& gain, const auto& bias) {
-    return layer_norm(of, widen(gain), widen(bias), static_cast<real>(o.epsilon));
+    return layer_normed(of, gain, bias, o);
   };
   const matrix seen = attention_input(X, p, o);
   const matrix x =

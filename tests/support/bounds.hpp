@@ -86,6 +86,12 @@ double gelu_tanh_bound(double x) {
   return steps * epsilon_of<Scalar>() * (x < 0 ? 1 + twice_u : 1);
 }
 
+/// Relative error that engine/stamped/layers/activation.inl states for silu(x).
+template <class Scalar>
+double silu_bound(double) {
+  return sizeof(Scalar) == sizeof(float) ? 6e-7 : 1.2e-15;
+}
+
 /// Activations of large negative numbers become 0 a little before the truth leaves the type.
 template <class Scalar>
 double activation_floor() {
@@ -100,6 +106,14 @@ double layer_norm_bound(double features, double size, double deviation, double g
   const double root = std::sqrt(features);
   const double of_mean = (4 + root) * size / deviation;
   return epsilon_of<Scalar>() * (gain * (of_mean + (4 + root) * root) + bias);
+}
+
+/// RMS normalisation of a row: the root of a sum of squares, and a product with the gain; a
+/// normalised number is at most √features.
+template <class Scalar>
+double rms_norm_bound(double features, double gain) {
+  const double root = std::sqrt(features);
+  return epsilon_of<Scalar>() * gain * (4 + root) * root;
 }
 
 /// A multi-head layer: `terms` is the sum of the lengths of all sums on the way, `magnitude` the

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "softlook/layer/matrix_layer.hpp"
+#include "softlook/layer/detail/norm_layer.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -15,7 +15,7 @@ SOFTLOOK_NAMESPACE_BEGIN
 /// X: n×features -> Y: n×features, which may be X itself. A call takes an executor and options
 /// (isa, workspace). Cost: O(n·features).
 template <class T>
-class layer_norm : public matrix_layer<layer_norm<T>, T> {
+class layer_norm : public detail::norm_layer<layer_norm<T>, T> {
  public:
   layer_norm() = default;
   /// \throws shape_error  unless bias has an entry for each of gain's, or none at all;
@@ -28,42 +28,15 @@ class layer_norm : public matrix_layer<layer_norm<T>, T> {
     if constexpr (same && detail::check_scalars<G, B>()) {
       const detail::readable<G> g(gain);
       const detail::readable<B> b(bias);
-      detail::check_epsilon<T>("layer_norm", epsilon);
-      norm_ = {
-          detail::checked_row("layer_norm", "gain.size()", g.view(), "gain.size()", gain.size()),
-          detail::checked_row("layer_norm", "bias.size()", b.view(), "gain.size()", gain.size()),
-          epsilon};
+      this->set(name_, g.view(), b.view(), epsilon, true);
     }
   }
 
-  [[nodiscard]] index features() const { return norm_.features(); }
-
-  [[nodiscard]] const detail::row_norm<T>& rows() const { return norm_; }
-
  private:
   friend detail::layer_entry;
+  template <class, class>
+  friend class detail::norm_layer;
   static constexpr const char* name_ = "layer_norm";
-  static constexpr const char* columns_name_ = "features()";
-
-  template <class... Xs>
-  static constexpr bool check_matrices() {
-    constexpr bool same = (std::is_same_v<detail::scalar_of<Xs>, T> && ...);
-    static_assert(same, "softlook: a layer_norm<T> is applied to matrices of T");
-    return same;
-  }
-  void check(const matrix_view<T>& X) const {
-    detail::check_sizes(name_, "X.cols()", X.cols, "features()", features(),
-                        "a row of X has an entry for each of gain's");
-  }
-  [[nodiscard]] index scratch_size(const matrix_view<T>& X, const detail::layer_call& call) const {
-    return norm_.workers(X.rows, call.exec) * norm_.scratch_size();
-  }
-  void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
-           const detail::scratch_space<T>& scratch, const detail::layer_call& call) const {
-    norm_.run(call.isa, call.exec, X, Y, scratch.start);
-  }
-
-  detail::row_norm<T> norm_;
 };
 
 /// \}

@@ -6,6 +6,7 @@
 #include "softlook/attention/attention.hpp"
 #include "softlook/core/heads.hpp"
 #include "softlook/layer/detail/attention_block.hpp"
+#include "softlook/layer/rotary_positions.hpp"
 #include "softlook/layer/weight_format.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -25,14 +26,15 @@ template <class T>
 struct multi_head_parameters {
   using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
   using row = Eigen::Matrix<T, 1, Eigen::Dynamic>;
-  matrix Wq{};                 ///< features × (query·d)
-  matrix Wk{};                 ///< key features × (kv·d)
-  matrix Wv{};                 ///< value features × (kv·e)
-  matrix Wo{};                 ///< (query·e) × output features
-  row bq{}, bk{}, bv{}, bo{};  ///< empty: none
-  row bias_k{}, bias_v{};      ///< one more key and value, projected (add_bias_kv); empty: none
-  bool add_zero_attn = false;  ///< one more key and value, all zeros
-  weight_format<T> weights{};  ///< how the four matrices are kept
+  matrix Wq{};                   ///< features × (query·d)
+  matrix Wk{};                   ///< key features × (kv·d)
+  matrix Wv{};                   ///< value features × (kv·e)
+  matrix Wo{};                   ///< (query·e) × output features
+  row bq{}, bk{}, bv{}, bo{};    ///< empty: none
+  row bias_k{}, bias_v{};        ///< one more key and value, projected (add_bias_kv); empty: none
+  bool add_zero_attn = false;    ///< one more key and value, all zeros
+  weight_format<T> weights{};    ///< how the four matrices are kept
+  rotary_positions<T> rotary{};  ///< turns projected queries and keys; empty: not
 };
 
 /// What multi_head::with_weights returns: output n×outputs, and the weights of each query head.
@@ -60,7 +62,9 @@ template <class Matrix>
 /// Q: n×features, K: m×key features, V: m×value features -> n×outputs. The weights are packed once,
 /// when the layer is made. A query without keys gets bo. An extra key (bias_k, add_zero_attn)
 /// stands behind the given ones, with several sequences behind those of each; masks and transforms
-/// speak of the given keys, and every query sees it. Cost: four projections and attention(). With
+/// speak of the given keys, and every query sees it. A rotary_embedding turns queries and given keys,
+/// each by its position: that of its row in its sequence, or in the frame{…} that is given. Cost:
+/// four projections and attention(). With
 /// options{.workspace} a call allocates nothing.
 template <class T>
 class multi_head : public detail::layer_defaults<multi_head<T>, T> {

@@ -224,6 +224,10 @@ class rotary_embedding {
   /// Features of a head that turn, w.
   [[nodiscard]] index width() const { return 2 * (given_ ? cos_.cols() : frequencies_.size()); }
   [[nodiscard]] index head_features() const { return options_.head_features.value_or(width()); }
+  /// How many positions there are, from 0 on, where cos and sin were given.
+  [[nodiscard]] std::optional<index> positions() const {
+    return given_ ? std::optional<index>(cos_.rows()) : std::nullopt;
+  }
 
   /// Keeps cos and sin of positions 0 … count − 1, for use by many calls. No bit of a result
   /// changes.

@@ -21,6 +21,8 @@ struct transformer_decoder_layer_parameters {
   multi_head_parameters<T> cross_attention{};  ///< Wk, Wv take what the memory has
   matrix W1{}, W2{};           ///< feed-forward: features × hidden, hidden × features
   row b1{}, b2{};              ///< empty: none
+  matrix W3{};                 ///< of its gate: features × hidden; empty: no gate
+  row b3{};                    ///< empty: none
   row gain1{}, bias1{};        ///< the norm of the self-attention; bias empty: none
   row gain2{}, bias2{};        ///< the norm of the attention to the memory
   row gain3{}, bias3{};        ///< the norm of the feed-forward
@@ -40,6 +42,7 @@ struct transformer_decoder_weights {
 ///   pre-norm   x' = x + attend(norm1(x)),  x'' = x' + attend(norm2(x'), memory),
 ///              y = x'' + feed(norm3(x''))
 ///   both       feed(x) = f(x·W1 + b1)·W2 + b2
+///   with W3    feed(x) = (f(x·W1 + b1) ∘ (x·W3 + b3))·W2 + b2
 ///
 /// \see Vaswani et al., 2017, section 3.1; Xiong et al., 2020 (pre-norm).
 /// Computes what torch.nn.TransformerDecoderLayer does, without dropout.

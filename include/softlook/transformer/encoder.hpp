@@ -21,6 +21,8 @@ struct transformer_encoder_layer_parameters {
   multi_head_parameters<T> self_attention{};
   matrix W1{}, W2{};           ///< feed-forward: features × hidden, hidden × features
   row b1{}, b2{};              ///< empty: none
+  matrix W3{};                 ///< of its gate: features × hidden; empty: no gate
+  row b3{};                    ///< empty: none
   row gain1{}, bias1{};        ///< the norm of the attention; bias empty: none
   row gain2{}, bias2{};        ///< the norm of the feed-forward; bias empty: none
   weight_format<T> weights{};  ///< how the feed-forward's are kept; the attention has its own
@@ -32,10 +34,14 @@ using transformer_encoder_layer_options = transformer_layer_options;
 ///   post-norm  x' = norm1(x + attend(x)),  y = norm2(x' + feed(x'))
 ///   pre-norm   x' = x + attend(norm1(x)),  y = x' + feed(norm2(x'))
 ///   both       feed(x) = f(x·W1 + b1)·W2 + b2
+///   with W3    feed(x) = (f(x·W1 + b1) ∘ (x·W3 + b3))·W2 + b2
 ///
 /// \see Vaswani et al., 2017, section 3.1 (post-norm); Xiong et al., "On Layer Normalization in the
-///      Transformer Architecture", 2020 (pre-norm).
-/// Computes what torch.nn.TransformerEncoderLayer does, without dropout.
+///      Transformer Architecture", 2020 (pre-norm); Shazeer, "GLU Variants Improve Transformer",
+///      2020, Eq. (5) (the gate: SwiGLU with activation::silu).
+/// Norms are layer norms, or RMS norms where the options say so; self_attention.rotary turns
+/// queries and keys. Without W3 and these it computes what torch.nn.TransformerEncoderLayer does,
+/// without dropout.
 ///
 /// X: n×features -> n×features. A call takes what the attention does: transforms, a mask, an
 /// executor, options. All products run on packed weights; bias, activation and residual are applied
@@ -57,6 +63,10 @@ class transformer_encoder_layer : public matrix_layer<transformer_encoder_layer<
   }
 
   [[nodiscard]] index features() const { return attention_.features(); }
+  /// Of the packed weights, which a call reads.
+  [[nodiscard]] std::size_t weight_bytes() const {
+    return attention_.weight_bytes() + feed_forward_.weight_bytes();
+  }
 
   /// What each query of this layer's self-attention looks at: n×n for every head.
   template <dense_expression X, class... Ps>
@@ -68,14 +78,10 @@ class transformer_encoder_layer : public matrix_layer<transformer_encoder_layer<
       detail::layer_entry::show(
           *this, in.view(),
           [&](const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) {
-            detail::with_row_chain(
-                call, first_.norm(), x.rows(), scratch, [&](auto& chain, const auto& left) {
-                  const auto cut = cut_scratch(left, x.rows(), call.exec);
-                  const auto seen = first_.input(chain, in.view(), cut.x);
-                  for (auto& P :
-                       attention_.weights(chain, {name_, seen, seen, seen}, cut.of_attention, call))
-                    weights.emplace_back(std::move(P));
-                });
+            detail::with_row_chain(call, first_.norm(), x.rows(), scratch,
+                                   [&](auto& chain, const auto& left) {
+                                     add_weights(chain, in.view(), left, call, {}, weights);
+                                   });
           },
           policies...);
     }
@@ -86,6 +92,8 @@ class transformer_encoder_layer : public matrix_layer<transformer_encoder_layer<
   friend detail::layer_entry;
   template <class>
   friend class transformer_encoder;
+  template <class>
+  friend class causal_transformer;
   using policy_rule = detail::multi_head_policies;
   static constexpr const char* name_ = "transformer_encoder_layer";
   static constexpr const char* columns_name_ = "features()";
@@ -108,15 +116,29 @@ class transformer_encoder_layer : public matrix_layer<transformer_encoder_layer<
     detail::with_row_chain(call, first_.norm(), X.rows, scratch,
                            [&](auto& chain, const auto& left) { run(chain, X, Y, left, call); });
   }
+  [[nodiscard]] static detail::block_inputs<T> inputs_of(const matrix_view<T>& seen,
+                                                         const detail::earlier_rows<T>& earlier) {
+    return {name_, seen, seen, seen, earlier.kept, earlier.count};
+  }
+  template <class Matrix>
+  void add_weights(detail::row_chain<T>& chain, const matrix_view<T>& X,
+                   const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call,
+                   const detail::earlier_rows<T>& earlier, std::vector<Matrix>& to) const {
+    const detail::layer_scratch<T> cut = cut_scratch(scratch, X.rows, call.exec);
+    const matrix_view<T> seen = first_.input(chain, X, cut.x);
+    for (auto& P : attention_.weights(chain, inputs_of(seen, earlier), cut.of_attention, call))
+      to.emplace_back(std::move(P));
+  }
   /// As a part of a stack, whose chain it is.
   void run(detail::row_chain<T>& chain, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
-           const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call) const {
+           const detail::scratch_space<T>& scratch, const detail::call_policies<T>& call,
+           const detail::earlier_rows<T>& earlier = {}) const {
     const detail::layer_scratch<T> cut = cut_scratch(scratch, X.rows, call.exec);
     using view = matrix_view<T>;
     using output = mutable_matrix_view<T>;
     first_.run(
         chain, X, cut.x, cut.spare, [&](const view& from, const output& to, const view& residual) {
-          attention_.run(chain, {name_, from, from, from}, to, residual, cut.of_attention, call);
+          attention_.run(chain, inputs_of(from, earlier), to, residual, cut.of_attention, call);
         });
     second_.run(chain, detail::as_input(cut.x), Y, cut.spare,
                 [&](const view& from, const output& to, const view& residual) {

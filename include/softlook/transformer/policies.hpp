@@ -2,6 +2,7 @@
 
 #include <tuple>
 
+#include "softlook/core/norm_kind.hpp"
 #include "softlook/layer/multi_head.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -15,6 +16,7 @@ struct transformer_layer_options {
   softlook::activation activation = softlook::activation::relu;  ///< of the feed-forward
   bool norm_first = false;  ///< pre-norm; the paper's layer is post-norm
   double epsilon = 1e-5;    ///< of all norms
+  norm_kind norm = norm_kind::layer;
 };
 
 namespace detail {

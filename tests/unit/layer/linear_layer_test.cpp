@@ -17,7 +17,7 @@ constexpr index row_counts[] = {1, 2, 4, 5, 7, 8, 9, 16, 17};
 constexpr index input_counts[] = {0, 1, 5, 64, 385};
 constexpr index output_counts[] = {1, 15, 16, 17, 47, 48, 49, 96, 100};
 constexpr activation activations[] = {activation::none, activation::relu, activation::gelu,
-                                      activation::gelu_tanh};
+                                      activation::gelu_tanh, activation::silu};
 
 template <class T>
 double largest_sum(const oracle::matrix& X, const oracle::matrix& W, const row_vector<T>& b) {
@@ -369,6 +369,28 @@ TYPED_TEST(Activations, GeluTanhKeepsItsErrorBound) {
   this->expect_relative_error(activation::gelu_tanh, gelu_tanh_bound<TypeParam>);
 }
 
+TYPED_TEST(Activations, SiluKeepsItsErrorBound) {
+  this->expect_relative_error(activation::silu, silu_bound<TypeParam>);
+}
+
+TYPED_TEST(Activations, SiluHasItsLimits) {
+  using T = TypeParam;
+  const T inf = std::numeric_limits<T>::infinity(), largest = std::numeric_limits<T>::max();
+  on_every_set([&](const options& opts) {
+    EXPECT_EQ(this->of(activation::silu, inf, opts), inf);
+    EXPECT_EQ(this->of(activation::silu, -inf, opts), T(0));
+    EXPECT_TRUE(std::isnan(this->of(activation::silu, std::numeric_limits<T>::quiet_NaN(), opts)));
+    EXPECT_EQ(this->of(activation::silu, T(0), opts), T(0));
+    for (const T x : {T(40), T(100), T(1e4), T(1e30), largest}) {
+      EXPECT_EQ(this->of(activation::silu, x, opts), x);
+      EXPECT_LE(std::fabs(this->of(activation::silu, -x, opts)),
+                T(1.01) * x * std::exp(-std::min(x, T(80))));
+    }
+    for (const T x : {T(-1e4), T(-1e30), -largest})
+      EXPECT_EQ(this->of(activation::silu, x, opts), T(0));
+  });
+}
+
 TYPED_TEST(Activations, HaveTheirLimits) {
   using T = TypeParam;
   const T inf = std::numeric_limits<T>::infinity(), largest = std::numeric_limits<T>::max();
@@ -405,6 +427,7 @@ TEST(Activation, HasAName) {
   EXPECT_STREQ(name_of(activation::relu), "relu");
   EXPECT_STREQ(name_of(activation::gelu), "gelu");
   EXPECT_STREQ(name_of(activation::gelu_tanh), "gelu_tanh");
+  EXPECT_STREQ(name_of(activation::silu), "silu");
 }
 
 }  // namespace

@@ -124,7 +124,7 @@ struct product_args;
 template <class T>
 using product_kernel = void (*)(const product_args<T>&, range rows, range columns);
 
-/// Y = f(X·W + bias) + residual: X n×k, W k×a packed, Y n×a.
+/// Y = f(X·W + bias) ∘ factor + residual: X n×k, W k×a packed, Y n×a.
 template <class T>
 struct product_args {
   matrix_view<T> X;
@@ -137,6 +137,7 @@ struct product_args {
   // and the kernel that reads them, or none where they are of T.
   const T* scales = nullptr;
   product_kernel<T> linear = nullptr;
+  matrix_view<T> factor{};  // n×a; or no data
 };
 
 /// Scalars of a packed k×a matrix.
@@ -154,6 +155,7 @@ struct layer_norm_args {
   const T* gain = nullptr;
   const T* bias = nullptr;
   T epsilon = 0;
+  bool centred = true;  // else the mean is taken for 0: RMS norm
 };
 
 /// The kernels of one instruction set, in tables of their own, so that each is compiled where it is
@@ -187,6 +189,7 @@ struct layer_kernels {
   void (*relu)(T* data, index count) = nullptr;
   void (*gelu)(T* data, index count) = nullptr;
   void (*gelu_tanh)(T* data, index count) = nullptr;
+  void (*silu)(T* data, index count) = nullptr;
   void (*layer_norm)(const layer_norm_args<T>&, range rows, T* row) = nullptr;
 };
 

@@ -144,16 +144,18 @@ class packed_linear {
   /// What a product reads of memory.
   [[nodiscard]] std::size_t bytes() const { return (panels_.size() + scales_.size()) * sizeof(T); }
 
-  /// Y = f(X·W + bias) + residual.
+  /// Y = f(X·W + bias) ∘ factor + residual.
   [[nodiscard]] product_args<T> args(instruction_set isa, const matrix_view<T>& X,
                                      const mutable_matrix_view<T>& Y,
-                                     const matrix_view<T>& residual = {}) const {
+                                     const matrix_view<T>& residual = {},
+                                     const matrix_view<T>& factor = {}) const {
     product_args<T> a;
     a.X = X;
     a.panels = panels_.data();
     a.bias = bias_.empty() ? nullptr : bias_.data();
     a.Y = Y;
     a.residual = residual;
+    a.factor = factor;
     if (how_.linear_of) {
       a.scales = scales_.empty() ? nullptr : scales_.data();
       a.linear = how_.linear_of(isa);
@@ -175,6 +177,8 @@ class packed_linear {
         return kernels.gelu;
       case activation::gelu_tanh:
         return kernels.gelu_tanh;
+      case activation::silu:
+        return kernels.silu;
       case activation::none:
         break;
     }
@@ -190,20 +194,22 @@ class packed_linear {
   packed_storage<T> how_;
 };
 
-/// Rows of one worker's layer normalisation.
+/// Rows of one worker's normalisation.
 inline constexpr index norm_block = 32;
 
-/// Gain, bias and ε of a layer normalisation.
+/// Gain, bias and ε of a layer normalisation, or of an RMS normalisation, which is not centred.
 template <class T>
 class row_norm {
  public:
   row_norm() = default;
   /// `bias` is 1×features, or empty.
-  row_norm(const matrix_view<T>& gain, const matrix_view<T>& bias, double epsilon)
+  row_norm(const matrix_view<T>& gain, const matrix_view<T>& bias, double epsilon,
+           bool centred = true)
       : features_(gain.cols),
         gain_(padded_row(gain, gain.cols)),
         bias_(padded_row(bias, gain.cols)),
-        epsilon_(T(epsilon)) {}
+        epsilon_(T(epsilon)),
+        centred_(centred) {}
 
   [[nodiscard]] index features() const { return features_; }
   /// Scalars of scratch for a worker.
@@ -216,7 +222,8 @@ class row_norm {
   void run_rows(instruction_set isa, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
                 range rows, T* scratch) const {
     if (features_ == 0) return;
-    layers_of<T>(isa).layer_norm({X, Y, gain_.data(), bias_.data(), epsilon_}, rows, scratch);
+    layers_of<T>(isa).layer_norm({X, Y, gain_.data(), bias_.data(), epsilon_, centred_}, rows,
+                                 scratch);
   }
   void run(instruction_set isa, const executor_ref& exec, const matrix_view<T>& X,
            const mutable_matrix_view<T>& Y, T* scratch) const {
@@ -233,6 +240,7 @@ class row_norm {
   aligned_vector<T> gain_;
   aligned_vector<T> bias_;
   T epsilon_ = 0;
+  bool centred_ = true;
 };
 
 /// A vector of either orientation as a row.

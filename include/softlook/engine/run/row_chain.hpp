@@ -62,10 +62,11 @@ class row_chain {
     }
     run_products<T, Count>(products_of<T>(call_.isa), call_.exec, all);
   }
-  /// Y = linear(X) + residual.
+  /// Y = linear(X) ∘ factor + residual; Y may be the factor or the residual.
   void product(const packed_linear<T>& linear, const matrix_view<T>& X,
-               const mutable_matrix_view<T>& Y, const matrix_view<T>& residual = {}) {
-    products<1>({linear.args(call_.isa, X, Y, residual)});
+               const mutable_matrix_view<T>& Y, const matrix_view<T>& residual = {},
+               const matrix_view<T>& factor = {}) {
+    products<1>({linear.args(call_.isa, X, Y, residual, factor)});
   }
   /// Y may be X.
   void norm(const row_norm<T>& of, const matrix_view<T>& X, const mutable_matrix_view<T>& Y) {
@@ -109,8 +110,10 @@ class row_chain {
       return shares_rows(next.args.Y, as_input(earlier.args.Y)) ||
              shares_rows(next.args.Y, earlier.args.X) ||
              shares_rows(next.args.Y, earlier.args.residual) ||
+             shares_rows(next.args.Y, earlier.args.factor) ||
              shares_rows(earlier.args.Y, next.args.X) ||
-             shares_rows(earlier.args.Y, next.args.residual);
+             shares_rows(earlier.args.Y, next.args.residual) ||
+             shares_rows(earlier.args.Y, next.args.factor);
     };
     if (count_ == steps_.size() || std::any_of(steps_.begin(), steps_.begin() + count_, meets))
       run();

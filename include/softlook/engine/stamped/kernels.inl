@@ -59,7 +59,8 @@ inline constexpr product_kernels<T> products{registers<T>, &pack_weights<T>, &li
 template <class T>
 inline constexpr layer_kernels<T> layers{&activate<T, activation::relu>,
                                          &activate<T, activation::gelu>,
-                                         &activate<T, activation::gelu_tanh>, &layer_norm_rows<T>};
+                                         &activate<T, activation::gelu_tanh>,
+                                         &activate<T, activation::silu>, &layer_norm_rows<T>};
 
 template <class T>
 inline constexpr recurrent_kernels<T> recurrents{&recurrent_tokens<T>, &exchange_state<T, true>,

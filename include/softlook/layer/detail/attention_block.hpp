@@ -9,6 +9,7 @@
 #include "softlook/cache/kv_cache.hpp"
 #include "softlook/engine/call/layer_policies.hpp"
 #include "softlook/engine/run/row_chain.hpp"
+#include "softlook/layer/rotary_positions.hpp"
 
 // The inside of a multi-head layer.
 
@@ -22,6 +23,13 @@ template <class T>
 struct kept_keys {
   kv_cache<T>* cache = nullptr;
   index rows = 0;
+};
+
+/// The rows that come before those of a call: their keys and values, and how many there are.
+template <class T>
+struct earlier_rows {
+  const kept_keys<T>* kept = nullptr;
+  index count = 0;
 };
 
 template <class T>
@@ -70,6 +78,10 @@ class attention_block {
       raise_sizes(where, "bias_k.size()", p.bias_k.size(), "bias_v.size()", p.bias_v.size(),
                   "an extra key has a value");
     zero_key_ = p.add_zero_attn;
+    rotary_ = p.rotary;
+    if (rotary_)
+      check_sizes(where, "rotary.head_features()", rotary_.head_features(), "Wq.cols() of a head",
+                  p.Wq.cols() / query_heads_, "the features of a head turn");
   }
 
   [[nodiscard]] index features() const { return queries_.inputs(); }
@@ -77,6 +89,9 @@ class attention_block {
   [[nodiscard]] index key_inputs() const { return keys_.inputs(); }
   [[nodiscard]] index key_outputs() const { return keys_.outputs(); }
   [[nodiscard]] index value_outputs() const { return values_.outputs(); }
+  [[nodiscard]] std::size_t weight_bytes() const {
+    return queries_.bytes() + keys_.bytes() + values_.bytes() + output_.bytes();
+  }
   [[nodiscard]] index extra_keys() const { return index(!bias_k_.empty()) + index(zero_key_); }
 
   /// Scalars of scratch.
@@ -135,6 +150,11 @@ class attention_block {
                                                   const scratch_space<T>& scratch,
                                                   const call_policies<T>& policies) const {
     attention_call<T> call = projected_call(chain, in, scratch, policies);
+    row_major<T> K;  // weights are made of a matrix
+    if (in.kept) {
+      K = matrix_of_rows(call.key_rows);
+      call.K = view_of(K);
+    }
     call.O = {};
     return call.place_sequences ? weights_of_sequences(call, in.K.rows) : run_weights<false>(call);
   }
@@ -168,10 +188,12 @@ class attention_block {
     call.frame.first_query = in.first_query;
     check_call(call);
     check_positions(in.where, "K.rows()", call.K.rows + own);
+    check_positions_of(call);
     chain.template products<3>({queries_.args(call.isa, in.Q, Q),
                                 keys_.args(call.isa, in.K, K.rows_from(0, in.K.rows)),
                                 values_.args(call.isa, in.V, V.rows_from(0, in.K.rows))});
     chain.run();
+    if (rotary_) turn(call, Q, K.rows_from(0, in.K.rows));
     for (index s = own > 0 ? sequences : 0; s-- > 0;) {
       const range given = call.place_sequences ? call.sequences.keys_of(s) : range{0, in.K.rows};
       add_extra_keys(bias_k_, given, s, K);
@@ -214,6 +236,47 @@ class attention_block {
     return all;
   }
 
+  void check_positions_of(const attention_call<T>& call) const {
+    if (!rotary_) return;
+    const call_sequences& parts = call.sequences;
+    index end = 0;
+    for (index s = 0; s < parts.count; ++s)
+      end = std::max({end, parts.queries_of(s).count(), parts.keys_of(s).count()});
+    if (parts.count == 0) {
+      end = call.frame.first_key + call.frame.shared_keys(call.K.rows);
+      if (call.Q.rows > 0) end = std::max(end, positions_of(call.frame, {0, call.Q.rows}).end);
+    }
+    rotary_.check_end(call.where, end);
+  }
+  /// Turns queries and new keys by the positions that the frame, or their sequence, gives them.
+  void turn(const attention_call<T>& call, const mutable_matrix_view<T>& Q,
+            const mutable_matrix_view<T>& K) const {
+    const call_sequences& parts = call.sequences;
+    for (index s = 0; s < parts.count; ++s) {
+      const range queries = parts.queries_of(s), keys = parts.keys_of(s);
+      rotary_.turn(Q.rows_from(queries.begin, queries.count()), 0);
+      rotary_.turn(K.rows_from(keys.begin, keys.count()), 0);
+    }
+    if (parts.count > 0) return;
+    const index earlier = call.frame.shared_keys(call.K.rows) - K.rows;  // in a cache
+    const index first_key = call.frame.first_key + earlier;
+    if (call.frame.query_positions) {
+      for (index i = 0; i < Q.rows; ++i) rotary_.turn(Q.rows_from(i, 1), call.frame.query(i));
+      return rotary_.turn(K, first_key);
+    }
+    const auto turn_rows = [&](const mutable_matrix_view<T>& X, range rows, index first) {
+      const range own = intersection(rows, {0, X.rows});
+      if (!own.empty()) rotary_.turn(X.rows_from(own.begin, own.count()), first + own.begin);
+    };
+    const index rows = std::max(Q.rows, K.rows);
+    const index step = has_row_blocks(rows, call.exec.concurrency) ? least_row_block : rows;
+    run_tasks(call.exec, step > 0 ? ceil_div(rows, step) : 0, [&](index task, index) {
+      const range part{task * step, (task + 1) * step};
+      turn_rows(Q, part, call.frame.first_query);
+      turn_rows(K, part, first_key);
+    });
+  }
+
   /// Moves the rows of sequence s behind the extra ones of those before it, and adds its own. X is
   /// packed, and the sequences behind it have been moved.
   void add_extra_keys(const std::vector<T>& bias, range given, index s,
@@ -247,6 +310,7 @@ class attention_block {
   std::vector<T> bias_k_;
   std::vector<T> bias_v_;
   bool zero_key_ = false;
+  rotary_positions<T> rotary_;
 };
 
 }  // namespace detail

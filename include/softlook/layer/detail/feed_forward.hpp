@@ -1,5 +1,6 @@
 #pragma once
 
+#include "softlook/core/norm_kind.hpp"
 #include "softlook/engine/call/layer_call.hpp"
 #include "softlook/engine/run/row_chain.hpp"
 
@@ -92,7 +93,8 @@ class residual_part {
       : norm_first_(o.norm_first) {
     check_sizes(where, p.gain_name, p.gain.size(), "Wq.rows()", features, one_size_of_layer);
     norm_ = {view_of(p.gain),
-             checked_row(where, p.bias_name, view_of(p.bias), "features()", features), o.epsilon};
+             checked_row(where, p.bias_name, view_of(p.bias), "features()", features), o.epsilon,
+             o.norm == norm_kind::layer};
   }
 
   [[nodiscard]] const row_norm<T>& norm() const { return norm_; }
@@ -121,7 +123,7 @@ class residual_part {
   bool norm_first_ = false;
 };
 
-/// f(X·W1 + b1)·W2 + b2
+/// f(X·W1 + b1)·W2 + b2, or with a gate (f(X·W1 + b1) ∘ (X·W3 + b3))·W2 + b2
 template <class T>
 class feed_forward_block {
  public:
@@ -140,19 +142,32 @@ class feed_forward_block {
     second_ = {where, view_of(p.W2),
                checked_row(where, "b2.size()", view_of(p.b2), "W2.cols()", features),
                activation::none, p.weights.packed()};
+    if (p.W3.size() == 0 && p.b3.size() == 0) return;
+    is("W3.rows()", p.W3.rows(), "Wq.rows()", features, one_size_of_layer);
+    is("W3.cols()", p.W3.cols(), "W1.cols()", p.W1.cols(), "a hidden unit has one gate");
+    gate_ = {where, view_of(p.W3),
+             checked_row(where, "b3.size()", view_of(p.b3), "W3.cols()", p.W3.cols()),
+             activation::none, p.weights.packed()};
+    gated_ = true;
   }
 
+  [[nodiscard]] std::size_t weight_bytes() const {
+    return first_.bytes() + second_.bytes() + gate_.bytes();
+  }
   [[nodiscard]] layer_widths widths() const { return {first_.inputs(), first_.outputs()}; }
   /// Y = feed-forward + residual.
   void run(row_chain<T>& chain, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
            const matrix_view<T>& residual, const mutable_matrix_view<T>& hidden) const {
-    chain.product(first_, X, hidden);
+    if (gated_) chain.product(gate_, X, hidden);
+    chain.product(first_, X, hidden, {}, gated_ ? as_input(hidden) : matrix_view<T>{});
     chain.product(second_, as_input(hidden), Y, residual);
   }
 
  private:
   packed_linear<T> first_;
   packed_linear<T> second_;
+  packed_linear<T> gate_;
+  bool gated_ = false;
 };
 
 }  // namespace detail

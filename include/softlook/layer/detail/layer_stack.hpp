@@ -10,13 +10,13 @@ SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
 /// Layers one after another, with a norm at the end where one is given.
-template <class Layer>
+template <class Layer, class Norm = layer_norm<typename Layer::scalar>>
 class layer_stack {
  public:
   using T = typename Layer::scalar;
 
   /// \throws argument_error without layers; shape_error unless all have the same features.
-  layer_stack(const char* where, std::vector<Layer> layers, std::optional<layer_norm<T>> final_norm)
+  layer_stack(const char* where, std::vector<Layer> layers, std::optional<Norm> final_norm)
       : layers_(std::move(layers)), final_norm_(std::move(final_norm)) {
     if (layers_.empty())
       raise_argument(where, "layers.size()", 0, "a stack has at least one layer");
@@ -30,7 +30,7 @@ class layer_stack {
 
   [[nodiscard]] index features() const { return layers_.front().features(); }
   [[nodiscard]] const std::vector<Layer>& layers() const { return layers_; }
-  [[nodiscard]] const std::optional<layer_norm<T>>& final_norm() const { return final_norm_; }
+  [[nodiscard]] const std::optional<Norm>& final_norm() const { return final_norm_; }
 
   /// Scalars of scratch; of_layer(layer) is what a layer needs.
   template <class F>
@@ -57,7 +57,7 @@ class layer_stack {
 
  private:
   std::vector<Layer> layers_;
-  std::optional<layer_norm<T>> final_norm_;
+  std::optional<Norm> final_norm_;
 };
 
 }  // namespace detail

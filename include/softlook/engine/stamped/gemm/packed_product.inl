@@ -1,5 +1,5 @@
-// Y = f(X·W + b) + R with W packed once. Features of Y lie in lanes; the rows of X are broadcast
-// from where they lie, so that neither X nor Y is ever transposed (but a column-major Y).
+// Y = f(X·W + b) ∘ G + R with W packed once. Features of Y lie in lanes; the rows of X are
+// broadcast from where they lie, so that neither X nor Y is ever transposed (but a column-major Y).
 //
 // Traffic of a block of rows: X stays in the second-level cache, each panel of W is read from
 // memory once and from a cache for every further register tile of rows; Y is written once.
@@ -56,19 +56,26 @@ inline void product_tile(const product_args<T>& a, index first, index used, cons
     product_rows<T, tile_rows, Vectors, Lines>(a, first, used, panel, ahead, tile);
 }
 
-template <class T>
-inline void add_residual(const product_args<T>& a, index first, index used, index column,
-                         index columns, T* tile, index width) {
-  const index whole = a.residual.col_stride == 1 ? columns / lanes<T> * lanes<T> : 0;
+/// The tile's part of an n×a matrix is multiplied into it, or added to it.
+template <class T, bool Multiplied>
+inline void join_matrix(const matrix_view<T>& with, index first, index used, index column,
+                        index columns, T* tile, index width) {
+  const index whole = with.col_stride == 1 ? columns / lanes<T> * lanes<T> : 0;
+  const auto joined = [](const auto& x, const auto& y) SOFTLOOK_STAMP_LAMBDA {
+    if constexpr (Multiplied)
+      return x * y;
+    else
+      return x + y;
+  };
   for (index r = 0; r < used; ++r) {
-    const T* from = &a.residual(first + r, column);
+    const T* from = &with(first + r, column);
     T* to = tile + r * width;
-    for (index c = 0; c < whole; c += lanes<T>) store(to + c, load(to + c) + load(from + c));
-    for (index c = whole; c < columns; ++c) to[c] = to[c] + from[c * a.residual.col_stride];
+    for (index c = 0; c < whole; c += lanes<T>) store(to + c, joined(load(to + c), load(from + c)));
+    for (index c = whole; c < columns; ++c) to[c] = joined(to[c], from[c * with.col_stride]);
   }
 }
 
-/// Bias and activation on a tile of products, then out: Y(first + r, column + c).
+/// Bias, activation, factor and residual on a tile of products, then out: Y(first + r, column + c).
 template <class T>
 inline void finish_tile(const product_args<T>& a, index first, index used, index column, T* tile,
                         index width) {
@@ -78,7 +85,8 @@ inline void finish_tile(const product_args<T>& a, index first, index used, index
       for (index v = 0; v < width; v += lanes<T>)
         store(tile + r * width + v, load(tile + r * width + v) + load(a.bias + column + v));
   if (a.activate) a.activate(tile, used * width);
-  if (a.residual.data) add_residual(a, first, used, column, columns, tile, width);
+  if (a.factor.data) join_matrix<T, true>(a.factor, first, used, column, columns, tile, width);
+  if (a.residual.data) join_matrix<T, false>(a.residual, first, used, column, columns, tile, width);
   T* out = &a.Y(first, column);
   if (a.Y.col_stride == 1)
     for (index r = 0; r < used; ++r)

@@ -1,6 +1,7 @@
-// Y = f(X·Ŵ + b) + R with Ŵ packed in shorter numbers, in panels like those of packed_product.inl.
-// A number of Y is one chain of multiply-adds over the rows of Ŵ, whatever way it takes, so no bit
-// depends on the number of rows; numbers of 8 bits are scaled when the sum is complete.
+// Y = f(X·Ŵ + b) ∘ G + R with Ŵ packed in shorter numbers, in panels like those of
+// packed_product.inl. A number of Y is one chain of multiply-adds over the rows of Ŵ, whatever way
+// it takes, so no bit depends on the number of rows; numbers of 8 bits are scaled when the sum is
+// complete.
 //
 // Traffic of a block of rows: as of the packed product, with 2 or 1 bytes for a weight. The rows of
 // one register tile are bound by it and convert in registers. More rows share a chunk of a panel,
@@ -11,7 +12,7 @@ inline constexpr index stored_steps = 96;
 /// How far ahead few rows ask for what they read.
 inline constexpr index stored_ahead_bytes = 2048;
 
-/// Scale, bias, activation and residual on a tile of sums, then out.
+/// Scale, bias, activation, factor and residual on a tile of sums, then out.
 template <class T>
 __attribute__((noinline)) inline void finish_stored(const product_args<T>& a, index first,
                                                     index used, index column, T* tile,

@@ -33,6 +33,15 @@ SOFTLOOK_ALWAYS_INLINE vec<T> gelu_tanh_of(vec<T> x) {
   return select<T>(x < -limit, zero, y);
 }
 
+/// x/(1 + e^{−x}). Relative error below 6e-7 (float), 1.2e-15 (double). −∞ gives 0.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE vec<T> silu_of(vec<T> x) {
+  const vec<T> limit = broadcast(T(sizeof(T) == 4 ? 87 : 708)), zero = {};  // range of exp
+  const vec<T> inside = select<T>(x < limit, select<T>(x < -limit, -limit, x), limit);
+  const vec<T> y = x / (broadcast(T(1)) + exp_bounded<T>(-inside));
+  return select<T>(x < -limit, zero, y);
+}
+
 /// In place; `count` is a multiple of the lanes.
 template <class T, activation F>
 inline void activate(T* data, index count) {
@@ -41,6 +50,7 @@ inline void activate(T* data, index count) {
     if constexpr (F == activation::relu) x = max_of(vec<T>{}, x);
     if constexpr (F == activation::gelu) x = gelu_of<T>(x);
     if constexpr (F == activation::gelu_tanh) x = gelu_tanh_of<T>(x);
+    if constexpr (F == activation::silu) x = silu_of<T>(x);
     store(data + k, x);
   }
 }

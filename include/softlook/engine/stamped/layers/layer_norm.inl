@@ -1,4 +1,4 @@
-// Layer normalisation of rows.
+// Layer normalisation of rows, and RMS normalisation, which takes the mean for 0.
 
 template <class T>
 SOFTLOOK_ALWAYS_INLINE T total(vec<T> sums) {
@@ -16,13 +16,16 @@ struct row_moments {
 };
 
 template <class T>
-SOFTLOOK_ALWAYS_INLINE row_moments<T> moments_of(T* row, index features, T epsilon) {
+SOFTLOOK_ALWAYS_INLINE row_moments<T> moments_of(T* row, index features, T epsilon, bool centred) {
   const index padded = ceil_div(features, lanes<T>) * lanes<T>;
   const T part = T(1) / T(features);
-  vec<T> sums = {};
-  for (index c = 0; c < padded; c += lanes<T>) sums = sums + load(row + c);
-  const T mean = total<T>(sums) * part;
-  for (index c = features; c < padded; ++c) row[c] = mean;
+  T mean = 0;
+  if (centred) {
+    vec<T> sums = {};
+    for (index c = 0; c < padded; c += lanes<T>) sums = sums + load(row + c);
+    mean = total<T>(sums) * part;
+    for (index c = features; c < padded; ++c) row[c] = mean;
+  }
   vec<T> squares = {};
   for (index c = 0; c < padded; c += lanes<T>) {
     const vec<T> d = load(row + c) - broadcast(mean);
@@ -51,7 +54,7 @@ void layer_norm_rows(const layer_norm_args<T>& a, range rows, T* row) {
   for (index i = rows.begin; i < rows.end; ++i) {
     copy_line(a.X.data + i * a.X.row_stride, a.X.col_stride, row, index(1), features);
     for (index c = features; c < padded; ++c) row[c] = 0;
-    const auto [mean, factor] = moments_of(row, features, a.epsilon);
+    const auto [mean, factor] = moments_of(row, features, a.epsilon, a.centred);
     for (index c = 0; c < padded; c += lanes<T>) {
       const vec<T> y = (load(row + c) - broadcast(mean)) * broadcast(factor);
       store(row + c, fma(y, load(a.gain + c), load(a.bias + c)));
