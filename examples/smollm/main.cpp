@@ -1,0 +1,291 @@
+// A language model that talks, and what it looks at: SmolLM2-135M-Instruct on softlook's layers.
+//
+//   smollm QUESTION   answers it, token by token
+//   smollm            a conversation: a line is a question; Ctrl-C stops an answer, or leaves
+//
+//   --model FILE      where fetch.sh put the model (build/smollm/SmolLM2-135M-Instruct.Q4_1.gguf)
+//   --greedy          always the likeliest token
+//   --temperature T   0.2: how boldly tokens are drawn, above 0
+//   --top-p P         0.9: only from the likeliest, which have this probability together
+//   --seed S          0
+//   --tokens N        256: at most so many in an answer
+//   --system TEXT     what the model is told to be
+//   --weights KIND    int8, bfloat16 or exact: how weights are kept
+//   --threads N       as many as there are cores
+//   --html FILE       a page with what each token of the answer looked at: all layers and heads
+//   --look N          what token N of the answer looked at, counted from 1
+//
+// expect: Paris
+// expect: tokens a second
+// expect: weights int8
+// expect: written: .*smollm\.html
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <csignal>
+#include <cstdio>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <softlook/inspect.hpp>
+#include <softlook/inspect/report.hpp>
+
+#include "conversation.hpp"
+
+namespace {
+
+using smollm::conversation;
+using smollm::language_model;
+
+constexpr const char* usage =
+    "usage: smollm [--model FILE] [--greedy] [--temperature T] [--top-p P] [--seed S] [--tokens "
+    "N]\n"
+    "              [--system TEXT] [--weights int8|bfloat16|exact] [--threads N] [--html FILE]\n"
+    "              [--look N] [QUESTION]\n";
+
+struct arguments {
+  std::string model = "build/smollm/SmolLM2-135M-Instruct.Q4_1.gguf";
+  std::string system{conversation::default_system};
+  std::string weights = "int8", html, look, temperature, top_p, seed, tokens, threads;
+  std::string question;
+  bool greedy = false;
+};
+
+/// Whether the command line can be understood.
+bool parse(int argc, char** argv, arguments& a) {
+  for (int k = 1; k < argc; ++k) {
+    const std::string word = argv[k];
+    std::string* value = word == "--model"         ? &a.model
+                         : word == "--system"      ? &a.system
+                         : word == "--weights"     ? &a.weights
+                         : word == "--html"        ? &a.html
+                         : word == "--look"        ? &a.look
+                         : word == "--temperature" ? &a.temperature
+                         : word == "--top-p"       ? &a.top_p
+                         : word == "--seed"        ? &a.seed
+                         : word == "--tokens"      ? &a.tokens
+                         : word == "--threads"     ? &a.threads
+                                                   : nullptr;
+    if (value && k + 1 < argc)
+      *value = argv[++k];
+    else if (word == "--greedy")
+      a.greedy = true;
+    else if (value || word.starts_with("--") || !a.question.empty())
+      return false;
+    else
+      a.question = word;
+  }
+  return true;
+}
+
+/// A number of the command line, or what it is without one.
+template <class N>
+N number(const std::string& text, const char* option, N otherwise) {
+  if (text.empty()) return otherwise;
+  N value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size())
+    throw std::invalid_argument(std::string(option) + ' ' + text +
+                                ": this is no number of its kind");
+  return value;
+}
+
+softlook::weight_storage storage_of(const std::string& name) {
+  for (const auto s : {softlook::weight_storage::int8, softlook::weight_storage::bfloat16,
+                       softlook::weight_storage::exact})
+    if (name == softlook::name_of(s)) return s;
+  throw std::invalid_argument("--weights " + name + ": it is int8, bfloat16 or exact");
+}
+
+volatile std::sig_atomic_t interrupted = 0;
+
+/// Without SA_RESTART, so that waiting for a line ends too.
+void catch_interrupts() {
+  struct sigaction action{};
+  action.sa_handler = [](int) { interrupted = 1; };
+  ::sigaction(SIGINT, &action, nullptr);
+}
+
+/// Shown at once; nothing that would control the terminal.
+bool show(std::string_view text) {
+  std::string shown;
+  for (const char c : text) {
+    const auto b = static_cast<unsigned char>(c);
+    if ((b >= 32 && b != 127) || c == '\n' || c == '\t') shown += c;
+  }
+  std::cout << shown << std::flush;
+  return interrupted == 0;
+}
+
+double megabytes(std::size_t bytes) { return double(bytes) / 1e6; }
+
+/// What the program has taken at most.
+double peak_megabytes() {
+  rusage used{};
+  ::getrusage(RUSAGE_SELF, &used);
+#if defined(__APPLE__)
+  return double(used.ru_maxrss) / 1e6;
+#else
+  return double(used.ru_maxrss) * 1024 / 1e6;
+#endif
+}
+
+void show_figures(const smollm::answer& a, const conversation& c, const language_model& model,
+                  const arguments& args) {
+  const auto rate = [](std::size_t tokens, double seconds) {
+    return seconds > 0 ? double(tokens) / seconds : 0.0;
+  };
+  const double drawn = rate(a.tokens, a.seconds);
+  std::printf(
+      "\n[read %zu tokens, %.0f a second; wrote %zu, %.1f tokens a second, %.1f GB/s of "
+      "weights;\n weights %s %.0f MB, keys and values %.0f MB, memory %.0f MB]\n",
+      a.prompt_tokens, rate(a.prompt_tokens, a.prompt_seconds), a.tokens, drawn,
+      drawn * double(model.weight_bytes()) / 1e9, args.weights.c_str(),
+      megabytes(model.weight_bytes()), megabytes(c.seen().bytes()), peak_megabytes());
+  std::fflush(stdout);
+}
+
+/// Names of tokens as one sees them: without the space that begins a word.
+std::vector<std::string> names_of(const language_model& model, const conversation& c,
+                                  std::size_t begin, std::size_t end) {
+  std::vector<std::string> names;
+  for (std::size_t k = begin; k < end; ++k) {
+    std::string text = model.tokenizer().bytes(c.tokens()[k]);
+    if (text.size() > 1 && text[0] == ' ') text.erase(0, 1);
+    if (text == " ") text = "␣";
+    if (text == "\n") text = "⏎";
+    names.push_back(std::move(text));
+  }
+  return names;
+}
+
+void write_report(const language_model& model, const conversation& c, const arguments& a,
+                  const std::string& question) {
+  const std::size_t begin = c.answer_begin(), count = c.answer_size();
+  if (count == 0) return;
+  const softlook::inspect::report report(
+      c.looks(0, count), names_of(model, c, begin, begin + count),
+      names_of(model, c, 0, begin + count - 1),
+      {.title = question, .layer = std::min<Eigen::Index>(8, model.layers() - 1)});
+  softlook::inspect::write_html(a.html, report);
+  std::cout << "written: " << a.html << " (what each token looked at: " << model.layers()
+            << " layers, " << model.heads() << " heads)\n";
+}
+
+void show_look(const language_model& model, const conversation& c, const arguments& a) {
+  const auto token = number<std::size_t>(a.look, "--look", 1);
+  if (token < 1 || token > c.answer_size())
+    throw std::invalid_argument("--look " + a.look + ": the answer has " +
+                                std::to_string(c.answer_size()) + " tokens, counted from 1");
+  const auto weights = c.looks(token - 1, 1);
+  const std::size_t keys = c.answer_begin() + token - 1;
+  const std::vector<std::string> names = names_of(model, c, 0, keys + 1);
+  const auto name = [&](Eigen::Index key) {
+    return softlook::inspect::printable(names[static_cast<std::size_t>(key)]);
+  };
+  struct look {
+    std::size_t layer, head;
+    Eigen::Index key;
+    float weight;
+  };
+  Eigen::RowVectorXf mean = Eigen::RowVectorXf::Zero(static_cast<Eigen::Index>(keys));
+  std::vector<look> strongest;
+  for (std::size_t l = 0; l < weights.size(); ++l)
+    for (std::size_t h = 0; h < weights[l].size(); ++h) {
+      const Eigen::RowVectorXf row = weights[l][h].row(0);
+      mean += row;
+      // The first token is where heads rest that look for nothing.
+      if (keys < 2) continue;
+      look best{l, h, 0, row.tail(row.size() - 1).maxCoeff(&best.key)};
+      ++best.key;
+      strongest.push_back(best);
+    }
+  mean /= static_cast<float>(weights.size() * weights[0].size());
+  std::printf("\ntoken %zu, \"%s\", looked at (mean of all heads):\n", token,
+              name(static_cast<Eigen::Index>(keys)).c_str());
+  std::vector<Eigen::Index> order;
+  for (Eigen::Index k = 0; k < mean.size(); ++k) order.push_back(k);
+  constexpr std::size_t shown = 8;
+  const std::size_t count = std::min(shown, order.size());
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(),
+                    [&](auto x, auto y) { return mean[x] > mean[y]; });
+  for (std::size_t k = 0; k < count; ++k)
+    std::printf("  %5.3f  %4td  %s\n", double(mean[order[k]]), order[k], name(order[k]).c_str());
+  std::sort(strongest.begin(), strongest.end(),
+            [](const look& x, const look& y) { return x.weight > y.weight; });
+  std::printf("the heads that looked most at one token behind the first:\n");
+  for (std::size_t k = 0; k < std::min(shown, strongest.size()); ++k)
+    std::printf("  %5.3f  layer %2zu, head %zu  %4td  %s\n", double(strongest[k].weight),
+                strongest[k].layer, strongest[k].head, strongest[k].key,
+                name(strongest[k].key).c_str());
+  std::fflush(stdout);
+}
+
+void answer(const language_model& model, conversation& c, const arguments& a,
+            const std::string& question) {
+  const auto most = number<std::size_t>(a.tokens, "--tokens", 256);
+  const smollm::answer said = c.ask(question, most, show);
+  show_figures(said, c, model, a);
+  if (!a.look.empty()) show_look(model, c, a);
+  if (!a.html.empty()) write_report(model, c, a, question);
+}
+
+void talk(const language_model& model, conversation& c, const arguments& a) {
+  const bool terminal = ::isatty(STDIN_FILENO) != 0;
+  std::string line;
+  while (true) {
+    if (terminal) std::cout << "\n> " << std::flush;
+    interrupted = 0;
+    if (!std::getline(std::cin, line)) break;
+    if (line.find_first_not_of(" \t\r") == line.npos) continue;
+    try {
+      answer(model, c, a, line);
+    } catch (const std::length_error& e) {
+      std::cout << e.what() << ": it begins anew\n";
+      c.clear();
+      answer(model, c, a, line);
+    }
+  }
+  if (terminal) std::cout << '\n';
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  arguments a;
+  if (!parse(argc, argv, a)) {
+    std::cerr << usage;
+    return 2;
+  }
+  try {
+    const smollm::sampling how{.greedy = a.greedy,
+                               .temperature = number(a.temperature, "--temperature", 0.2),
+                               .top_p = number(a.top_p, "--top-p", 0.9),
+                               .seed = number<std::uint64_t>(a.seed, "--seed", 0)};
+    const smollm::sampler checked(how);
+    const auto cores = std::max(1U, std::thread::hardware_concurrency());
+    const auto threads = number(a.threads, "--threads", cores);
+    if (threads < 1 || threads > 1024)
+      throw std::invalid_argument("--threads " + a.threads + ": it lies between 1 and 1024");
+    const auto kept = storage_of(a.weights);
+    const language_model model(a.model, {.layers = kept, .tokens = kept});
+    const language_model::pool pool(static_cast<int>(threads));
+    conversation c(model, pool, how, a.system);
+    catch_interrupts();
+    if (a.question.empty())
+      talk(model, c, a);
+    else
+      answer(model, c, a, a.question);
+  } catch (const std::exception& e) {
+    std::cerr << "smollm: " << softlook::inspect::printable(e.what()) << '\n';
+    return 1;
+  }
+  return interrupted != 0 ? 130 : 0;
+}

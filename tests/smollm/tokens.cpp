@@ -1,0 +1,156 @@
+// What tests/smollm/compare.py compares with the reference, and the comparison of ctest.
+//   smollm_tokens MODEL encode                   texts of standard input, each ended by a byte 0,
+//   with special
+//                                                tokens -> a line of ids each
+//   smollm_tokens MODEL greedy KIND COUNT        lines of ids -> lines of the COUNT likeliest ids
+//   that follow smollm_tokens MODEL check KIND FILE          lines "ids : ids that follow :
+//   margins", from the float
+//                                                reference
+//   smollm_tokens MODEL speed KIND THREADS       tokens a second
+// KIND: exact, bfloat16, int8.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "examples/smollm/model.hpp"
+
+namespace {
+
+using smollm::language_model;
+
+softlook::weight_storage storage_of(const std::string& name) {
+  for (const auto s : {softlook::weight_storage::int8, softlook::weight_storage::bfloat16,
+                       softlook::weight_storage::exact})
+    if (name == softlook::name_of(s)) return s;
+  throw std::invalid_argument("unknown kind " + name);
+}
+
+std::vector<int> ids_of(const std::string& text) {
+  std::istringstream in(text);
+  return {std::istream_iterator<int>(in), {}};
+}
+
+int likeliest(const Eigen::RowVectorXf& scores) {
+  Eigen::Index best = 0;
+  scores.maxCoeff(&best);
+  return static_cast<int>(best);
+}
+
+std::vector<int> greedy(const language_model& model, const std::vector<int>& ids, std::size_t count,
+                        const language_model::pool& threads) {
+  auto seen = model.start();
+  std::vector<int> out{likeliest(model.next(ids, seen, threads))};
+  while (out.size() < count)
+    out.push_back(likeliest(model.next(std::span(out).last(1), seen, threads)));
+  return out;
+}
+
+int encode(const language_model& model) {
+  for (std::string text; std::getline(std::cin, text, '\0');) {
+    for (const int id : model.tokenizer().encode_with_specials(text)) std::cout << id << ' ';
+    std::cout << '\n';
+  }
+  return 0;
+}
+
+/// With exact weights every token is that of the reference, unless its margin over the next one is
+/// rounding; with packed ones the first difference of each line is told.
+int check(const language_model& model, const std::string& kind, const std::string& file,
+          const language_model::pool& threads) {
+  std::ifstream in(file);
+  if (!in) throw std::runtime_error(file + ": the file cannot be opened");
+  int lines = 0, equal = 0, wrong = 0;
+  for (std::string line; std::getline(in, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    std::vector<std::string> parts(1);
+    for (const char c : line)
+      if (c == ':')
+        parts.emplace_back();
+      else
+        parts.back() += c;
+    if (parts.size() != 3) throw std::runtime_error(file + ": a line has not three parts");
+    const std::vector<int> expected = ids_of(parts[1]);
+    std::istringstream margin_text(parts[2]);
+    const std::vector<double> margins{std::istream_iterator<double>(margin_text), {}};
+    const std::vector<int> found = greedy(model, ids_of(parts[0]), expected.size(), threads);
+    const auto at = static_cast<std::size_t>(
+        std::mismatch(found.begin(), found.end(), expected.begin()).first - found.begin());
+    ++lines;
+    if (at == expected.size()) {
+      ++equal;
+      continue;
+    }
+    const double margin = margins.at(at);
+    std::printf("line %d: token %zu is %d, not %d; the reference prefers it by %.4f\n", lines,
+                at + 1, found[at], expected[at], margin);
+    // Scores are about 20 here; float rounds 30 layers of them to a few units of 1e-4.
+    constexpr double rounding = 2e-3, of_packed = 1.5;
+    if (margin > (kind == "exact" ? rounding : of_packed)) ++wrong;
+  }
+  std::printf("%s: %d of %d lines equal\n", kind.c_str(), equal, lines);
+  return lines > 0 && wrong == 0 ? 0 : 1;
+}
+
+void measure(const language_model& model, const language_model::pool& threads) {
+  using clock = std::chrono::steady_clock;
+  const auto seconds = [](clock::time_point since) {
+    return std::chrono::duration<double>(clock::now() - since).count();
+  };
+  std::vector<int> prompt;
+  for (int k = 0; k < 512; ++k) prompt.push_back(1000 + k * 37 % 40000);
+  for (int round = 0; round < 3; ++round) {
+    auto seen = model.start();
+    auto begun = clock::now();
+    int id = likeliest(model.next(prompt, seen, threads));
+    const double reading = seconds(begun);
+    begun = clock::now();
+    constexpr int count = 64;
+    for (int k = 0; k < count; ++k) id = likeliest(model.next(std::span(&id, 1), seen, threads));
+    const double each = seconds(begun) / count;
+    seen = model.start();
+    id = likeliest(model.next(std::span(prompt).first(16), seen, threads));
+    begun = clock::now();
+    for (int k = 0; k < count; ++k) id = likeliest(model.next(std::span(&id, 1), seen, threads));
+    const double early = seconds(begun) / count;
+    std::printf(
+        "512 tokens %.3f s (%.0f a second); then %.2f ms a token (%.1f a second), after 16 "
+        "%.2f ms (%.1f a second, %.2f GB/s of %.1f MB)\n",
+        reading, 512 / reading, 1e3 * each, 1 / each, 1e3 * early, 1 / early,
+        double(model.weight_bytes()) / early / 1e9, double(model.weight_bytes()) / 1e6);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const std::string what = argc > 2 ? argv[2] : "";
+    if (argc < 3) throw std::invalid_argument("usage: see tests/smollm/tokens.cpp");
+    const auto kept = storage_of(argc > 3 ? argv[3] : "int8");
+    const language_model model(std::string(argv[1]), {kept, kept});
+    if (what == "encode") return encode(model);
+    if (argc != 5) throw std::invalid_argument("usage: see tests/smollm/tokens.cpp");
+    const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    const language_model::pool threads(what == "speed" ? std::stoi(argv[4]) : cores);
+    if (what == "check") return check(model, argv[3], argv[4], threads);
+    if (what == "speed") measure(model, threads);
+    if (what == "greedy")
+      for (std::string line; std::getline(std::cin, line);) {
+        for (const int id : greedy(model, ids_of(line), std::stoul(argv[4]), threads))
+          std::cout << id << ' ';
+        std::cout << std::endl;
+      }
+  } catch (const std::exception& e) {
+    std::cerr << "smollm_tokens: " << e.what() << '\n';
+    return 1;
+  }
+  return 0;
+}
