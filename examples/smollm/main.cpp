@@ -170,10 +170,12 @@ void write_report(const language_model& model, const conversation& c, const argu
                   const std::string& question) {
   const std::size_t begin = c.answer_begin(), count = c.answer_size();
   if (count == 0) return;
-  const softlook::inspect::report report(
-      c.looks(0, count), names_of(model, c, begin, begin + count),
-      names_of(model, c, 0, begin + count - 1),
-      {.title = question, .layer = std::min<Eigen::Index>(8, model.layers() - 1)});
+  const softlook::inspect::report report(c.looks(0, count),
+                                         names_of(model, c, begin, begin + count),
+                                         names_of(model, c, 0, begin + count - 1),
+                                         {.title = question,
+                                          .layer = std::min<Eigen::Index>(11, model.layers() - 1),
+                                          .head = std::min<Eigen::Index>(1, model.heads() - 1)});
   softlook::inspect::write_html(a.html, report);
   std::cout << "written: " << a.html << " (what each token looked at: " << model.layers()
             << " layers, " << model.heads() << " heads)\n";

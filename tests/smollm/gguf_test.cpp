@@ -163,7 +163,6 @@ TEST(Gguf, RefusesBrokenValues) {
              }),
              "\"x\" is given twice");
   // A list of lists, and one that announces more than there is.
-  EXPECT_HAS(with([](auto& w) { w.value("x", 9, std::uint32_t{9}); }), "(is the file cut off?)");
   struct list {
     std::uint32_t kind, low, high;
   };
