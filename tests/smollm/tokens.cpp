@@ -15,6 +15,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <numeric>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -99,6 +100,22 @@ int check(const language_model& model, const std::string& kind, const std::strin
   return lines > 0 && wrong == 0 ? 0 : 1;
 }
 
+/// Bytes a second that these threads read of memory, each its part of what no cache holds.
+double bandwidth(const language_model::pool& threads) {
+  constexpr Eigen::Index parts = 64, size = 1 << 20;  // 512 MiB
+  static const std::vector<std::uint64_t> numbers(std::size_t(parts * size), 1);
+  std::vector<std::uint64_t> sums(parts);
+  const auto begun = std::chrono::steady_clock::now();
+  threads.bulk(parts, [&](Eigen::Index part, Eigen::Index) noexcept {
+    const std::uint64_t* const from = numbers.data() + part * size;
+    sums[std::size_t(part)] = std::accumulate(from, from + size, std::uint64_t{0});
+  });
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begun;
+  if (std::accumulate(sums.begin(), sums.end(), std::uint64_t{0}) != numbers.size()) return 0;
+  return double(numbers.size() * sizeof(std::uint64_t)) / took.count();
+}
+
+/// The best of some rounds, in which what is compared alternates.
 void measure(const language_model& model, const language_model::pool& threads) {
   using clock = std::chrono::steady_clock;
   const auto seconds = [](clock::time_point since) {
@@ -106,26 +123,26 @@ void measure(const language_model& model, const language_model::pool& threads) {
   };
   std::vector<int> prompt;
   for (int k = 0; k < 512; ++k) prompt.push_back(1000 + k * 37 % 40000);
-  for (int round = 0; round < 3; ++round) {
+  double reading = 1e9, each = 1e9, memory = 0;
+  for (int round = 0; round < 12; ++round) {
     auto seen = model.start();
     auto begun = clock::now();
     int id = likeliest(model.next(prompt, seen, threads));
-    const double reading = seconds(begun);
-    begun = clock::now();
-    constexpr int count = 64;
-    for (int k = 0; k < count; ++k) id = likeliest(model.next(std::span(&id, 1), seen, threads));
-    const double each = seconds(begun) / count;
+    reading = std::min(reading, seconds(begun));
     seen = model.start();
     id = likeliest(model.next(std::span(prompt).first(16), seen, threads));
-    begun = clock::now();
-    for (int k = 0; k < count; ++k) id = likeliest(model.next(std::span(&id, 1), seen, threads));
-    const double early = seconds(begun) / count;
-    std::printf(
-        "512 tokens %.3f s (%.0f a second); then %.2f ms a token (%.1f a second), after 16 "
-        "%.2f ms (%.1f a second, %.2f GB/s of %.1f MB)\n",
-        reading, 512 / reading, 1e3 * each, 1 / each, 1e3 * early, 1 / early,
-        double(model.weight_bytes()) / early / 1e9, double(model.weight_bytes()) / 1e6);
+    constexpr int count = 16;
+    for (int part = 0; part < 4; ++part) {
+      begun = clock::now();
+      for (int k = 0; k < count; ++k) id = likeliest(model.next(std::span(&id, 1), seen, threads));
+      each = std::min(each, seconds(begun) / count);
+      memory = std::max(memory, bandwidth(threads));
+    }
   }
+  const auto bytes = double(model.weight_bytes());
+  std::printf("512 tokens in %.3f s, %.0f a second\n", reading, 512 / reading);
+  std::printf("then %.2f ms a token, %.1f a second: %.2f GB/s of %.1f MB; memory gives %.2f GB/s\n",
+              1e3 * each, 1 / each, bytes / each / 1e9, bytes / 1e6, memory / 1e9);
 }
 
 }  // namespace
