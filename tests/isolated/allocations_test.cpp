@@ -12,6 +12,7 @@
 #include "softlook/exec/thread_pool.hpp"
 #include "softlook/layer/linear_layer.hpp"
 #include "softlook/linear.hpp"
+#include "softlook/positional.hpp"
 #include "softlook/seq2seq/bahdanau_attention.hpp"
 #include "softlook/seq2seq/luong_attention.hpp"
 #include "softlook/seq2seq/recurrent_cells.hpp"
@@ -368,6 +369,34 @@ TYPED_TEST(Allocations, AreNoneInAWarmDecoderNorInItsSteps) {
           decoder.step_into(X.topRows(1), cache, Y.topRows(1), executor, opts, padded);
         },
         "transformer_decoder::step_into");
+  }
+}
+
+TYPED_TEST(Allocations, AreNoneInWarmStepsOfACausalTransformer) {
+  using T = TypeParam;
+  auto random = seed(425);
+  auto p = random_encoder_layer<T>(4, 6, 50, random);
+  p.W3 = random_matrix<col_major<T>>(24, 50, random);
+  rotary_embedding<T> rotary(rotary_frequencies(6));
+  rotary.precompute(200);
+  p.self_attention.rotary = rotary;
+  const transformer_encoder_layer<T> layer(p, {.heads = {.query = 4},
+                                               .activation = activation::silu,
+                                               .norm_first = true,
+                                               .norm = norm_kind::rms});
+  const causal_transformer<T> stack({layer, layer}, rms_norm<T>(row_vector<T>::Ones(24)));
+  auto seen = stack.start();
+  seen.reserve(200);
+  for (const index rows : {1, 3, 130}) {
+    const auto X = random_matrix<row_major<T>>(rows, 24, random);
+    row_major<T> Y(rows, 24);
+    expect_no_allocations_when_warm(
+        [&](const auto& executor, const options& opts) {
+          seen.truncate(0);
+          stack.step_into(X, seen, Y, executor, opts);
+          stack.step_into(X.topRows(1), seen, Y.topRows(1), executor, opts);
+        },
+        "causal_transformer::step_into");
   }
 }
 

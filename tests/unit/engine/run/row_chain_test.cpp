@@ -100,6 +100,27 @@ TYPED_TEST(RowChain, HasTheBitsOfItsStepsOneAfterAnother) {
   }
 }
 
+TYPED_TEST(RowChain, AProductMultipliesAFactorAndAddsAResidual) {
+  using T = TypeParam;
+  for (const index rows : {1, 7, 64, 170}) {
+    const row_major<T> X = this->matrix(rows, this->features);
+    const row_major<T> G = this->matrix(rows, this->hidden), R = this->matrix(rows, this->hidden);
+    row_major<T> plain(rows, this->hidden);
+    this->with_chain(exec::sequential{}, rows, [&](row_chain<T>& c) {
+      c.product(this->first, view_of(X), this->writable(plain));
+    });
+    const row_major<T> expected = (plain.array() * G.array() + R.array()).matrix();
+    this->on_every_executor(rows, [&](row_chain<T>& c) {
+      row_major<T> Y = G;
+      c.product(this->first, view_of(X), this->writable(Y), view_of(R), view_of(Y));
+      c.run();
+      EXPECT_LE((Y - expected).cwiseAbs().maxCoeff(),
+                std::numeric_limits<T>::epsilon() * expected.cwiseAbs().maxCoeff())
+          << rows;
+    });
+  }
+}
+
 TYPED_TEST(RowChain, IsOneSetOfTasks) {
   using T = TypeParam;
   const row_major<T> X = this->matrix(100, this->features);
