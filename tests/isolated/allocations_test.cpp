@@ -412,11 +412,15 @@ TYPED_TEST(Allocations, AreNoneInWarmRecurrentCells) {
   before.reset = gru_reset::before_product;
   const gru_cell<T> plain(weights(gru_parameters<T>{}, 3)), of_the_paper(before);
   const lstm_cell<T> lstm(weights(lstm_parameters<T>{}, 4));
+  const ssru_cell<T> ssru({random_matrix<row_major<T>>(7, 5, random),
+                           random_matrix<row_major<T>>(7, 5, random),
+                           random_matrix<row_major<T>>(1, 5, random)});
   const auto X = random_matrix<row_major<T>>(9, 7, random);
   row_major<T> h = random_matrix<row_major<T>>(9, 5, random);
-  lstm_state<row_major<T>> s{h, h};
+  lstm_state<row_major<T>> s{h, h}, simple{h, h};
   expect_no_allocations_when_warm(
       [&](const auto& executor, const options& opts) {
+        ssru.advance(X, simple, executor, opts);
         plain.advance(X, h, executor, opts);
         of_the_paper.advance(X, h, executor, opts);
         lstm.advance(X, s, executor, opts);

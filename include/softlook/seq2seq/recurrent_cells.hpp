@@ -34,6 +34,16 @@ struct lstm_parameters {
   row bx{}, bh{};  ///< empty: none
 };
 
+/// Weights of an SSRU.
+template <class T>
+struct ssru_parameters {
+  using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+  using row = Eigen::Matrix<T, 1, Eigen::Dynamic>;
+  matrix W{};   ///< inputs × units: the candidate
+  matrix Wf{};  ///< inputs × units: the forget gate
+  row bf{};     ///< empty: none
+};
+
 /// n×units each.
 template <class Matrix>
 struct lstm_state {
@@ -41,7 +51,30 @@ struct lstm_state {
   Matrix cell;
 };
 
+/// The same of an SSRU, which reads the cell alone; `hidden` is what the last step gave.
+template <class Matrix>
+using ssru_state = lstm_state<Matrix>;
+
 namespace detail {
+
+/// The sizes of a recurrent cell, and what calls of any cell check.
+struct cell_sizes {
+  const char* where;
+  index inputs;
+  index units;
+
+  template <class T>
+  void check(const matrix_view<T>& X, const mutable_matrix_view<T>& state, const char* name,
+             index rows) const {
+    check_sizes(where, "X.cols()", X.cols, "inputs()", inputs,
+                "a row of X has an entry for each row of the cell's weights");
+    check_sizes(where, name, state.cols, "units()", units,
+                "a row of a state has an entry for each unit");
+    check_sizes(where, "the rows of the state", state.rows, "the sequences", rows,
+                "each sequence has a state");
+    check_overlap(where, "X", state, X, "the state");
+  }
+};
 
 /// The two products of a recurrent cell, and what calls of any cell have in common.
 template <class T>
@@ -68,13 +101,7 @@ class cell_products {
 
   void check(const matrix_view<T>& X, const mutable_matrix_view<T>& state, const char* name,
              index rows) const {
-    check_sizes(where_, "X.cols()", X.cols, "inputs()", inputs(),
-                "a row of X has an entry for each row of Wx");
-    check_sizes(where_, name, state.cols, "units()", units_,
-                "a row of a state has an entry for each unit");
-    check_sizes(where_, "the rows of the state", state.rows, "the sequences", rows,
-                "each sequence has a state");
-    check_overlap(where_, "X", state, X, "the state");
+    cell_sizes{where_, inputs(), units_}.check(X, state, name, rows);
   }
   [[nodiscard]] const char* where() const { return where_; }
 
@@ -309,6 +336,112 @@ class lstm_cell {
   }
 
   detail::cell_products<T> products_;
+};
+
+/// A simpler simple recurrent unit, whose gate and candidate depend on the input alone:
+///   f = σ(x·Wf + bf),  c' = f ∘ c + (1 − f) ∘ (x·W),  h = max(0, c')
+///
+/// \see Kim et al., "From Research to Production and Back: Ludicrously Fast Neural Machine
+///      Translation", 2019, section 3.1.
+/// All products of a sequence are one, before its loop; a step reads no weights of the state.
+///
+/// X: n×inputs, hidden and cell: n×units. Cost: O(n·units·inputs).
+template <class T>
+class ssru_cell {
+ public:
+  using scalar = T;
+
+  /// \throws shape_error  unless the weights fit each other.
+  explicit ssru_cell(const ssru_parameters<T>& p) : products_(joined(p)) {}
+
+  [[nodiscard]] index inputs() const { return products_.inputs(); }
+  [[nodiscard]] index units() const { return products_.outputs() / 2; }
+
+  /// The next state. \param policies  an executor, options.
+  /// \throws shape_error  unless x and the state fit the cell and each other.
+  template <dense_expression X, class M, class... Ps>
+  [[nodiscard]] ssru_state<M> operator()(const X& x, const ssru_state<M>& state,
+                                         const Ps&... policies) const {
+    ssru_state<M> next = state;
+    advance(x, next, policies...);
+    return next;
+  }
+  /// The next state in place. With options{.workspace} it allocates nothing.
+  template <dense_expression X, class M, class... Ps>
+  void advance(const X& x, ssru_state<M>& state, const Ps&... policies) const {
+    if constexpr (detail::check_scalars<X, M>() && detail::check_layer_policies<T, Ps...>()) {
+      const detail::readable<X> in(x);
+      run(in.view(), state, x.rows(), nullptr, policies...);
+    }
+  }
+  /// h after each row of one sequence, n×units; `state`, of one row, is the first and then the
+  /// last.
+  template <dense_expression X, class M, class... Ps>
+  [[nodiscard]] auto sequence(const X& x, ssru_state<M>& state, const Ps&... policies) const {
+    plain_matrix_like<X> states(x.rows(), units());
+    if constexpr (detail::check_scalars<X, M>() && detail::check_layer_policies<T, Ps...>()) {
+      const detail::readable<X> in(x);
+      const mutable_matrix_view<T> out = detail::writable_view(states);
+      run(in.view(), state, 1, &out, policies...);
+    }
+    return states;
+  }
+
+ private:
+  static constexpr const char* name_ = "ssru_cell";
+
+  /// The gate and the candidate beside each other, one product.
+  [[nodiscard]] static detail::packed_linear<T> joined(const ssru_parameters<T>& p) {
+    const index inputs = p.W.rows(), units = p.W.cols();
+    const char* rule = "the gate and the candidate have a column for each unit";
+    detail::check_sizes(name_, "Wf.rows()", p.Wf.rows(), "W.rows()", inputs,
+                        "both take a row of X");
+    detail::check_sizes(name_, "Wf.cols()", p.Wf.cols(), "W.cols()", units, rule);
+    const matrix_view<T> given =
+        detail::checked_row(name_, "bf.size()", detail::view_of(p.bf), "W.cols()", units);
+    typename ssru_parameters<T>::matrix both(inputs, 2 * units);
+    both.leftCols(units) = p.Wf;
+    both.rightCols(units) = p.W;
+    typename ssru_parameters<T>::row bias(given.cols > 0 ? 2 * units : 0);
+    for (index c = 0; c < bias.size(); ++c) bias[c] = c < units ? given(0, c) : T(0);
+    return {detail::view_of(both), detail::view_of(bias), activation::none};
+  }
+
+  template <class M, class... Ps>
+  void run(const matrix_view<T>& X, ssru_state<M>& state, index sequences,
+           const mutable_matrix_view<T>* states, const Ps&... policies) const {
+    const mutable_matrix_view<T> h = detail::writable_view(state.hidden);
+    const mutable_matrix_view<T> c = detail::writable_view(state.cell);
+    const detail::cell_sizes sizes{name_, inputs(), units()};
+    sizes.check(X, h, "state.hidden.cols()", sequences);
+    sizes.check(X, c, "state.cell.cols()", sequences);
+    const detail::layer_call call = detail::layer_call_of(name_, policies...);
+    using cursor = detail::matrix_cursor<T>;
+    detail::run_layer<T>(
+        call, [&](const auto&) { return cursor::size(X.rows, products_.outputs()); },
+        [&](const detail::scratch_space<T>& scratch) {
+          const auto from_x = cursor(scratch).take(X.rows, products_.outputs());
+          products_.run(call.isa, call.exec, X, from_x);
+          if (!states) return step(from_x, h, c);
+          for (index i = 0; i < X.rows; ++i) {
+            step(from_x.rows_from(i, 1), h, c);
+            for (index k = 0; k < units(); ++k) (*states)(i, k) = h(0, k);
+          }
+        });
+  }
+
+  void step(const mutable_matrix_view<T>& from_x, const mutable_matrix_view<T>& h,
+            const mutable_matrix_view<T>& c) const {
+    const index u = units();
+    for (index i = 0; i < h.rows; ++i)
+      for (index k = 0; k < u; ++k) {
+        const T keep = math::sigmoid(from_x(i, k));
+        c(i, k) = keep * c(i, k) + (T(1) - keep) * from_x(i, u + k);
+        h(i, k) = c(i, k) < T(0) ? T(0) : c(i, k);  // NaN stays
+      }
+  }
+
+  detail::packed_linear<T> products_;
 };
 
 /// \}

@@ -52,6 +52,24 @@ lstm_truth lstm(const oracle::matrix& X, const lstm_truth& s, const lstm_paramet
   return next;
 }
 
+/// c' and h of an SSRU by its formula.
+template <class T>
+lstm_truth ssru(const oracle::matrix& X, const lstm_truth& s, const ssru_parameters<T>& p) {
+  lstm_truth next = s;
+  for (index i = 0; i < s.cell.rows(); ++i)
+    for (index c = 0; c < s.cell.cols(); ++c) {
+      real gate = p.bf.size() > 0 ? real(p.bf[c]) : 0, candidate = 0;
+      for (index k = 0; k < X.cols(); ++k) {
+        gate += X(i, k) * real(p.Wf(k, c));
+        candidate += X(i, k) * real(p.W(k, c));
+      }
+      const real f = logistic(gate);
+      next.cell(i, c) = f * s.cell(i, c) + (1 - f) * candidate;
+      next.hidden(i, c) = std::max(real(0), next.cell(i, c));
+    }
+  return next;
+}
+
 /// Gates of sums of `terms` products of magnitude about 1.
 template <class T>
 double cell_bound(index terms) {
@@ -90,6 +108,9 @@ class RecurrentCell : public ::testing::Test {
     return p;
   }
   lstm_parameters<T> lstm_weights() { return parameters<lstm_parameters<T>>(4); }
+  ssru_parameters<T> ssru_weights() {
+    return {matrix(inputs, units), matrix(inputs, units), matrix(1, units)};
+  }
 };
 TYPED_TEST_SUITE(RecurrentCell, scalars, scalar_names);
 
@@ -129,6 +150,32 @@ TYPED_TEST(RecurrentCell, AnLstmIsItsFormula) {
         const auto next = cell(X, s, opts);
         EXPECT_LE(max_error(next.hidden, truth.hidden), cell_bound<T>(this->inputs + this->units));
         EXPECT_LE(max_error(next.cell, truth.cell), 4 * cell_bound<T>(this->inputs + this->units));
+      });
+    }
+  }
+}
+
+TYPED_TEST(RecurrentCell, AnSsruIsItsFormula) {
+  using T = TypeParam;
+  for (const bool biased : {true, false}) {
+    auto p = this->ssru_weights();
+    if (!biased) p.bf = row_vector<T>();
+    const ssru_cell<T> cell(p);
+    EXPECT_EQ(cell.inputs(), this->inputs);
+    EXPECT_EQ(cell.units(), this->units);
+    for (const index rows : {0, 1, 2, 19}) {
+      const row_major<T> X = this->matrix(rows, this->inputs);
+      const ssru_state<row_major<T>> s{this->matrix(rows, this->units),
+                                       this->matrix(rows, this->units)};
+      const lstm_truth truth =
+          ssru(oracle::widen(X), {oracle::widen(s.hidden), oracle::widen(s.cell)}, p);
+      on_every_set([&](const options& opts) {
+        const auto next = cell(X, s, opts);
+        EXPECT_LE(max_error(next.cell, truth.cell), 4 * cell_bound<T>(this->inputs));
+        EXPECT_LE(max_error(next.hidden, truth.hidden), 4 * cell_bound<T>(this->inputs));
+        // What was given out before does not matter.
+        const auto same = cell(X, ssru_state<row_major<T>>{s.cell, s.cell}, opts);
+        EXPECT_TRUE(bitwise_equal(same.hidden, next.hidden));
       });
     }
   }
@@ -197,20 +244,23 @@ TYPED_TEST(RecurrentCell, ASequenceIsItsStepsBitForBit) {
     EXPECT_EQ(cell.sequence(X.topRows(0), untouched).rows(), 0);
     EXPECT_TRUE(bitwise_equal(untouched, start));
   }
-  const lstm_cell<T> cell(this->lstm_weights());
-  lstm_state<row_major<T>> s;
-  check(
-      [&](const auto& x, const options& opts) {
-        lstm_state<col_major<T>> last{start, start};
-        const row_major<T> all = cell.sequence(x, last, pool, opts);
-        EXPECT_TRUE(bitwise_equal(row_major<T>(last.hidden), all.bottomRows(1)));
-        return all;
-      },
-      [&](const auto& x, bool first, const options& opts) {
-        if (first) s = {start, start};
-        cell.advance(x, s, opts);
-        return s.hidden;
-      });
+  const auto check_cell = [&](const auto& cell) {
+    lstm_state<row_major<T>> s;
+    check(
+        [&](const auto& x, const options& opts) {
+          lstm_state<col_major<T>> last{start, start};
+          const row_major<T> all = cell.sequence(x, last, pool, opts);
+          EXPECT_TRUE(bitwise_equal(row_major<T>(last.hidden), all.bottomRows(1)));
+          return all;
+        },
+        [&](const auto& x, bool first, const options& opts) {
+          if (first) s = {start, start};
+          cell.advance(x, s, opts);
+          return s.hidden;
+        });
+  };
+  check_cell(lstm_cell<T>(this->lstm_weights()));
+  check_cell(ssru_cell<T>(this->ssru_weights()));
 }
 
 TYPED_TEST(RecurrentCell, NanStaysInItsRow) {
@@ -224,6 +274,11 @@ TYPED_TEST(RecurrentCell, NanStaysInItsRow) {
   EXPECT_TRUE(row_is_nan(Y, 1));
   EXPECT_TRUE(bitwise_equal(Y.row(0), clean.row(0)));
   EXPECT_TRUE(bitwise_equal(Y.row(2), clean.row(2)));
+  const auto s = ssru_cell<T>(this->ssru_weights())(X, ssru_state<row_major<T>>{h, h});
+  EXPECT_TRUE(row_is_nan(s.cell, 1));
+  EXPECT_TRUE(row_is_nan(s.hidden, 1));
+  EXPECT_TRUE(s.hidden.row(0).allFinite());
+  EXPECT_TRUE(s.hidden.row(2).allFinite());
 }
 
 TYPED_TEST(RecurrentCell, RejectsWhatDoesNotFit) {
@@ -245,6 +300,16 @@ TYPED_TEST(RecurrentCell, RejectsWhatDoesNotFit) {
   s.cell = this->matrix(2, 4);
   expect_error<shape_error>([&] { lstm.advance(this->matrix(2, 7), s); },
                             {"lstm_cell", "state.cell.cols() is 4", "5"});
+  const ssru_cell<T> ssru(this->ssru_weights());
+  s = {h, h};
+  expect_error<shape_error>([&] { ssru.advance(this->matrix(2, 6), s); },
+                            {"ssru_cell", "X.cols() is 6", "7"});
+  expect_error<shape_error>([&] { (void)ssru.sequence(this->matrix(3, 7), s); },
+                            {"ssru_cell", "rows of the state is 2", "is 1"});
+  s.hidden = this->matrix(2, 4);
+  expect_error<shape_error>([&] { ssru.advance(this->matrix(2, 7), s); },
+                            {"ssru_cell", "state.hidden.cols() is 4", "5"});
+  EXPECT_TRUE((s.cell.array() == T(42)).all());
   EXPECT_TRUE((h.array() == T(42)).all());
   row_major<T> all = this->matrix(4, 20);
   expect_error<argument_error>([&] { gru.advance(all.block(0, 0, 2, 7), all.block(0, 6, 2, 5)); },
@@ -256,6 +321,15 @@ TYPED_TEST(RecurrentCell, RejectsWhatDoesNotFit) {
   auto q = this->lstm_weights();
   q.bh.conservativeResize(3);
   expect_error<shape_error>([&] { (void)lstm_cell<T>(q); }, {"lstm_cell", "bh.size() is 3", "20"});
+  auto r = this->ssru_weights();
+  r.bf.conservativeResize(3);
+  expect_error<shape_error>([&] { (void)ssru_cell<T>(r); }, {"ssru_cell", "bf.size() is 3", "5"});
+  r.Wf.conservativeResize(7, 4);
+  expect_error<shape_error>([&] { (void)ssru_cell<T>(r); },
+                            {"ssru_cell", "Wf.cols() is 4", "W.cols() is 5"});
+  r.Wf.conservativeResize(6, 5);
+  expect_error<shape_error>([&] { (void)ssru_cell<T>(r); },
+                            {"ssru_cell", "Wf.rows() is 6", "W.rows() is 7"});
 }
 
 }  // namespace
