@@ -11,7 +11,9 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 seconds=${1:-30}
 case $seconds in '' | *[!0-9]*) die "usage: sh tests/fuzz/run.sh [SECONDS [TARGET...]]" ;; esac
 if [ $# -gt 0 ]; then shift; fi
-if [ $# -eq 0 ]; then set -- safetensors wordpiece gguf tokenizer case_file attention; fi
+if [ $# -eq 0 ]; then
+  set -- safetensors wordpiece gguf tokenizer marian_file sentencepiece case_file attention
+fi
 
 # A clang whose runtime has libFuzzer; Debian keeps it in a package of its own.
 CXX=
@@ -39,6 +41,7 @@ build() {
   case $1 in
     attention) tested=tests/fuzz/attention_kernels.cpp ;;
     case_file) tested=tests/conformance/case_file.cpp ;;
+    marian_file | sentencepiece) tested=examples/translator/$1.cpp ;;
     wordpiece) tested=examples/minilm/wordpiece.cpp library=-lutf8proc ;;
     gguf) tested=examples/smollm/gguf.cpp ;;
     tokenizer) tested="examples/smollm/tokenizer.cpp examples/smollm/gguf.cpp" library=-lutf8proc ;;
