@@ -17,22 +17,28 @@ namespace translator {
 
 /// A linear map whose weights are integers over a scale, as in the file:
 ///   Y = f((X/scale)·Q + b).
-/// bfloat16 has 8 significant bits, so it holds every integer of Q as it is, in half the memory of
-/// float; rounding W = Q/scale itself would change it.
+/// Q is kept in 8 bits exactly: a row of 127, which X multiplies by zero, is the largest of every
+/// column, so that the scale that int8 chooses for it is 1.
 class integer_layer {
  public:
   integer_layer(const integer_matrix& W, const float_matrix& b,
                 softlook::activation f = softlook::activation::none)
-      : layer_(Eigen::MatrixXf(W.q.cast<float>()), b, f, softlook::weight_storage::bfloat16),
-        scale_(W.scale) {}
+      : layer_(with_largest(W), b, f, softlook::weight_storage::int8), scale_(W.scale) {}
 
   template <class... Policies>
   float_matrix operator()(const float_matrix& X, const Policies&... policies) const {
-    return layer_(float_matrix(X / scale_), policies...);
+    float_matrix scaled = float_matrix::Zero(X.rows(), X.cols() + 1);
+    scaled.leftCols(X.cols()) = X / scale_;
+    return layer_(scaled, policies...);
   }
-  Eigen::Index outputs() const { return layer_.outputs(); }
 
  private:
+  static Eigen::MatrixXf with_largest(const integer_matrix& W) {
+    Eigen::MatrixXf Q(W.q.rows() + 1, W.q.cols());
+    Q << W.q.cast<float>(), Eigen::RowVectorXf::Constant(W.q.cols(), 127);
+    return Q;
+  }
+
   softlook::linear_layer<float> layer_;
   float scale_;
 };

@@ -61,7 +61,8 @@ void log_softmax_row(const M& logits, index row, std::vector<later<M, double>>& 
   }
   if (top == impossible) return;
   for (double& s : out) sum += std::exp(s - top);
-  for (double& s : out) s = s - top - std::log(sum);
+  const double log_of_sum = std::log(sum);
+  for (double& s : out) s = s - top - log_of_sum;
 }
 
 template <class M>
