@@ -61,6 +61,9 @@ struct additive_projected {
     return {.additive = true, .v = v_};
   }
 
+  [[nodiscard]] index query_features() const { return v_.cols; }
+  [[nodiscard]] index key_features() const { return v_.cols; }
+
  private:
   matrix_view<T> v_;
 };

@@ -67,6 +67,21 @@ template <class T>
   return own;
 }
 
+/// Queries and keys stay as they are.
+template <class T>
+[[nodiscard]] decoder_score<T> owned(const char* where,
+                                     const scores::additive_projected<T>& score) {
+  const score_recipe<T> r =
+      score.template recipe<T>(where, score.query_features(), score.key_features());
+  const char* rule = "projected queries, projected keys and v share one size";
+  decoder_score<T> own;
+  own.queries = {{}, "keys.cols()", rule};
+  own.keys = {{}, "v.size()", rule};
+  own.v = map_of(r.v).transpose();
+  own.additive = true;
+  return own;
+}
+
 }  // namespace detail
 
 template <class T>
@@ -80,6 +95,8 @@ scores::additive<T> additive_parameters<T>::score() const& {
 ///
 ///     bahdanau_attention<float> decoder(scores::additive{Wq, Wk, v});
 ///
+/// scores::additive_projected{v} leaves queries and keys as they are: e_ij = v · tanh(s_i + h_j),
+/// Keras' AdditiveAttention.
 /// \see Bahdanau et al., 2015, Eq. (4)–(6) and appendix A.1.2.
 /// The score is a view; the attention owns copies of its matrices, which may die, and of the
 /// projected memory, which takes 4·m·a + m·e scalars: set_memory() also packs the keys and takes
@@ -92,7 +109,8 @@ scores::additive<T> additive_parameters<T>::score() const& {
 template <real_scalar T>
 class bahdanau_attention final : public detail::decoder_memory<T> {
  public:
-  /// \param score  scores::additive{Wq, Wk, v} or scores::additive{Wq, Wk, v, b}.
+  /// \param score  scores::additive{Wq, Wk, v}, scores::additive{Wq, Wk, v, b} or
+  ///               scores::additive_projected{v}.
   /// \throws shape_error  unless both projections, v and b share one hidden size.
   template <score_policy Score>
   explicit bahdanau_attention(const Score& score) : detail::decoder_memory<T>(own(score)) {}
@@ -119,11 +137,12 @@ class bahdanau_attention final : public detail::decoder_memory<T> {
  private:
   template <class Score>
   [[nodiscard]] static detail::decoder_score<T> own(const Score& score) {
-    constexpr bool additive = detail::is_made_from<Score, scores::additive>;
-    static_assert(
-        additive,
-        "softlook: bahdanau_attention takes scores::additive{Wq, Wk, v} or "
-        "scores::additive{Wq, Wk, v, b}; luong_attention takes the multiplicative scores");
+    constexpr bool additive = detail::is_made_from<Score, scores::additive> ||
+                              detail::is_made_from<Score, scores::additive_projected>;
+    static_assert(additive,
+                  "softlook: bahdanau_attention takes scores::additive{Wq, Wk, v}, "
+                  "scores::additive{Wq, Wk, v, b} or scores::additive_projected{v}; "
+                  "luong_attention takes the multiplicative scores");
     if constexpr (additive) {
       constexpr bool same = detail::scalar_fits<Score, T>();
       static_assert(same,

@@ -180,7 +180,10 @@ class bahdanau_model {
   bahdanau_attention<T> attention_;
 };
 
-/// Weights of Luong's model.
+/// Where Luong's decoder begins: where the encoder stopped, or at zero.
+enum class luong_start { encoder_state, zero };
+
+/// Weights of Luong's model, and what trained models do otherwise than the paper.
 template <class T>
 struct luong_parameters {
   using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -193,12 +196,16 @@ struct luong_parameters {
   row bc{};     ///< empty: none
   matrix Wo{};  ///< h̃ × vocabulary
   row bo{};     ///< empty: none
+  luong_start start = luong_start::encoder_state;
+  bool squash = true;  ///< tanh of h̃; false: none, as in TensorFlow's AttentionWrapper
 };
 
 /// A stack of LSTMs reads, another begins where it stopped, writes, and looks back after each word;
 /// what it saw is fed to the next step (input feeding).
 ///   h_t = LSTM([E y_{t−1}, h̃_{t−1}]),  c_t = attention of h_t over the encoder's states
 ///   h̃_t = tanh([c_t, h_t]·Wc + bc),  logits = h̃_t·Wo + bo,  h̃_0 = 0
+/// Without `squash` there is no tanh; with luong_start::zero the decoder's layers begin at zero,
+/// and may then have other sizes and another number than the encoder's.
 ///
 /// \see Luong, Pham, Manning, "Effective Approaches to Attention-based Neural Machine Translation",
 ///      2015, Eq. (5), (6), section 3.3.
@@ -230,20 +237,28 @@ class luong_model {
         decoder_(p.decoder.begin(), p.decoder.end()),
         attention_(p.attention),
         combine_(p.Wc, p.bc),
-        output_(p.Wo, p.bo) {
+        output_(p.Wo, p.bo),
+        start_(p.start),
+        squash_(p.squash) {
     const auto is = [](const char* what, index size, const char* of, index wanted) {
       detail::check_sizes(name_, what, size, of, wanted, "the parts of a model fit each other");
     };
     if (encoder_.empty())
       detail::raise_argument(name_, "encoder.size()", 0, "a stack has at least one layer");
-    is("decoder.size()", index(decoder_.size()), "encoder.size()", index(encoder_.size()));
+    if (decoder_.empty())
+      detail::raise_argument(name_, "decoder.size()", 0, "a stack has at least one layer");
+    const bool goes_on = start_ == luong_start::encoder_state;
+    if (goes_on)
+      is("decoder.size()", index(decoder_.size()), "encoder.size()", index(encoder_.size()));
     const index seen = combine_.outputs();
-    for (std::size_t l = 0; l < encoder_.size(); ++l) {
+    for (std::size_t l = 0; l < encoder_.size(); ++l)
       is("encoder.Wx.rows()", encoder_[l].inputs(), "the size of what the layer is given",
          l == 0 ? source_.cols() : encoder_[l - 1].units());
+    for (std::size_t l = 0; l < decoder_.size(); ++l) {
       is("decoder.Wx.rows()", decoder_[l].inputs(), "the size of what the layer is given",
          l == 0 ? target_.cols() + seen : decoder_[l - 1].units());
-      is("decoder.Wh.rows()", decoder_[l].units(), "encoder.Wh.rows()", encoder_[l].units());
+      if (goes_on)
+        is("decoder.Wh.rows()", decoder_[l].units(), "encoder.Wh.rows()", encoder_[l].units());
     }
     is("Wc.rows()", combine_.inputs(), "encoder and decoder units",
        encoder_.back().units() + decoder_.back().units());
@@ -257,11 +272,14 @@ class luong_model {
     matrix x = detail::embedded(name_, source_, source);
     sentence read{attention_, {{}, matrix::Zero(1, combine_.outputs())}};
     for (const lstm_cell<T>& cell : encoder_) {
-      const matrix zero = matrix::Zero(1, cell.units());
-      read.first_state.layers.push_back({zero, zero});
+      read.first_state.layers.push_back(zero_state(cell));
       x = cell.sequence(x, read.first_state.layers.back(), policies...).eval();
     }
     read.attention.set_memory(x);
+    if (start_ == luong_start::zero) {
+      read.first_state.layers.clear();
+      for (const lstm_cell<T>& cell : decoder_) read.first_state.layers.push_back(zero_state(cell));
+    }
     return read;
   }
   [[nodiscard]] state start(const sentence& source) const { return source.first_state; }
@@ -279,16 +297,22 @@ class luong_model {
     }
     const auto seen = source.attention.step(x, policies...);
     last.seen = combine_(detail::beside(seen.context, x), policies...);
-    last.seen = last.seen.unaryExpr([](T t) { return math::tanh(t); }).eval();
+    if (squash_) last.seen = last.seen.unaryExpr([](T t) { return math::tanh(t); }).eval();
     return {output_(last.seen, policies...), seen.weights};
   }
 
  private:
   static constexpr const char* name_ = "luong_model";
+  [[nodiscard]] static lstm_state<matrix> zero_state(const lstm_cell<T>& cell) {
+    const matrix zero = matrix::Zero(1, cell.units());
+    return {zero, zero};
+  }
   matrix source_, target_;
   std::vector<lstm_cell<T>> encoder_, decoder_;
   luong_attention<T> attention_;
   linear_layer<T> combine_, output_;
+  luong_start start_;
+  bool squash_;
 };
 
 /// What each written token looked at while it was chosen, tokens × source: the alignment matrix of

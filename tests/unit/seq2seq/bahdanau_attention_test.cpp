@@ -111,6 +111,24 @@ TYPED_TEST(BahdanauAttention, TakesTheScoresOfAttention) {
   expect_same(scores::additive{this->Wq, this->Wk, this->v, this->b});
 }
 
+TYPED_TEST(BahdanauAttention, LeavesRowsThatAreProjectedAlreadyAsTheyAre) {
+  using T = TypeParam;
+  const row_major<T> queries = random_matrix<row_major<T>>(this->n, this->a, this->random);
+  const row_major<T> keys = random_matrix<row_major<T>>(this->m, this->a, this->random);
+  bahdanau_attention<T> decoder(scores::additive_projected{this->v});
+  decoder.set_memory(keys, this->V);
+  // The formula, with the identity for both projections.
+  const row_major<T> one = row_major<T>::Identity(this->a, this->a);
+  const auto truth = oracle::attention(queries, keys, this->V, scores::additive{one, one, this->v});
+  const auto step = decoder.step(queries);
+  EXPECT_LE(max_error(step.weights, truth.weights), this->tolerance);
+  EXPECT_LE(max_error(step.context, truth.output), this->tolerance);
+  expect_error<shape_error>([&] { decoder.set_memory(this->K, this->V); },
+                            {"keys.cols() is 5", "v.size() is 7"});
+  expect_error<shape_error>([&] { (void)decoder.step(this->Q); },
+                            {"query.cols() is 4", "keys.cols() is 7"});
+}
+
 TYPED_TEST(BahdanauAttention, TakesParametersInAnyStorage) {
   using T = TypeParam;
   const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> by_columns = this->Wq;

@@ -139,6 +139,12 @@ truth luong(const luong_parameters<T>& p, const W& score, const tokens& source,
     }
     memory.row(j) = x;
   }
+  if (p.start == luong_start::zero) {
+    layers.clear();
+    for (const auto& l : p.decoder)
+      layers.push_back(
+          {oracle::matrix::Zero(1, l.Wh.rows()), oracle::matrix::Zero(1, l.Wh.rows())});
+  }
   oracle::matrix fed = oracle::matrix::Zero(1, p.Wc.cols());
   truth t{oracle::matrix(index(target.size()), p.Wo.cols()),
           oracle::matrix(index(target.size()), m)};
@@ -152,8 +158,8 @@ truth luong(const luong_parameters<T>& p, const W& score, const tokens& source,
     std::vector<real> scores;
     for (index j = 0; j < m; ++j) scores.push_back(oracle::inner_product(query, 0, memory, j));
     const attended seen = mixture(scores, memory);
-    fed =
-        tanh_of(oracle::linear(beside(seen.context, x), oracle::widen(p.Wc), oracle::widen(p.bc)));
+    fed = oracle::linear(beside(seen.context, x), oracle::widen(p.Wc), oracle::widen(p.bc));
+    if (p.squash) fed = tanh_of(fed);
     t.logits.row(i) = oracle::linear(fed, oracle::widen(p.Wo), oracle::widen(p.bo));
     t.weights.row(i) = seen.weights;
   }
@@ -347,6 +353,26 @@ TYPED_TEST(Seq2Seq, LuongsModelIsItsEquations) {
   const row_major<TypeParam> score = this->matrix(5, 5, 1);
   const auto p = this->luong_weights(score);
   this->expect_a_model(luong_model<TypeParam>(p), luong(p, score, this->source, this->target), 20);
+}
+
+TYPED_TEST(Seq2Seq, LuongsDecoderMayBeginAtZeroAndNotBeSquashed) {
+  using T = TypeParam;
+  const row_major<T> score = this->matrix(5, 5, 1);
+  auto p = this->luong_weights(score);
+  for (const bool squash : {true, false}) {
+    p.squash = squash;
+    p.start = luong_start::zero;
+    this->expect_a_model(luong_model<T>(p), luong(p, score, this->source, this->target), 20);
+  }
+  // The stacks need not be alike then.
+  p.decoder.pop_back();
+  this->expect_a_model(luong_model<T>(p), luong(p, score, this->source, this->target), 20);
+  p.start = luong_start::encoder_state;
+  expect_error<shape_error>([&] { (void)luong_model<T>(p); }, {"decoder.size() is 1", "is 2"});
+  p.start = luong_start::zero;
+  p.decoder.clear();
+  expect_error<argument_error>([&] { (void)luong_model<T>(p); },
+                               {"luong_model", "decoder.size() is 0"});
 }
 
 TYPED_TEST(Seq2Seq, ASentenceOfOneTokenIsLookedAtAlone) {

@@ -113,8 +113,9 @@ struct decoder_score {
   void fit_keys(const char* where, index features) {
     if (joint)
       cut(where, features);
-    else if (keys.W)
-      check_sizes(where, "keys.cols()", features, keys.size, keys.W->inputs(), keys.rule);
+    else if (keys.W || additive)
+      check_sizes(where, "keys.cols()", features, keys.size, keys.W ? keys.W->inputs() : v.size(),
+                  keys.rule);
   }
   /// `unprojected` is what a query must have where it stays as it is.
   void check_query(const char* where, index features, index unprojected) const {
