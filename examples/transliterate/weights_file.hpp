@@ -1,0 +1,56 @@
+#pragma once
+
+#include <Eigen/Core>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace transliterate {
+
+using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+/// A file of a model that cannot be read or is not what it should be.
+struct model_error : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// A file in which matrices of floats lie row by row at known places: HDF5 where nothing is
+/// compressed, and the data of a checkpoint of TensorFlow. Which places these are is known of the
+/// very files that fetch.sh brings, whose checksums it compares.
+class weights_file {
+ public:
+  /// \throws model_error  unless it is a regular file that can be read.
+  explicit weights_file(const std::filesystem::path& path) : name_(path.string()) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) fail("the file cannot be opened");
+    if (!std::filesystem::is_regular_file(path)) fail("this is not a regular file");
+    bytes_.resize(static_cast<std::size_t>(std::filesystem::file_size(path)));
+    file.read(bytes_.data(), static_cast<std::streamsize>(bytes_.size()));
+    if (file.gcount() != static_cast<std::streamsize>(bytes_.size())) fail("it cannot be read");
+  }
+
+  /// \throws model_error  unless the file is so long, and the numbers are finite.
+  matrix at(std::size_t offset, Eigen::Index rows, Eigen::Index cols) const {
+    matrix m(rows, cols);
+    const std::size_t size = static_cast<std::size_t>(m.size()) * sizeof(float);
+    if (offset > bytes_.size() || size > bytes_.size() - offset)
+      fail("a matrix of " + std::to_string(size) + " bytes should begin at byte " +
+           std::to_string(offset) + ", but the file has " + std::to_string(bytes_.size()));
+    std::memcpy(m.data(), bytes_.data() + offset, size);
+    if (!m.allFinite()) fail("the matrix at byte " + std::to_string(offset) + " is not finite");
+    return m;
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const { throw model_error(name_ + ": " + what); }
+
+  std::string name_;
+  std::vector<char> bytes_;
+};
+
+}  // namespace transliterate
