@@ -176,7 +176,7 @@ TEST_F(Batches, EachSequenceHasTheLayersOwnKeys) {
 
 TEST_F(Batches, PaddedSequencesHaveTheLayersOwnKeysBehindTheirLengths) {
   const multi_head<float> attend(attention_with_keys(true, true), {.query = 4});
-  const offsets lengths{30, 7, 0, 12, 1}, of_keys{30, 0, 4, 30, 2};
+  const offsets lengths{30, 7, 0, 12, 1}, of_keys{30, 4, 0, 30, 2};
   const matrix Y = attend(X, X, X, padded_batch{5, lengths, of_keys});
   for (index s = 0; s < 5; ++s) {
     const auto q = X.middleRows(30 * s, lengths[std::size_t(s)]);
