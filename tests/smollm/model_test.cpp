@@ -152,7 +152,7 @@ TEST(LanguageModel, IsItsFormulas) {
   auto seen = model.start();
   std::vector<int> so_far;
   // The first four at once, then one by one.
-  for (const std::size_t count : {4, 1, 1, 1}) {
+  for (const std::size_t count : {4U, 1U, 1U, 1U}) {
     const auto part = std::span(ids).subspan(so_far.size(), count);
     so_far.insert(so_far.end(), part.begin(), part.end());
     const Eigen::RowVectorXf scores = model.next(part, seen, threads);
