@@ -35,9 +35,9 @@
 #include <vector>
 
 #include <softlook/inspect.hpp>
-#include <softlook/inspect/report.hpp>
 
 #include "conversation.hpp"
+#include "page.hpp"
 
 namespace {
 
@@ -152,31 +152,10 @@ void show_figures(const smollm::answer& a, const conversation& c, const language
   std::fflush(stdout);
 }
 
-/// Names of tokens as one sees them: without the space that begins a word.
-std::vector<std::string> names_of(const language_model& model, const conversation& c,
-                                  std::size_t begin, std::size_t end) {
-  std::vector<std::string> names;
-  for (std::size_t k = begin; k < end; ++k) {
-    std::string text = model.tokenizer().bytes(c.tokens()[k]);
-    if (text.size() > 1 && text[0] == ' ') text.erase(0, 1);
-    if (text == " ") text = "␣";
-    if (text == "\n") text = "⏎";
-    names.push_back(std::move(text));
-  }
-  return names;
-}
-
 void write_report(const language_model& model, const conversation& c, const arguments& a,
                   const std::string& question) {
-  const std::size_t begin = c.answer_begin(), count = c.answer_size();
-  if (count == 0) return;
-  const softlook::inspect::report report(c.looks(0, count),
-                                         names_of(model, c, begin, begin + count),
-                                         names_of(model, c, 0, begin + count - 1),
-                                         {.title = question,
-                                          .layer = std::min<Eigen::Index>(11, model.layers() - 1),
-                                          .head = std::min<Eigen::Index>(1, model.heads() - 1)});
-  softlook::inspect::write_html(a.html, report);
+  if (c.answer_size() == 0) return;
+  softlook::inspect::write_html(a.html, smollm::looks_of_answer(model, c, question));
   std::cout << "written: " << a.html << " (what each token looked at: " << model.layers()
             << " layers, " << model.heads() << " heads)\n";
 }
@@ -188,7 +167,7 @@ void show_look(const language_model& model, const conversation& c, const argumen
                                 std::to_string(c.answer_size()) + " tokens, counted from 1");
   const auto weights = c.looks(token - 1, 1);
   const std::size_t keys = c.answer_begin() + token - 1;
-  const std::vector<std::string> names = names_of(model, c, 0, keys + 1);
+  const std::vector<std::string> names = smollm::names_of(model, c, 0, keys + 1);
   const auto name = [&](Eigen::Index key) {
     return softlook::inspect::printable(names[static_cast<std::size_t>(key)]);
   };

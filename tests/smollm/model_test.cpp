@@ -7,6 +7,7 @@
 #include <random>
 
 #include "examples/smollm/conversation.hpp"
+#include "examples/smollm/page.hpp"
 #include "tests/smollm/file.hpp"
 
 namespace smollm {
@@ -264,6 +265,44 @@ TEST(Conversation, StopsWhenAskedTo) {
   conversation talk(model, threads, {.greedy = true});
   EXPECT_LE(talk.ask("hello", 50, [](std::string_view) { return false; }).tokens, 1u);
   EXPECT_LE(talk.ask("hello", 0, [](std::string_view) { return true; }).tokens, 0u);
+}
+
+TEST(Page, OfALongAnswerHasMeansAndTheStrongestKeysOfItsWeights) {
+  const tiny_model tiny;
+  const language_model model(tiny.file(), exact);
+  const language_model::pool threads(2);
+  conversation talk(model, threads, {.temperature = 50, .top_p = 1, .seed = 7});
+  while (talk.answer_size() < 150) {  // every token is about as likely
+    talk.clear();
+    (void)talk.ask("hello", 150, [](std::string_view) { return true; });
+  }
+  const auto looks = talk.looks(0, 150);
+  const Eigen::Index keys = looks[0][0].cols();
+  ASSERT_GT(keys, 200);
+  const softlook::inspect::report whole = looks_of_answer(model, talk, "whole", 1 << 30);
+  const softlook::inspect::report page = looks_of_answer(model, talk, "page", 1);
+  ASSERT_EQ(whole.maps().size(), 8u);
+  ASSERT_EQ(page.maps().size(), 8u);
+  EXPECT_EQ(page.queries(), whole.queries());
+  EXPECT_EQ(page.keys(), whole.keys());
+  for (std::size_t head = 0; head < 8; ++head) {
+    const Eigen::MatrixXd all = looks[head / 4][head % 4].cast<double>();
+    EXPECT_LE((whole.maps()[head] - all).cwiseAbs().maxCoeff(), 1e-5);
+    const Eigen::MatrixXd& means = page.maps()[head];
+    for (Eigen::Index r = 0; r < 128; r += 17)
+      for (Eigen::Index k = 0; k < 128; k += 13) {
+        const Eigen::Index top = r * 150 / 128, left = k * keys / 128;
+        const auto block =
+            all.block(top, left, (r + 1) * 150 / 128 - top, (k + 1) * keys / 128 - left);
+        EXPECT_NEAR(means(r, k), block.mean(), 1e-5) << head << " " << r << " " << k;
+      }
+    const auto& map = page.long_maps()[head];
+    for (Eigen::Index i = 0; i < 150; ++i) {
+      const auto key = map.strongest_keys()[std::size_t(i * 8)];
+      EXPECT_NEAR(map.strongest_weights()(i, 0), all.row(i).maxCoeff(), 1e-5);
+      EXPECT_NEAR(all(i, key), all.row(i).maxCoeff(), 1e-5);
+    }
+  }
 }
 
 TEST(Sampler, DrawsByTheProbabilities) {
