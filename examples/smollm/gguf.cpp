@@ -324,13 +324,15 @@ void gguf::read(std::span<const std::byte> file) {
     if (t.shape[0] % form->numbers != 0)
       refuse("a row of " + to_string(t.shape[0]) + " is not made of " + name_of(t.type) +
              " blocks of " + to_string(form->numbers));
-    std::optional<std::uint64_t> count = 1;
-    for (const std::uint64_t extent : t.shape)
-      count = count ? product(*count, extent) : std::nullopt;
-    // A shape that is empty may still have an extent that no index can hold.
-    for (const std::uint64_t extent : t.shape)
-      if (!product(extent, 1)) count = std::nullopt;
-    const auto bytes = count ? product(*count / form->numbers, form->bytes) : std::nullopt;
+    std::uint64_t count = 1;
+    bool fits = true;
+    for (const std::uint64_t extent : t.shape) {
+      const auto next = product(count, extent);
+      // A shape that is empty may still have an extent that no index can hold.
+      fits = fits && next && product(extent, 1);
+      count = next.value_or(0);
+    }
+    const auto bytes = fits ? product(count / form->numbers, form->bytes) : std::nullopt;
     if (!bytes) refuse("shape " + listed(t.shape) + " has more numbers than 63 bits can count");
     if (offset % alignment != 0)
       refuse("it begins at byte " + to_string(offset) +
