@@ -227,11 +227,16 @@ void talk(const language_model& model, conversation& c, const arguments& a) {
     if (!std::getline(std::cin, line)) break;
     if (line.find_first_not_of(" \t\r") == line.npos) continue;
     try {
-      answer(model, c, a, line);
-    } catch (const std::length_error& e) {
-      std::cout << e.what() << ": it begins anew\n";
-      c.clear();
-      answer(model, c, a, line);
+      try {
+        answer(model, c, a, line);
+      } catch (const std::length_error& e) {
+        if (c.tokens().empty()) throw;
+        std::cout << e.what() << ": it begins anew\n";
+        c.clear();
+        answer(model, c, a, line);
+      }
+    } catch (const std::logic_error& e) {  // too long a question, or no token of this number
+      std::cout << e.what() << '\n';
     }
   }
   if (terminal) std::cout << '\n';
