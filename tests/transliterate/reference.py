@@ -37,9 +37,11 @@ def letters_of(source, name):
     found = re.search(rf'constexpr std::string_view {name} =((?:\s*"(?:[^"\\]|\\.)*")+);', text)
     joined = "".join(re.findall(r'"((?:[^"\\]|\\.)*)"', found[1]))
     escapes = {"t": "\t", "n": "\n"}
-    return re.findall(
-        ".", re.sub(r"\\(?:u([0-9A-F]{4})|(.))", lambda m: chr(int(m[1], 16)) if m[1] else escapes.get(m[2], m[2]), joined), re.S
-    )
+
+    def meant(escape):
+        return chr(int(escape[1], 16)) if escape[1] else escapes.get(escape[2], escape[2])
+
+    return list(re.sub(r"\\(?:u([0-9A-F]{4})|(.))", meant, joined))
 
 
 def padded(word, letters, length):
