@@ -417,17 +417,16 @@ class ssru_cell {
     sizes.check(X, c, "state.cell.cols()", sequences);
     const detail::layer_call call = detail::layer_call_of(name_, policies...);
     using cursor = detail::matrix_cursor<T>;
-    detail::run_layer<T>(
-        call, [&](const auto&) { return cursor::size(X.rows, products_.outputs()); },
-        [&](const detail::scratch_space<T>& scratch) {
-          const auto from_x = cursor(scratch).take(X.rows, products_.outputs());
-          products_.run(call.isa, call.exec, X, from_x);
-          if (!states) return step(from_x, h, c);
-          for (index i = 0; i < X.rows; ++i) {
-            step(from_x.rows_from(i, 1), h, c);
-            for (index k = 0; k < units(); ++k) (*states)(i, k) = h(0, k);
-          }
-        });
+    detail::run_layer<T>(call, cursor::size(X.rows, products_.outputs()),
+                         [&](const detail::scratch_space<T>& scratch) {
+                           const auto from_x = cursor(scratch).take(X.rows, products_.outputs());
+                           products_.run(call.isa, call.exec, X, from_x);
+                           if (!states) return step(from_x, h, c);
+                           for (index i = 0; i < X.rows; ++i) {
+                             step(from_x.rows_from(i, 1), h, c);
+                             for (index k = 0; k < units(); ++k) (*states)(i, k) = h(0, k);
+                           }
+                         });
   }
 
   void step(const mutable_matrix_view<T>& from_x, const mutable_matrix_view<T>& h,

@@ -7,6 +7,10 @@
 #include "softlook/core/types.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
+
+/// \addtogroup transforms
+/// \{
+
 namespace detail {
 
 /// Numbers of relative positions −reach … reach, for each query its own or for all the same, beside
@@ -51,4 +55,7 @@ void fill_margins(T* row, index reach) {
 }
 
 }  // namespace detail
+
+/// \}
+
 SOFTLOOK_NAMESPACE_END

@@ -202,7 +202,7 @@ class causal_transformer : public detail::layer_defaults<causal_transformer<T>, 
                                               const auto& to, const auto& of_layer) {
                                             const auto kept = seen.layers_[k].keys(seen.rows_);
                                             const detail::earlier_rows<T> earlier{&kept,
-                                                                                       seen.rows_};
+                                                                                  seen.rows_};
                                             f(chain, l, k, from, to, of_layer, call, earlier);
                                           });
                              });
@@ -216,9 +216,9 @@ class causal_transformer : public detail::layer_defaults<causal_transformer<T>, 
           policy_rule::template resolve<T>(
               name_,
               [&](const detail::call_policies<T>& call) {
-                detail::run_layer<T>(call, size(call), [&](const detail::scratch_space<T>& scratch) {
-                  run_all(call, scratch);
-                });
+                detail::run_layer<T>(
+                    call, size(call),
+                    [&](const detail::scratch_space<T>& scratch) { run_all(call, scratch); });
               },
               with...);
         },
