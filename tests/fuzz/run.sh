@@ -12,7 +12,7 @@ seconds=${1:-30}
 case $seconds in '' | *[!0-9]*) die "usage: sh tests/fuzz/run.sh [SECONDS [TARGET...]]" ;; esac
 if [ $# -gt 0 ]; then shift; fi
 if [ $# -eq 0 ]; then
-  set -- safetensors wordpiece gguf tokenizer marian_file sentencepiece case_file attention
+  set -- safetensors wordpiece gguf tokenizer marian_file sentencepiece onnx_file case_file attention
 fi
 
 # A clang whose runtime has libFuzzer; Debian keeps it in a package of its own.
@@ -43,6 +43,7 @@ build() {
     case_file) tested=tests/conformance/case_file.cpp ;;
     marian_file | sentencepiece) tested=examples/translator/$1.cpp ;;
     wordpiece) tested=examples/minilm/wordpiece.cpp library=-lutf8proc ;;
+    onnx_file) tested=examples/vit/onnx_file.cpp ;;
     gguf) tested=examples/smollm/gguf.cpp ;;
     tokenizer) tested="examples/smollm/tokenizer.cpp examples/smollm/gguf.cpp" library=-lutf8proc ;;
     *) tested=examples/minilm/$1.cpp ;;
