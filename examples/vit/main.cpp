@@ -10,7 +10,9 @@
 //   --threads N     how many threads compute (as many as there are cores)
 //   --runs N        how often, to measure (5): the first one warms up
 //
-// expect: ^257 tokens
+// expect: ^257 tokens through 12 layers
+// expect: ^ +2 +0% +100% +0%
+// expect: ^ +3 +32% +12% +56%
 // expect: written: .*vit\.png
 
 #include <algorithm>
