@@ -75,6 +75,13 @@ std::optional<std::uint64_t> product(std::uint64_t a, std::uint64_t b) {
   return a * b;
 }
 
+/// What elements of so many bytes take, unless that is more than 64 bits hold.
+std::optional<std::uint64_t> size_of(std::uint64_t element, const shape& dims) {
+  std::optional<std::uint64_t> size = element;
+  for (const std::uint64_t extent : dims) size = size ? product(*size, extent) : std::nullopt;
+  return size;
+}
+
 /// Where a message stops being one, in bytes from its start.
 struct malformed {
   std::size_t position;
@@ -248,8 +255,7 @@ void onnx_file::read_tensor(std::span<const std::byte> message) {
   if (has_bytes && !element)
     fail("data type " + to_string(t.data_type) + " has no size that is known here");
   if (has_bytes) {
-    std::optional<std::uint64_t> size = element;
-    for (const std::uint64_t extent : t.dims) size = size ? product(*size, extent) : std::nullopt;
+    const auto size = size_of(*element, t.dims);
     if (!size) fail("dimensions " + listed(t.dims) + " are more than 64 bits can count");
     if (*size != t.bytes.size())
       fail("it has " + to_string(t.bytes.size()) + " bytes but type " + to_string(t.data_type) +
@@ -281,10 +287,9 @@ float_matrix onnx_file::matrix(const std::string& tensor, const shape& dims,
   if (t.data_type != float_type)
     fail("it is of data type " + to_string(t.data_type) + ", only floats (1) are read as a matrix");
   if (t.dims != dims) fail("it is " + listed(t.dims) + " but the model needs " + listed(dims));
-  std::uint64_t count = 1;
-  for (const std::uint64_t extent : dims) count *= extent;
-  if (count * sizeof(float) != t.bytes.size()) fail("its numbers are not kept as raw_data");
-  const auto size = static_cast<Eigen::Index>(count);
+  // The bytes were checked against the dimensions, if the file has any.
+  if (size_of(sizeof(float), dims) != t.bytes.size()) fail("its numbers are not kept as raw_data");
+  const auto size = static_cast<Eigen::Index>(t.bytes.size() / sizeof(float));
   if (rows < 1 || size % rows != 0)
     fail(to_string(size) + " numbers are not " + to_string(rows) + " rows of one length");
   float_matrix numbers(rows, size / rows);

@@ -169,9 +169,11 @@ TEST(OnnxFile, MessagesAreShortAndHoldNoControlCharacters) {
 TEST(OnnxFile, RefusesWhatTheModelCannotUse) {
   const std::string elsewhere =
       text(5, number(1, 2) + number(2, 1) + text(4, bytes_of({1, 2})) + text(8, "list"));
+  // 2^62 floats are 0 bytes modulo 2^64, and it has none.
+  const std::string wrapping = text(5, number(1, 1ull << 62) + number(2, 1) + text(8, "wrapping"));
   const std::string bytes =
-      graph(tensor("w", {2, 3}, bytes_of(values)) + tensor("i", {1}, "12345678", 7) + elsewhere +
-            text(1, text(1, "w") + text(3, "n")));
+      graph(wrapping + tensor("w", {2, 3}, bytes_of(values)) + tensor("i", {1}, "12345678", 7) +
+            elsewhere + text(1, text(1, "w") + text(3, "n")));
   const onnx_file f = read(bytes);
   const auto of_matrix = [&](const char* name, const vit::shape& dims, Eigen::Index rows = 1) {
     return message_of([&] { (void)f.matrix(name, dims, rows); });
@@ -183,6 +185,8 @@ TEST(OnnxFile, RefusesWhatTheModelCannotUse) {
   EXPECT_EQ(of_matrix("i", {1}),
             "m: tensor \"i\": it is of data type 7, only floats (1) are read as a matrix");
   EXPECT_EQ(of_matrix("list", {2}), "m: tensor \"list\": its numbers are not kept as raw_data");
+  EXPECT_EQ(of_matrix("wrapping", {1ull << 62}),
+            "m: tensor \"wrapping\": its numbers are not kept as raw_data");
   EXPECT_EQ(message_of([&] { (void)f.input("m", 0); }), "m: node \"m\": it is not in the file");
   EXPECT_EQ(message_of([&] { (void)f.input("n", 1); }),
             "m: node \"n\": it has 1 inputs, input 1 counted from 0 is needed");
