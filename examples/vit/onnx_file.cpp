@@ -35,7 +35,10 @@ std::string shown(std::string_view text) {
 
 std::string listed(const shape& numbers) {
   std::string out = "[";
-  for (const std::uint64_t n : numbers) out += (out.size() > 1 ? "," : "") + to_string(n);
+  for (const std::uint64_t n : numbers) {
+    if (out.size() > 1) out += ',';
+    out += to_string(n);
+  }
   return out + ']';
 }
 
