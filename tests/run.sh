@@ -20,7 +20,7 @@ case ${1:-} in
 esac
 
 need_tools gtest
-want model
+want model png
 build=$root/build/tests
 # No build type: -O2 with assertions (cmake/Warnings.cmake says why). Benchmarks are no tests.
 configure "$build" -DCMAKE_BUILD_TYPE= -DSOFTLOOK_BUILD_TESTS=ON -DSOFTLOOK_BUILD_EXAMPLES=ON \

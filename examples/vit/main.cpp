@@ -18,7 +18,6 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -85,7 +84,7 @@ Eigen::Vector3f glow(float share) {
                                            {0.73f, 0.21f, 0.33f},
                                            {0.98f, 0.56f, 0.04f},
                                            {0.99f, 1.00f, 0.64f}};
-  const float at = steps * std::clamp(share, 0.0f, 1.0f);
+  const float at = steps * share;
   const int below = std::min(static_cast<int>(at), steps - 1);
   const Eigen::Map<const Eigen::Vector3f> from(colours[below]), to(colours[below + 1]);
   return from + (at - static_cast<float>(below)) * (to - from);
@@ -96,7 +95,9 @@ picture lit(const fitted_picture& photo, const float_matrix& map) {
   picture drawn = photo.small;
   const Index width = drawn.size.width;
   for (Index k = 0; k < drawn.size.pixels(); ++k) {
-    const float share = map(photo.top + k / width, photo.left + k % width);
+    // A broken model's NaN is dark.
+    const float found = map(photo.top + k / width, photo.left + k % width);
+    const float share = found > 0 ? std::min(found, 1.0f) : 0.0f;
     const float grey = drawn.rgb.col(k).mean();
     drawn.rgb.col(k) = glow(share).array() + 0.3f * grey * (1 - share);
   }
