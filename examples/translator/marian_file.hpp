@@ -23,7 +23,11 @@ struct integer_matrix {
   Eigen::Map<const Eigen::Matrix<std::int8_t, Eigen::Dynamic, Eigen::Dynamic>, 0, stride> q;
   float scale;
 
-  Eigen::MatrixXf real() const { return q.cast<float>() / scale; }
+  Eigen::MatrixXf real() const {
+    // Eigen goes over all columns, also where they are empty and the file says that they are many.
+    if (q.size() == 0) return Eigen::MatrixXf(q.rows(), q.cols());
+    return q.cast<float>() / scale;
+  }
 };
 
 /// An item of a file. A shape has as many extents as the file says, usually two.

@@ -13,6 +13,12 @@ void require(bool truth) {
   if (!truth) std::abort();
 }
 
+/// Every number is read. Eigen would go over the lines of a matrix whose lines are empty.
+template <class Matrix>
+unsigned nans_of(const Matrix& m) {
+  return m.size() > 0 ? static_cast<unsigned>(m.array().isNaN().count()) : 0;
+}
+
 void use(const translator::marian_file& file, std::size_t size) {
   std::size_t total = 0;
   unsigned sum = 0;
@@ -27,13 +33,12 @@ void use(const translator::marian_file& file, std::size_t size) {
           sum += static_cast<unsigned>(file.text(name).size());
           break;
         case 0x0404:
-          sum += static_cast<unsigned>(file.floats(name, rows, cols).array().isNaN().count());
+          sum += nans_of(file.floats(name, rows, cols));
           break;
         case 0x4101:
           for (const auto lies : {translator::marian_file::order::by_columns,
                                   translator::marian_file::order::by_rows})
-            sum += static_cast<unsigned>(
-                file.integers(name, rows, cols, lies).real().array().isNaN().count());
+            sum += nans_of(file.integers(name, rows, cols, lies).real());
           break;
         default:
           break;
