@@ -41,7 +41,7 @@ class weights_file {
     if (offset > bytes_.size() || size > bytes_.size() - offset)
       fail("a matrix of " + std::to_string(size) + " bytes should begin at byte " +
            std::to_string(offset) + ", but the file has " + std::to_string(bytes_.size()));
-    std::memcpy(m.data(), bytes_.data() + offset, size);
+    if (size > 0) std::memcpy(m.data(), bytes_.data() + offset, size);
     if (!m.allFinite()) fail("the matrix at byte " + std::to_string(offset) + " is not finite");
     return m;
   }
