@@ -1,10 +1,5 @@
 #include "safetensors.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -13,12 +8,15 @@
 #include <optional>
 #include <utility>
 
+#include "examples/support/files.hpp"
+
 static_assert(std::endian::native == std::endian::little, "tensors are stored little-endian");
 
 namespace minilm {
 namespace {
 
 using json = nlohmann::json;
+using examples::product;
 using std::to_string;
 
 // As in the reference implementation: a larger header is taken for an attack on the reader's
@@ -44,12 +42,6 @@ std::optional<std::uint64_t> size_of(const std::string& dtype) {
       {"F32", 4},  {"I64", 8}, {"U64", 8}, {"F64", 8},     {"C64", 8}};
   const auto found = sizes.find(dtype);
   return found == sizes.end() ? std::nullopt : std::optional(found->second);
-}
-
-/// a · b unless that is more than 64 bits hold.
-std::optional<std::uint64_t> product(std::uint64_t a, std::uint64_t b) {
-  if (b != 0 && a > std::numeric_limits<std::uint64_t>::max() / b) return std::nullopt;
-  return a * b;
 }
 
 /// What the header says of a tensor.
@@ -193,25 +185,6 @@ class header_reader final : public json::json_sax_t {
   bool has_metadata_ = false;
 };
 
-/// The file's bytes, unmapped with the last user of the pointer.
-std::pair<std::shared_ptr<const std::byte>, std::size_t> map_file(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw model_error(path + ": the file cannot be opened");
-  struct stat status{};
-  const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
-  const auto size = regular ? static_cast<std::size_t>(status.st_size) : 0;
-  void* start = MAP_FAILED;
-  if (size > 0) start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  ::close(descriptor);
-  if (!regular) throw model_error(path + ": this is not a regular file");
-  if (size == 0) return {nullptr, 0};
-  if (start == MAP_FAILED) throw model_error(path + ": the file cannot be mapped into memory");
-  const auto unmap = [size](const std::byte* bytes) {
-    ::munmap(const_cast<std::byte*>(bytes), size);
-  };
-  return {std::shared_ptr<const std::byte>(static_cast<const std::byte*>(start), unmap), size};
-}
-
 /// The header's text, when the file is long enough for the length that it declares.
 std::span<const std::byte> header_of(std::span<const std::byte> file, const std::string& name) {
   const auto fail = [&name](const std::string& what) { throw model_error(name + ": " + what); };
@@ -258,7 +231,7 @@ raw_tensor checked(const entry& e, std::span<const std::byte> data, const auto& 
 
 safetensors::safetensors(const std::filesystem::path& file) : name_(file.string()) {
   std::size_t size = 0;
-  std::tie(mapping_, size) = map_file(name_);
+  std::tie(mapping_, size) = examples::map_file(name_);
   read({mapping_.get(), size});
 }
 

@@ -8,9 +8,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "model_error.hpp"
+#include "examples/support/model_error.hpp"
 
 namespace minilm {
+
+using examples::model_error;
 
 /// BERT's tokenizer: text -> [CLS], the longest known pieces of each word from left to right,
 /// [SEP].

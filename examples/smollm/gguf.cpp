@@ -1,10 +1,5 @@
 #include "gguf.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -14,11 +9,14 @@
 #include <type_traits>
 #include <utility>
 
+#include "examples/support/files.hpp"
+
 static_assert(std::endian::native == std::endian::little, "tensors are stored little-endian");
 
 namespace smollm {
 namespace {
 
+using examples::number_at;
 using std::to_string;
 
 constexpr std::uint32_t largest_rank = 4;
@@ -107,35 +105,7 @@ std::string listed(const std::vector<std::uint64_t>& numbers) {
 
 /// a · b unless that is more than 63 bits hold: extents become Eigen::Index, which is signed.
 std::optional<std::uint64_t> product(std::uint64_t a, std::uint64_t b) {
-  constexpr std::uint64_t most = std::numeric_limits<std::int64_t>::max();
-  if (b != 0 && a > most / b) return std::nullopt;
-  return a * b;
-}
-
-/// The file's bytes, unmapped with the last user of the pointer.
-std::pair<std::shared_ptr<const std::byte>, std::size_t> map_file(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw model_error(path + ": the file cannot be opened");
-  struct stat status{};
-  const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
-  const auto size = regular ? static_cast<std::size_t>(status.st_size) : 0;
-  void* start = MAP_FAILED;
-  if (size > 0) start = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-  ::close(descriptor);
-  if (!regular) throw model_error(path + ": this is not a regular file");
-  if (size == 0) return {nullptr, 0};
-  if (start == MAP_FAILED) throw model_error(path + ": the file cannot be mapped into memory");
-  const auto unmap = [size](const std::byte* bytes) {
-    ::munmap(const_cast<std::byte*>(bytes), size);
-  };
-  return {std::shared_ptr<const std::byte>(static_cast<const std::byte*>(start), unmap), size};
-}
-
-template <class N>
-N number_at(const std::byte* at) {
-  N x;
-  std::memcpy(&x, at, sizeof x);
-  return x;
+  return examples::product(a, b, std::numeric_limits<std::int64_t>::max());
 }
 
 float half_at(const std::byte* at) {
@@ -279,7 +249,7 @@ class gguf::reader {
 
 gguf::gguf(const std::filesystem::path& file) : name_(file.string()) {
   std::size_t size = 0;
-  std::tie(mapping_, size) = map_file(name_);
+  std::tie(mapping_, size) = examples::map_file(name_);
   read({mapping_.get(), size});
 }
 

@@ -12,9 +12,11 @@
 #include <variant>
 #include <vector>
 
-#include "model_error.hpp"
+#include "examples/support/model_error.hpp"
 
 namespace smollm {
+
+using examples::model_error;
 
 using float_matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 

@@ -8,7 +8,7 @@
 #include <optional>
 #include <utility>
 
-#include "file_bytes.hpp"
+#include "examples/support/files.hpp"
 
 static_assert(std::endian::native == std::endian::little, "a model file is little-endian");
 
@@ -16,6 +16,8 @@ namespace translator {
 namespace {
 
 using Eigen::Index;
+using examples::number_at;
+using examples::product;
 using std::to_string;
 
 constexpr std::uint64_t version = 1;
@@ -39,11 +41,6 @@ std::string listed(const std::vector<Index>& extents) {
   return out.empty() ? "[]" : out + ']';
 }
 
-std::optional<std::uint64_t> product(std::uint64_t a, std::uint64_t b) {
-  if (b != 0 && a > std::numeric_limits<std::uint64_t>::max() / b) return std::nullopt;
-  return a * b;
-}
-
 /// What has not been read of a file.
 class reader {
  public:
@@ -57,7 +54,9 @@ class reader {
     left_ = left_.subspan(taken.size());
     return taken;
   }
-  std::uint64_t number(const std::string& what) { return number_at<std::uint64_t>(take(8, what)); }
+  std::uint64_t number(const std::string& what) {
+    return number_at<std::uint64_t>(take(8, what).data());
+  }
   std::size_t left() const { return left_.size(); }
 
   [[noreturn]] void fail(const std::string& what) const { throw model_error(name_ + ": " + what); }
@@ -106,7 +105,7 @@ std::optional<std::uint64_t> bytes_of(std::uint64_t type, std::uint64_t elements
 }  // namespace
 
 marian_file::marian_file(const std::filesystem::path& file)
-    : marian_file(bytes_of_file(file), file.string()) {}
+    : marian_file(examples::bytes_of_file(file), file.string()) {}
 
 marian_file::marian_file(std::vector<std::byte> bytes, std::string name)
     : name_(std::move(name)), bytes_(std::move(bytes)) {
@@ -134,7 +133,7 @@ void marian_file::read() {
       fail(names[k], "it has " + to_string(headers[k].extents) + " extents, more than the " +
                          to_string(most_extents) + " allowed");
     for (std::uint64_t e = 0; e < headers[k].extents; ++e) {
-      const auto extent = number_at<std::int32_t>(in.take(4, "a shape"));
+      const auto extent = number_at<std::int32_t>(in.take(4, "a shape").data());
       if (extent < 0) fail(names[k], "an extent is " + to_string(extent));
       items[k]->shape.push_back(extent);
       const auto more = product(elements[k], static_cast<std::uint64_t>(extent));
@@ -190,7 +189,7 @@ float_matrix marian_file::floats(const std::string& name, Index rows, Index cols
 integer_matrix marian_file::integers(const std::string& name, Index rows, Index cols,
                                      order lies) const {
   const marian_item& m = matrix(name, integers_with_scale, rows, cols);
-  const auto scale = number_at<float>(m.bytes.subspan(static_cast<std::size_t>(rows * cols)));
+  const auto scale = number_at<float>(m.bytes.data() + rows * cols);
   if (!(scale > 0 && std::isfinite(scale)))
     fail(name, "its scale is " + to_string(scale) + ", not a positive number");
   const bool by_rows = lies == order::by_rows;

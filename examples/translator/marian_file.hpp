@@ -10,9 +10,11 @@
 #include <utility>
 #include <vector>
 
-#include "model_error.hpp"
+#include "examples/support/model_error.hpp"
 
 namespace translator {
+
+using examples::model_error;
 
 using float_matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 

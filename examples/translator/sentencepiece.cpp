@@ -5,11 +5,12 @@
 #include <cmath>
 #include <limits>
 
-#include "file_bytes.hpp"
+#include "examples/support/files.hpp"
 
 namespace translator {
 namespace {
 
+using examples::number_at;
 using std::to_string;
 
 constexpr std::string_view replacement = "\uFFFD";
@@ -124,7 +125,7 @@ character_map::character_map(std::string_view bytes, const std::string& name) {
   };
   if (bytes.size() < unit) fail("has " + to_string(bytes.size()) + " bytes, its length takes 4");
   const auto all = std::as_bytes(std::span(bytes));
-  const std::size_t length = number_at<std::uint32_t>(all);
+  const std::size_t length = number_at<std::uint32_t>(all.data());
   if (length % unit != 0 || length > bytes.size() - unit)
     fail("should have " + to_string(length) + " bytes, a multiple of 4, and " +
          to_string(bytes.size() - unit) + " follow");
@@ -184,7 +185,7 @@ class sentencepiece::file_reader {
     while (!in.done()) {
       const field f = in.next();
       if (f.tag == tag_of(1, with_length)) e.text = text_of(f.bytes);
-      if (f.tag == tag_of(2, four_bytes)) e.score = double(number_at<float>(f.bytes));
+      if (f.tag == tag_of(2, four_bytes)) e.score = double(number_at<float>(f.bytes.data()));
       if (f.tag != tag_of(3, varint)) continue;
       if (f.number < 1 || f.number > 6)
         fail("its type is " + to_string(f.number) + ", known are 1 to 6");
@@ -227,7 +228,7 @@ class sentencepiece::file_reader {
 };
 
 sentencepiece::sentencepiece(const std::filesystem::path& file)
-    : sentencepiece(bytes_of_file(file), file.string()) {}
+    : sentencepiece(examples::bytes_of_file(file), file.string()) {}
 
 sentencepiece::sentencepiece(std::span<const std::byte> bytes, const std::string& name) {
   file_reader(*this, name).read(bytes);

@@ -9,9 +9,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "model_error.hpp"
+#include "examples/support/model_error.hpp"
 
 namespace translator {
+
+using examples::model_error;
 
 /// What characters become before a text is cut: a double array of bytes, whose leaves say where in
 /// a list of texts the replacement begins.

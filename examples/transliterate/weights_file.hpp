@@ -5,19 +5,15 @@
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "examples/support/files.hpp"
+
 namespace transliterate {
 
+using examples::model_error;
 using matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-/// A file of a model that cannot be read or is not what it should be.
-struct model_error : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 /// A file in which matrices of floats lie row by row at known places: HDF5 where nothing is
 /// compressed, and the data of a checkpoint of TensorFlow. Which places these are is known of the
@@ -25,14 +21,8 @@ struct model_error : std::runtime_error {
 class weights_file {
  public:
   /// \throws model_error  unless it is a regular file that can be read.
-  explicit weights_file(const std::filesystem::path& path) : name_(path.string()) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) fail("the file cannot be opened");
-    if (!std::filesystem::is_regular_file(path)) fail("this is not a regular file");
-    bytes_.resize(static_cast<std::size_t>(std::filesystem::file_size(path)));
-    file.read(bytes_.data(), static_cast<std::streamsize>(bytes_.size()));
-    if (file.gcount() != static_cast<std::streamsize>(bytes_.size())) fail("it cannot be read");
-  }
+  explicit weights_file(const std::filesystem::path& path)
+      : name_(path.string()), bytes_(examples::bytes_of_file(path)) {}
 
   /// \throws model_error  unless the file is so long, and the numbers are finite.
   matrix at(std::size_t offset, Eigen::Index rows, Eigen::Index cols) const {
@@ -50,7 +40,7 @@ class weights_file {
   [[noreturn]] void fail(const std::string& what) const { throw model_error(name_ + ": " + what); }
 
   std::string name_;
-  std::vector<char> bytes_;
+  std::vector<std::byte> bytes_;
 };
 
 }  // namespace transliterate

@@ -2,16 +2,18 @@
 
 #include <bit>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <optional>
 #include <utility>
+
+#include "examples/support/files.hpp"
 
 static_assert(std::endian::native == std::endian::little, "tensors are stored little-endian");
 
 namespace vit {
 namespace {
 
+using examples::product;
 using std::to_string;
 using bytes = std::span<const std::byte>;
 
@@ -70,12 +72,6 @@ std::optional<std::uint64_t> size_of(std::uint64_t data_type) {
     default:
       return std::nullopt;
   }
-}
-
-/// a · b unless that is more than 64 bits hold.
-std::optional<std::uint64_t> product(std::uint64_t a, std::uint64_t b) {
-  if (b != 0 && a > std::numeric_limits<std::uint64_t>::max() / b) return std::nullopt;
-  return a * b;
 }
 
 /// What elements of so many bytes take, unless that is more than 64 bits hold.
@@ -165,23 +161,6 @@ class field_reader {
   bytes content_;
 };
 
-/// The size of a regular file, all of it in memory.
-std::vector<std::byte> contents_of(const std::filesystem::path& file) {
-  const std::string name = file.string();
-  std::error_code error;
-  const auto status = std::filesystem::status(file, error);
-  if (!std::filesystem::exists(status)) throw model_error(name + ": the file cannot be opened");
-  if (!std::filesystem::is_regular_file(status))
-    throw model_error(name + ": this is not a regular file");
-  const auto size = std::filesystem::file_size(file, error);
-  std::ifstream in(file, std::ios::binary);
-  if (error || !in) throw model_error(name + ": the file cannot be opened");
-  std::vector<std::byte> all(static_cast<std::size_t>(size));
-  if (!in.read(reinterpret_cast<char*>(all.data()), static_cast<std::streamsize>(all.size())))
-    throw model_error(name + ": the file cannot be read to its end");
-  return all;
-}
-
 void add_dimension(onnx_tensor& t, std::uint64_t extent) {
   if (t.dims.size() == largest_rank) throw malformed{0, "more than 8 dimensions"};
   // Extents are signed in the file and become Eigen::Index.
@@ -193,7 +172,7 @@ void add_dimension(onnx_tensor& t, std::uint64_t extent) {
 }  // namespace
 
 onnx_file::onnx_file(const std::filesystem::path& file)
-    : name_(file.string()), bytes_(contents_of(file)) {
+    : name_(file.string()), bytes_(examples::bytes_of_file(file)) {
   read(bytes_);
 }
 

@@ -6,21 +6,17 @@
 #include <filesystem>
 #include <map>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "examples/support/model_error.hpp"
+
 namespace vit {
 
+using examples::model_error;
 using float_matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using shape = std::vector<std::uint64_t>;
-
-/// A file of the model that cannot be read or is not what it should be; the text starts with the
-/// name of the file.
-struct model_error : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 /// A tensor that the file gives a value to. data_type is the number that ONNX has for it, 1 for
 /// float; the bytes are little-endian and row-major. A tensor that keeps its numbers elsewhere (in
