@@ -23,7 +23,6 @@
 // expect: written: .*minilm\.html
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -36,6 +35,7 @@
 #include <softlook/inspect/report.hpp>
 
 #include "encoder.hpp"
+#include "examples/support/command_line.hpp"
 
 namespace {
 
@@ -58,34 +58,25 @@ struct arguments {
 
 /// Whether the command line can be understood.
 bool parse(int argc, char** argv, arguments& a) {
-  for (int k = 1; k < argc; ++k) {
-    const std::string word = argv[k];
-    std::string* value = word == "--model"      ? &a.model
-                         : word == "--svg"      ? &a.svg
-                         : word == "--head-svg" ? &a.head_svg
-                         : word == "--html"     ? &a.html
-                         : word == "--file"     ? &a.file
-                         : word == "--layer"    ? &a.layer
-                         : word == "--head"     ? &a.head
-                                                : nullptr;
-    if (value && k + 1 < argc)
-      *value = argv[++k];
-    else if (value || word.starts_with("--"))
-      return false;
-    else
-      a.sentences.push_back(word);
-  }
-  return a.file.empty() ? !a.sentences.empty() : a.sentences.size() == 1;
+  return examples::take_options(argc, argv,
+                                {{"--model", &a.model},
+                                 {"--svg", &a.svg},
+                                 {"--head-svg", &a.head_svg},
+                                 {"--html", &a.html},
+                                 {"--file", &a.file},
+                                 {"--layer", &a.layer},
+                                 {"--head", &a.head}},
+                                a.sentences) &&
+         (a.file.empty() ? !a.sentences.empty() : a.sentences.size() == 1);
 }
 
 /// The number of a layer or head, which is below `count`.
 Eigen::Index number(const std::string& text, const char* what, Eigen::Index count) {
-  Eigen::Index value = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 0 || value >= count)
+  const auto value = examples::number_in<Eigen::Index>(text);
+  if (!value || *value < 0 || *value >= count)
     throw std::invalid_argument(std::string(what) + ' ' + text + ": the model has " +
                                 std::to_string(count) + ", counted from 0");
-  return value;
+  return *value;
 }
 
 /// Every layer and head of the sentence.

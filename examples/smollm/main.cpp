@@ -24,7 +24,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
@@ -37,6 +36,7 @@
 #include <softlook/inspect.hpp>
 
 #include "conversation.hpp"
+#include "examples/support/command_line.hpp"
 #include "page.hpp"
 
 namespace {
@@ -60,41 +60,33 @@ struct arguments {
 
 /// Whether the command line can be understood.
 bool parse(int argc, char** argv, arguments& a) {
-  for (int k = 1; k < argc; ++k) {
-    const std::string word = argv[k];
-    std::string* value = word == "--model"         ? &a.model
-                         : word == "--system"      ? &a.system
-                         : word == "--weights"     ? &a.weights
-                         : word == "--html"        ? &a.html
-                         : word == "--look"        ? &a.look
-                         : word == "--temperature" ? &a.temperature
-                         : word == "--top-p"       ? &a.top_p
-                         : word == "--seed"        ? &a.seed
-                         : word == "--tokens"      ? &a.tokens
-                         : word == "--threads"     ? &a.threads
-                                                   : nullptr;
-    if (value && k + 1 < argc)
-      *value = argv[++k];
-    else if (word == "--greedy")
-      a.greedy = true;
-    else if (value || word.starts_with("--") || !a.question.empty())
-      return false;
-    else
-      a.question = word;
-  }
-  return true;
+  std::vector<std::string> questions;
+  if (!examples::take_options(argc, argv,
+                              {{"--model", &a.model},
+                               {"--system", &a.system},
+                               {"--weights", &a.weights},
+                               {"--html", &a.html},
+                               {"--look", &a.look},
+                               {"--temperature", &a.temperature},
+                               {"--top-p", &a.top_p},
+                               {"--seed", &a.seed},
+                               {"--tokens", &a.tokens},
+                               {"--threads", &a.threads}},
+                              questions, {{"--greedy", &a.greedy}}))
+    return false;
+  if (!questions.empty()) a.question = questions.front();
+  return questions.size() <= 1;
 }
 
 /// A number of the command line, or what it is without one.
 template <class N>
 N number(const std::string& text, const char* option, N otherwise) {
   if (text.empty()) return otherwise;
-  N value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size())
+  const auto value = examples::number_in<N>(text);
+  if (!value)
     throw std::invalid_argument(std::string(option) + ' ' + text +
                                 ": this is no number of its kind");
-  return value;
+  return *value;
 }
 
 softlook::weight_storage storage_of(const std::string& name) {

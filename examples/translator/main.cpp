@@ -20,7 +20,6 @@
 // expect: ^leite -> milk 0\.[89]
 // expect: written: .*translator\.svg
 
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
@@ -33,6 +32,7 @@
 
 #include <softlook/inspect.hpp>
 
+#include "examples/support/command_line.hpp"
 #include "model.hpp"
 #include "words.hpp"
 
@@ -60,33 +60,24 @@ struct arguments {
 
 /// Whether the command line can be understood.
 bool parse(int argc, char** argv, arguments& a) {
-  for (int k = 1; k < argc; ++k) {
-    const std::string given = argv[k];
-    std::string* value = given == "--model"     ? &a.model
-                         : given == "--svg"     ? &a.svg
-                         : given == "--from"    ? &a.from
-                         : given == "--beam"    ? &a.beam
-                         : given == "--threads" ? &a.threads
-                         : given == "--file"    ? &a.file
-                                                : nullptr;
-    if (value && k + 1 < argc)
-      *value = argv[++k];
-    else if (value || given.starts_with("--"))
-      return false;
-    else
-      a.sentences.push_back(given);
-  }
-  return (a.from == "en" || a.from == "pt") && a.sentences.empty() == !a.file.empty();
+  return examples::take_options(argc, argv,
+                                {{"--model", &a.model},
+                                 {"--svg", &a.svg},
+                                 {"--from", &a.from},
+                                 {"--beam", &a.beam},
+                                 {"--threads", &a.threads},
+                                 {"--file", &a.file}},
+                                a.sentences) &&
+         (a.from == "en" || a.from == "pt") && a.sentences.empty() == !a.file.empty();
 }
 
 /// A number from 1 to `most`.
 Eigen::Index number(const std::string& text, const char* what, Eigen::Index most) {
-  Eigen::Index value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 1 || value > most)
+  const auto value = examples::number_in<Eigen::Index>(text);
+  if (!value || *value < 1 || *value > most)
     throw std::invalid_argument(std::string(what) + ' ' + text + ": it is a number from 1 to " +
                                 std::to_string(most));
-  return value;
+  return *value;
 }
 Eigen::Index beam_of(const arguments& a) { return number(a.beam, "beam", 64); }
 Eigen::Index threads_of(const arguments& a) {

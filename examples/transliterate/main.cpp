@@ -23,6 +23,7 @@
 
 #include <softlook/inspect.hpp>
 
+#include "examples/support/command_line.hpp"
 #include "indicate.hpp"
 #include "netra.hpp"
 
@@ -42,16 +43,8 @@ struct arguments {
 };
 
 bool parse(int argc, char** argv, arguments& a) {
-  for (int k = 1; k < argc; ++k) {
-    const std::string given = argv[k];
-    std::string* value = given == "--model" ? &a.model : given == "--svg" ? &a.svg : nullptr;
-    if (value && k + 1 < argc)
-      *value = argv[++k];
-    else if (value || given.starts_with("--"))
-      return false;
-    else
-      a.words.push_back(given);
-  }
+  if (!examples::take_options(argc, argv, {{"--model", &a.model}, {"--svg", &a.svg}}, a.words))
+    return false;
   if (a.words.empty()) a.words = {"srolanh", "हिन्दुस्तान"};
   return true;
 }

@@ -16,7 +16,6 @@
 // expect: written: .*vit\.png
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -26,6 +25,7 @@
 #include <thread>
 #include <vector>
 
+#include "examples/support/command_line.hpp"
 #include "transformer.hpp"
 
 namespace {
@@ -49,31 +49,26 @@ struct arguments {
 
 /// Whether the command line can be understood.
 bool parse(int argc, char** argv, arguments& a) {
-  for (int k = 1; k < argc; ++k) {
-    const std::string word = argv[k];
-    std::string* value = word == "--model"     ? &a.model
-                         : word == "--png"     ? &a.png
-                         : word == "--threads" ? &a.threads
-                         : word == "--runs"    ? &a.runs
-                                               : nullptr;
-    if (value && k + 1 < argc)
-      *value = argv[++k];
-    else if (value || word.starts_with("--") || !a.picture.empty())
-      return false;
-    else
-      a.picture = word;
-  }
+  std::vector<std::string> pictures;
+  if (!examples::take_options(argc, argv,
+                              {{"--model", &a.model},
+                               {"--png", &a.png},
+                               {"--threads", &a.threads},
+                               {"--runs", &a.runs}},
+                              pictures) ||
+      pictures.size() != 1)
+    return false;
+  a.picture = pictures.front();
   return !a.picture.empty();
 }
 
 Index number(const std::string& text, const char* what) {
   constexpr Index largest = 1000;
-  Index value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 1 || value > largest)
+  const auto value = examples::number_in<Index>(text);
+  if (!value || *value < 1 || *value > largest)
     throw std::invalid_argument(std::string(what) + ' ' + text + ": a number from 1 to " +
                                 std::to_string(largest));
-  return value;
+  return *value;
 }
 
 /// From black over violet and orange to a pale yellow, as the share grows from 0 to 1.
