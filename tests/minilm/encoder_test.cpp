@@ -12,6 +12,7 @@
 #include <map>
 
 #include "tests/support/bounds.hpp"
+#include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
 namespace {
@@ -285,13 +286,8 @@ TEST_F(SentenceEncoder, CutsTextsThatAreLongerThanItsPositions) {
 
 TEST_F(SentenceEncoder, RefusesTokensAndLayersThatItDoesNotHave) {
   const sentence_encoder model(folder_);
-  const auto text_of = [](const auto& use) -> std::string {
-    try {
-      use();
-    } catch (const std::invalid_argument& e) {
-      return e.what();
-    }
-    return "nothing was thrown";
+  const auto text_of = [](const auto& use) {
+    return softlook_test::message_of<std::invalid_argument>(use);
   };
   const pool one(1);
   const std::string who = "sentence_encoder: ";

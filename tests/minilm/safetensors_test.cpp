@@ -7,10 +7,13 @@
 #include <fstream>
 #include <string_view>
 
+#include "tests/support/errors.hpp"
+
 namespace {
 
 using minilm::model_error;
 using minilm::safetensors;
+using softlook_test::message_of;
 
 std::string file_of(const std::string& header, const std::string& data,
                     std::uint64_t declared_length) {
@@ -32,22 +35,7 @@ std::string bytes_of(const std::vector<float>& values) {
 safetensors read(std::string_view file) { return {std::as_bytes(std::span(file)), "m"}; }
 
 std::string message(std::string_view file) {
-  try {
-    read(file);
-  } catch (const model_error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
-}
-
-template <class Use>
-std::string message_of(const Use& use) {
-  try {
-    use();
-  } catch (const model_error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
+  return message_of<model_error>([&] { read(file); });
 }
 
 /// What is said of a header that describes 8 bytes of data.
@@ -258,12 +246,13 @@ TEST(Safetensors, RefusesAMatrixThatTheModelCannotUse) {
                                    R"("t":{"dtype":"F32","shape":[1,1,0],"data_offsets":[10,10]}})",
                                    "0123456789");
   const safetensors s = read(file);
-  EXPECT_EQ(message_of([&] { (void)s.matrix("g"); }), "m: tensor \"g\": it is not in the file");
-  EXPECT_EQ(message_of([&] { (void)s.matrix("i"); }),
+  EXPECT_EQ(message_of<model_error>([&] { (void)s.matrix("g"); }),
+            "m: tensor \"g\": it is not in the file");
+  EXPECT_EQ(message_of<model_error>([&] { (void)s.matrix("i"); }),
             "m: tensor \"i\": it is F16, only F32 is read as a matrix");
-  EXPECT_EQ(message_of([&] { (void)s.matrix("t"); }),
+  EXPECT_EQ(message_of<model_error>([&] { (void)s.matrix("t"); }),
             "m: tensor \"t\": shape [1,1,0] is not that of a matrix");
-  EXPECT_EQ(message_of([&] { (void)s.matrix("f", 1, 2); }),
+  EXPECT_EQ(message_of<model_error>([&] { (void)s.matrix("f", 1, 2); }),
             "m: tensor \"f\": it is 2x1 but the model needs 1x2");
 }
 
@@ -279,7 +268,7 @@ class SafetensorsFile : public testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
   std::string message() const {
-    return message_of([&] { safetensors{path_}; });
+    return message_of<model_error>([&] { safetensors{path_}; });
   }
 
   std::filesystem::path folder_, path_;

@@ -6,10 +6,13 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "tests/support/errors.hpp"
+
 namespace {
 
 using minilm::model_error;
 using minilm::wordpiece;
+using softlook_test::message_of;
 using words = std::vector<std::string>;
 
 const std::string specials = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
@@ -129,12 +132,7 @@ TEST(WordPiece, ReadsLinesThatEndAsOnWindows) {
 }
 
 std::string message(const std::string& vocabulary) {
-  try {
-    from(vocabulary);
-  } catch (const model_error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
+  return message_of<model_error>([&] { from(vocabulary); });
 }
 
 TEST(WordPiece, SaysWhatIsWrongWithTheVocabulary) {
@@ -148,13 +146,8 @@ TEST(WordPiece, SaysWhatIsWrongWithTheVocabulary) {
 }
 
 TEST(WordPiece, SaysWhichFileItCannotRead) {
-  const auto text_of = [](const std::filesystem::path& path) -> std::string {
-    try {
-      wordpiece{path};
-    } catch (const model_error& e) {
-      return e.what();
-    }
-    return "nothing was thrown";
+  const auto text_of = [](const std::filesystem::path& path) {
+    return message_of<model_error>([&] { wordpiece{path}; });
   };
   EXPECT_EQ(text_of("/there/is/no/vocab.txt"), "/there/is/no/vocab.txt: the file cannot be opened");
   EXPECT_EQ(text_of("/"), "/:1: the file cannot be read");

@@ -27,4 +27,15 @@ void expect_error(const F& f, std::initializer_list<const char*> pieces) {
   ADD_FAILURE() << "no exception";
 }
 
+/// What the error says that f throws.
+template <class Error, class F>
+std::string message_of(const F& f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
 }  // namespace softlook_test

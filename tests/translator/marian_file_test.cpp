@@ -5,8 +5,11 @@
 #include <cstring>
 #include <limits>
 
+#include "tests/support/errors.hpp"
+
 namespace {
 
+using softlook_test::message_of;
 using translator::float_matrix;
 using translator::marian_file;
 using translator::model_error;
@@ -57,17 +60,8 @@ marian_file read(const std::string& file) {
   return {{bytes.begin(), bytes.end()}, "m"};
 }
 
-template <class Use>
-std::string message_of(const Use& use) {
-  try {
-    use();
-  } catch (const model_error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
-}
 std::string message(const std::string& file) {
-  return message_of([&] { read(file); });
+  return message_of<model_error>([&] { read(file); });
 }
 
 const std::vector<item> good = {{"b", float32, {1, 3}, floats({1, 2, 3})},
@@ -147,21 +141,22 @@ TEST(MarianFile, SaysWhenAnItemIsNotWhatTheModelNeeds) {
                                       {"zero", integers, {1, 1}, whole({1}, 0)},
                                       {"x\ny", float32, {3}, floats({1, 2, 3})}}));
   const auto of = [&](const char* name, Eigen::Index rows, Eigen::Index cols) {
-    return message_of([&] { (void)f.floats(name, rows, cols); });
+    return message_of<model_error>([&] { (void)f.floats(name, rows, cols); });
   };
   EXPECT_EQ(of("c", 1, 3), "m: item \"c\": it is not in the file");
   EXPECT_EQ(of("b", 3, 1), "m: item \"b\": it is 1x3 but the model needs 3x1");
   EXPECT_EQ(of("W", 2, 3), "m: item \"W\": its type is 16641, the model needs 1028");
   EXPECT_EQ(of("x\ny", 1, 3), "m: item \"x?y\": shape [3] is not of a matrix");
-  EXPECT_EQ(message_of([&] { (void)f.integers("zero", 1, 1); }),
+  EXPECT_EQ(message_of<model_error>([&] { (void)f.integers("zero", 1, 1); }),
             "m: item \"zero\": its scale is 0.000000, not a positive number");
-  EXPECT_EQ(message_of([&] { (void)f.text("b"); }), "m: item \"b\": its type is 1028, not of text");
+  EXPECT_EQ(message_of<model_error>([&] { (void)f.text("b"); }),
+            "m: item \"b\": its type is 1028, not of text");
 }
 
 TEST(MarianFile, SaysWhichFileItCannotRead) {
-  EXPECT_EQ(message_of([] { marian_file(std::filesystem::path("/there/is/no/m")); }),
+  EXPECT_EQ(message_of<model_error>([] { marian_file(std::filesystem::path("/there/is/no/m")); }),
             "/there/is/no/m: the file cannot be opened");
-  EXPECT_EQ(message_of([] { marian_file(std::filesystem::path("/")); }),
+  EXPECT_EQ(message_of<model_error>([] { marian_file(std::filesystem::path("/")); }),
             "/: this is not a regular file");
 }
 

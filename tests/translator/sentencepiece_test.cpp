@@ -7,8 +7,11 @@
 #include <limits>
 #include <stdexcept>
 
+#include "tests/support/errors.hpp"
+
 namespace {
 
+using softlook_test::message_of;
 using translator::model_error;
 using translator::sentencepiece;
 using ids = std::vector<int>;
@@ -123,12 +126,7 @@ TEST(SentencePiece, LeavesBlanksAsTheFileSays) {
 }
 
 std::string message(const std::string& file) {
-  try {
-    read(file);
-  } catch (const model_error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
+  return message_of<model_error>([&] { read(file); });
 }
 
 TEST(SentencePiece, PassesOverFieldsItDoesNotKnow) {

@@ -3,22 +3,14 @@
 #include <gtest/gtest.h>
 
 #include "examples/transliterate/weights_file.hpp"
+#include "tests/support/errors.hpp"
 
 namespace {
 
+using softlook_test::message_of;
 using transliterate::letters;
 using transliterate::weights_file;
 using tokens = std::vector<softlook::index>;
-
-template <class Error, class Use>
-std::string message_of(const Use& use) {
-  try {
-    use();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
-}
 
 TEST(Letters, AreNumberedFromOneAndFilledWithZero) {
   const letters known("a\u17D2b\n");

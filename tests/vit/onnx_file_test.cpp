@@ -6,8 +6,11 @@
 #include <fstream>
 #include <limits>
 
+#include "tests/support/errors.hpp"
+
 namespace {
 
+using softlook_test::message_of;
 using vit::model_error;
 using vit::onnx_file;
 
@@ -41,18 +44,8 @@ std::string tensor(const std::string& name, const vit::shape& dims, const std::s
 
 onnx_file read(std::string_view file) { return {std::as_bytes(std::span(file)), "m"}; }
 
-template <class Use>
-std::string message_of(const Use& use) {
-  try {
-    use();
-  } catch (const model_error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
-}
-
 std::string message(std::string_view file) {
-  return message_of([&] { read(file); });
+  return message_of<model_error>([&] { read(file); });
 }
 std::string of_tensor(const std::string& content) { return message(graph(text(5, content))); }
 
@@ -176,7 +169,7 @@ TEST(OnnxFile, RefusesWhatTheModelCannotUse) {
             elsewhere + text(1, text(1, "w") + text(3, "n")));
   const onnx_file f = read(bytes);
   const auto of_matrix = [&](const char* name, const vit::shape& dims, Eigen::Index rows = 1) {
-    return message_of([&] { (void)f.matrix(name, dims, rows); });
+    return message_of<model_error>([&] { (void)f.matrix(name, dims, rows); });
   };
   EXPECT_EQ(of_matrix("v", {2}), "m: tensor \"v\": it is not in the file");
   EXPECT_EQ(of_matrix("w", {3, 2}), "m: tensor \"w\": it is [2,3] but the model needs [3,2]");
@@ -187,8 +180,9 @@ TEST(OnnxFile, RefusesWhatTheModelCannotUse) {
   EXPECT_EQ(of_matrix("list", {2}), "m: tensor \"list\": its numbers are not kept as raw_data");
   EXPECT_EQ(of_matrix("wrapping", {1ull << 62}),
             "m: tensor \"wrapping\": its numbers are not kept as raw_data");
-  EXPECT_EQ(message_of([&] { (void)f.input("m", 0); }), "m: node \"m\": it is not in the file");
-  EXPECT_EQ(message_of([&] { (void)f.input("n", 1); }),
+  EXPECT_EQ(message_of<model_error>([&] { (void)f.input("m", 0); }),
+            "m: node \"m\": it is not in the file");
+  EXPECT_EQ(message_of<model_error>([&] { (void)f.input("n", 1); }),
             "m: node \"n\": it has 1 inputs, input 1 counted from 0 is needed");
 }
 
@@ -198,7 +192,7 @@ TEST(OnnxFile, IsNamedInMessagesAndCutAnywhereIsRefused) {
   fs::remove_all(folder);
   fs::create_directories(folder);
   const fs::path path = folder / "m.onnx";
-  const auto message = [&] { return message_of([&] { onnx_file{path}; }); };
+  const auto message = [&] { return message_of<model_error>([&] { onnx_file{path}; }); };
   EXPECT_EQ(message(), path.string() + ": the file cannot be opened");
   for (std::size_t length = 0; length < good.size(); ++length) {
     std::ofstream(path, std::ios::binary) << good.substr(0, length);

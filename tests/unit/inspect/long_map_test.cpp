@@ -5,12 +5,15 @@
 #include <cstdint>
 #include <string>
 
+#include "tests/support/errors.hpp"
+
 namespace {
 
 using softlook::argument_error;
 using softlook::index;
 using softlook::shape_error;
 using softlook::inspect::long_map;
+using softlook_test::message_of;
 
 /// What strongest_weights() returns.
 struct strongest {
@@ -22,16 +25,6 @@ strongest two_keys_of(index n) {
   strongest s{{n, 2}, Eigen::MatrixXf::Constant(n, 2, 0.25f)};
   for (index i = 0; i < n; ++i) s.keys.row(i) << std::int32_t(i), i == 0 ? -1 : std::int32_t(i - 1);
   return s;
-}
-
-template <class Error, class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
 }
 
 TEST(LongMap, KeepsWhatItIsGiven) {

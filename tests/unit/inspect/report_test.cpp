@@ -14,12 +14,15 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/errors.hpp"
+
 namespace {
 
 using namespace softlook::inspect;
 using softlook::argument_error;
 using softlook::index;
 using softlook::shape_error;
+using softlook_test::message_of;
 using grid = std::vector<std::vector<Eigen::MatrixXd>>;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -128,16 +131,6 @@ void expect_weights_within_precision(const report& r) {
         ASSERT_LE(std::abs(is - map(i, j)), r.precision()) << "map " << k << ": " << i << ' ' << j;
       }
   }
-}
-
-template <class Error, class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "nothing was thrown";
 }
 
 TEST(Report, HoldsEveryWeightWithinThePrecisionThatItStates) {
