@@ -99,17 +99,87 @@ class cell_products {
   [[nodiscard]] const packed_linear<T>& of_inputs() const { return of_inputs_; }
   [[nodiscard]] const packed_linear<T>& of_state() const { return of_state_; }
 
-  void check(const matrix_view<T>& X, const mutable_matrix_view<T>& state, const char* name,
-             index rows) const {
-    cell_sizes{where_, inputs(), units_}.check(X, state, name, rows);
-  }
-  [[nodiscard]] const char* where() const { return where_; }
+  [[nodiscard]] cell_sizes sizes() const { return {where_, inputs(), units_}; }
 
  private:
   const char* where_;
   index units_ = 0;
   packed_linear<T> of_inputs_;
   packed_linear<T> of_state_;
+};
+
+/// All rows at once, step(from_x), or, where there is room for the states, one after another: then
+/// the state has one row.
+template <class T, class F>
+void run_cell(const mutable_matrix_view<T>& from_x, const mutable_matrix_view<T>& state,
+              const mutable_matrix_view<T>* states, const F& step) {
+  if (!states) return step(from_x);
+  for (index i = 0; i < from_x.rows; ++i) {
+    step(from_x.rows_from(i, 1));
+    for (index c = 0; c < state.cols; ++c) (*states)(i, c) = state(0, c);
+  }
+}
+
+template <class T>
+struct lstm_views {
+  mutable_matrix_view<T> hidden;
+  mutable_matrix_view<T> cell;
+};
+
+/// The calls of a cell that keeps lstm_state, which has
+///   sizes()                                    what its inputs are checked by
+///   scratch_size(rows of X, of the state)      scalars of scratch
+///   run(X, lstm_views, states, scratch, call)  as run_cell() says
+/// and is a friend.
+template <class Cell, class T>
+class lstm_calls {
+ public:
+  using scalar = T;
+
+  /// The next state. \param policies  an executor, options.
+  /// \throws shape_error  unless x and the state fit the cell and each other.
+  template <dense_expression X, class M, class... Ps>
+  [[nodiscard]] lstm_state<M> operator()(const X& x, const lstm_state<M>& state,
+                                         const Ps&... policies) const {
+    lstm_state<M> next = state;
+    advance(x, next, policies...);
+    return next;
+  }
+  /// The next state in place. With options{.workspace} it allocates nothing.
+  template <dense_expression X, class M, class... Ps>
+  void advance(const X& x, lstm_state<M>& state, const Ps&... policies) const {
+    if constexpr (check_scalars<X, M>() && check_layer_policies<T, Ps...>()) {
+      const readable<X> in(x);
+      call(in.view(), state, x.rows(), nullptr, policies...);
+    }
+  }
+  /// The hidden states after each row of one sequence, n×units; `state`, of one row, is the first
+  /// and then the last.
+  template <dense_expression X, class M, class... Ps>
+  [[nodiscard]] auto sequence(const X& x, lstm_state<M>& state, const Ps&... policies) const {
+    plain_matrix_like<X> states(x.rows(), cell().units());
+    if constexpr (check_scalars<X, M>() && check_layer_policies<T, Ps...>()) {
+      const readable<X> in(x);
+      const mutable_matrix_view<T> out = writable_view(states);
+      call(in.view(), state, 1, &out, policies...);
+    }
+    return states;
+  }
+
+ private:
+  [[nodiscard]] const Cell& cell() const { return static_cast<const Cell&>(*this); }
+
+  template <class M, class... Ps>
+  void call(const matrix_view<T>& X, lstm_state<M>& state, index sequences,
+            const mutable_matrix_view<T>* states, const Ps&... policies) const {
+    const lstm_views<T> views{writable_view(state.hidden), writable_view(state.cell)};
+    const cell_sizes sizes = cell().sizes();
+    sizes.check(X, views.hidden, "state.hidden.cols()", sequences);
+    sizes.check(X, views.cell, "state.cell.cols()", sequences);
+    const layer_call call = layer_call_of(sizes.where, policies...);
+    run_layer<T>(call, cell().scratch_size(X.rows, views.hidden.rows),
+                 [&](const auto& scratch) { cell().run(X, views, states, scratch, call); });
+  }
 };
 
 }  // namespace detail
@@ -162,7 +232,7 @@ class gru_cell {
     if constexpr (detail::check_scalars<X, H>() && detail::check_layer_policies<T, Ps...>()) {
       const detail::readable<X> in(x);
       const mutable_matrix_view<T> state = detail::writable_view(h);
-      products_.check(in.view(), state, "state.cols()", x.rows());
+      products_.sizes().check(in.view(), state, "state.cols()", x.rows());
       run(in.view(), state, nullptr, policies...);
     }
   }
@@ -174,7 +244,7 @@ class gru_cell {
     if constexpr (detail::check_scalars<X, H>() && detail::check_layer_policies<T, Ps...>()) {
       const detail::readable<X> in(x);
       const mutable_matrix_view<T> state = detail::writable_view(h);
-      products_.check(in.view(), state, "state.cols()", 1);
+      products_.sizes().check(in.view(), state, "state.cols()", 1);
       const mutable_matrix_view<T> out = detail::writable_view(states);
       run(in.view(), state, &out, policies...);
     }
@@ -182,11 +252,10 @@ class gru_cell {
   }
 
  private:
-  /// All rows at once, or, where there is room for the states, one after another.
   template <class... Ps>
   void run(const matrix_view<T>& X, const mutable_matrix_view<T>& h,
            const mutable_matrix_view<T>* states, const Ps&... policies) const {
-    const detail::layer_call call = detail::layer_call_of(products_.where(), policies...);
+    const detail::layer_call call = detail::layer_call_of(products_.sizes().where, policies...);
     detail::run_layer<T>(call, scratch_size(X.rows, h.rows),
                          [&](const auto& scratch) { run(X, h, states, scratch, call); });
   }
@@ -203,11 +272,9 @@ class gru_cell {
     const auto from_h = cursor.take(h.rows, 3 * units());
     const auto reset = cursor.take(h.rows, units());
     products_.of_inputs().run(call.isa, call.exec, X, from_x);
-    if (!states) return step(call, from_x, h, from_h, reset);
-    for (index i = 0; i < X.rows; ++i) {
-      step(call, from_x.rows_from(i, 1), h, from_h, reset);
-      for (index c = 0; c < units(); ++c) (*states)(i, c) = h(0, c);
-    }
+    detail::run_cell(from_x, h, states, [&](const mutable_matrix_view<T>& of_rows) {
+      step(call, of_rows, h, from_h, reset);
+    });
   }
 
   void step(const detail::layer_call& call, const mutable_matrix_view<T>& from_x,
@@ -247,78 +314,31 @@ class gru_cell {
 ///
 /// X: n×inputs, hidden and cell: n×units.
 template <class T>
-class lstm_cell {
+class lstm_cell : public detail::lstm_calls<lstm_cell<T>, T> {
  public:
-  using scalar = T;
-
   /// \throws shape_error  unless the weights fit each other.
   explicit lstm_cell(const lstm_parameters<T>& p) : products_("lstm_cell", p, 4) {}
 
   [[nodiscard]] index inputs() const { return products_.inputs(); }
   [[nodiscard]] index units() const { return products_.units(); }
 
-  /// The next state. \param policies  an executor, options.
-  /// \throws shape_error  unless x and the state fit the cell and each other.
-  template <dense_expression X, class M, class... Ps>
-  [[nodiscard]] lstm_state<M> operator()(const X& x, const lstm_state<M>& state,
-                                         const Ps&... policies) const {
-    lstm_state<M> next = state;
-    advance(x, next, policies...);
-    return next;
-  }
-  /// The next state in place. With options{.workspace} it allocates nothing.
-  template <dense_expression X, class M, class... Ps>
-  void advance(const X& x, lstm_state<M>& state, const Ps&... policies) const {
-    if constexpr (detail::check_scalars<X, M>() && detail::check_layer_policies<T, Ps...>()) {
-      const detail::readable<X> in(x);
-      run(in.view(), state, x.rows(), nullptr, policies...);
-    }
-  }
-  /// The hidden states after each row of one sequence, n×units; `state`, of one row, is the first
-  /// and then the last.
-  template <dense_expression X, class M, class... Ps>
-  [[nodiscard]] auto sequence(const X& x, lstm_state<M>& state, const Ps&... policies) const {
-    plain_matrix_like<X> states(x.rows(), units());
-    if constexpr (detail::check_scalars<X, M>() && detail::check_layer_policies<T, Ps...>()) {
-      const detail::readable<X> in(x);
-      const mutable_matrix_view<T> out = detail::writable_view(states);
-      run(in.view(), state, 1, &out, policies...);
-    }
-    return states;
-  }
-
  private:
-  template <class M, class... Ps>
-  void run(const matrix_view<T>& X, lstm_state<M>& state, index sequences,
-           const mutable_matrix_view<T>* states, const Ps&... policies) const {
-    const mutable_matrix_view<T> h = detail::writable_view(state.hidden);
-    const mutable_matrix_view<T> c = detail::writable_view(state.cell);
-    products_.check(X, h, "state.hidden.cols()", sequences);
-    products_.check(X, c, "state.cell.cols()", sequences);
-    const detail::layer_call call = detail::layer_call_of(products_.where(), policies...);
-    detail::run_layer<T>(call, scratch_size(X.rows, h.rows),
-                         [&](const auto& scratch) { run(X, {h, c}, states, scratch, call); });
-  }
+  friend detail::lstm_calls<lstm_cell, T>;
+  [[nodiscard]] detail::cell_sizes sizes() const { return products_.sizes(); }
   [[nodiscard]] index scratch_size(index inputs, index states) const {
     using cursor = detail::matrix_cursor<T>;
     return cursor::size(inputs, 4 * units()) + cursor::size(states, 4 * units());
   }
-  struct state_views {
-    mutable_matrix_view<T> hidden;
-    mutable_matrix_view<T> cell;
-  };
-  void run(const matrix_view<T>& X, const state_views& state, const mutable_matrix_view<T>* states,
-           const detail::scratch_space<T>& scratch, const detail::layer_call& call) const {
-    const mutable_matrix_view<T>&h = state.hidden, &c = state.cell;
+  void run(const matrix_view<T>& X, const detail::lstm_views<T>& state,
+           const mutable_matrix_view<T>* states, const detail::scratch_space<T>& scratch,
+           const detail::layer_call& call) const {
     detail::matrix_cursor<T> cursor(scratch);
     const auto from_x = cursor.take(X.rows, 4 * units());
-    const auto from_h = cursor.take(h.rows, 4 * units());
+    const auto from_h = cursor.take(state.hidden.rows, 4 * units());
     products_.of_inputs().run(call.isa, call.exec, X, from_x);
-    if (!states) return step(call, from_x, h, c, from_h);
-    for (index i = 0; i < X.rows; ++i) {
-      step(call, from_x.rows_from(i, 1), h, c, from_h);
-      for (index k = 0; k < units(); ++k) (*states)(i, k) = h(0, k);
-    }
+    detail::run_cell(from_x, state.hidden, states, [&](const mutable_matrix_view<T>& of_rows) {
+      step(call, of_rows, state.hidden, state.cell, from_h);
+    });
   }
 
   void step(const detail::layer_call& call, const mutable_matrix_view<T>& from_x,
@@ -347,47 +367,16 @@ class lstm_cell {
 ///
 /// X: n×inputs, hidden and cell: n×units. Cost: O(n·units·inputs).
 template <class T>
-class ssru_cell {
+class ssru_cell : public detail::lstm_calls<ssru_cell<T>, T> {
  public:
-  using scalar = T;
-
   /// \throws shape_error  unless the weights fit each other.
   explicit ssru_cell(const ssru_parameters<T>& p) : products_(joined(p)) {}
 
   [[nodiscard]] index inputs() const { return products_.inputs(); }
   [[nodiscard]] index units() const { return products_.outputs() / 2; }
 
-  /// The next state. \param policies  an executor, options.
-  /// \throws shape_error  unless x and the state fit the cell and each other.
-  template <dense_expression X, class M, class... Ps>
-  [[nodiscard]] ssru_state<M> operator()(const X& x, const ssru_state<M>& state,
-                                         const Ps&... policies) const {
-    ssru_state<M> next = state;
-    advance(x, next, policies...);
-    return next;
-  }
-  /// The next state in place. With options{.workspace} it allocates nothing.
-  template <dense_expression X, class M, class... Ps>
-  void advance(const X& x, ssru_state<M>& state, const Ps&... policies) const {
-    if constexpr (detail::check_scalars<X, M>() && detail::check_layer_policies<T, Ps...>()) {
-      const detail::readable<X> in(x);
-      run(in.view(), state, x.rows(), nullptr, policies...);
-    }
-  }
-  /// h after each row of one sequence, n×units; `state`, of one row, is the first and then the
-  /// last.
-  template <dense_expression X, class M, class... Ps>
-  [[nodiscard]] auto sequence(const X& x, ssru_state<M>& state, const Ps&... policies) const {
-    plain_matrix_like<X> states(x.rows(), units());
-    if constexpr (detail::check_scalars<X, M>() && detail::check_layer_policies<T, Ps...>()) {
-      const detail::readable<X> in(x);
-      const mutable_matrix_view<T> out = detail::writable_view(states);
-      run(in.view(), state, 1, &out, policies...);
-    }
-    return states;
-  }
-
  private:
+  friend detail::lstm_calls<ssru_cell, T>;
   static constexpr const char* name_ = "ssru_cell";
 
   /// The gate and the candidate beside each other, one product.
@@ -407,26 +396,18 @@ class ssru_cell {
     return {detail::view_of(both), detail::view_of(bias), activation::none};
   }
 
-  template <class M, class... Ps>
-  void run(const matrix_view<T>& X, ssru_state<M>& state, index sequences,
-           const mutable_matrix_view<T>* states, const Ps&... policies) const {
-    const mutable_matrix_view<T> h = detail::writable_view(state.hidden);
-    const mutable_matrix_view<T> c = detail::writable_view(state.cell);
-    const detail::cell_sizes sizes{name_, inputs(), units()};
-    sizes.check(X, h, "state.hidden.cols()", sequences);
-    sizes.check(X, c, "state.cell.cols()", sequences);
-    const detail::layer_call call = detail::layer_call_of(name_, policies...);
-    using cursor = detail::matrix_cursor<T>;
-    detail::run_layer<T>(call, cursor::size(X.rows, products_.outputs()),
-                         [&](const detail::scratch_space<T>& scratch) {
-                           const auto from_x = cursor(scratch).take(X.rows, products_.outputs());
-                           products_.run(call.isa, call.exec, X, from_x);
-                           if (!states) return step(from_x, h, c);
-                           for (index i = 0; i < X.rows; ++i) {
-                             step(from_x.rows_from(i, 1), h, c);
-                             for (index k = 0; k < units(); ++k) (*states)(i, k) = h(0, k);
-                           }
-                         });
+  [[nodiscard]] detail::cell_sizes sizes() const { return {name_, inputs(), units()}; }
+  [[nodiscard]] index scratch_size(index rows, index) const {
+    return detail::matrix_cursor<T>::size(rows, products_.outputs());
+  }
+  void run(const matrix_view<T>& X, const detail::lstm_views<T>& state,
+           const mutable_matrix_view<T>* states, const detail::scratch_space<T>& scratch,
+           const detail::layer_call& call) const {
+    const auto from_x = detail::matrix_cursor<T>(scratch).take(X.rows, products_.outputs());
+    products_.run(call.isa, call.exec, X, from_x);
+    detail::run_cell(from_x, state.hidden, states, [&](const mutable_matrix_view<T>& of_rows) {
+      step(of_rows, state.hidden, state.cell);
+    });
   }
 
   void step(const mutable_matrix_view<T>& from_x, const mutable_matrix_view<T>& h,

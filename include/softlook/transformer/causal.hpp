@@ -52,7 +52,7 @@ class causal_transformer_cache {
   /// Bytes of the keys and values that it holds.
   [[nodiscard]] std::size_t bytes() const {
     std::size_t all = 0;
-    for (const detail::key_store<T>& l : layers_) all += l.bytes();
+    for (const detail::key_store<T>& l : layers_) all += l.cache().bytes();
     return all;
   }
 

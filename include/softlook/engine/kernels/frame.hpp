@@ -19,7 +19,9 @@ struct call_frame {
   index later_queries = 0;  // behind those of the call; with a list: all of the problem
   index later_keys = 0;
   index private_keys = 0;
-  index sequence = 0;  // of a batch
+  index sequence = 0;    // of a batch
+  index first_head = 0;  // of the call; `heads` there are, or 0: those of the call
+  index heads = 0;
   const std::int32_t* query_positions = nullptr;
   const std::int32_t* key_begin = nullptr;
   const std::int32_t* key_end = nullptr;
@@ -44,11 +46,12 @@ struct call_frame {
   /// Keys of a call with `keys` rows that policies are asked about.
   [[nodiscard]] index shared_keys(index keys) const { return keys - private_keys; }
 
-  /// The problem of a call of n queries and m keys.
-  [[nodiscard]] problem whole(index n, index m, index head, index heads) const {
+  /// The problem of a call of n queries and m keys, in one of its heads.
+  [[nodiscard]] problem whole(index n, index m, index head, index call_heads) const {
     const index queries = query_positions ? later_queries : first_query + n + later_queries;
     return {std::int32_t(queries), std::int32_t(first_key + shared_keys(m) + later_keys),
-            std::int32_t(head), std::int32_t(heads), std::int32_t(sequence)};
+            std::int32_t(first_head + head), std::int32_t(heads > 0 ? heads : call_heads),
+            std::int32_t(sequence)};
   }
 };
 

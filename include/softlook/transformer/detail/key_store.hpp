@@ -19,7 +19,6 @@ class key_store {
   void reserve(index rows) { cache_.reserve(rows + extra_); }
   [[nodiscard]] kept_keys<T> keys(index rows) { return {&cache_, rows}; }
   [[nodiscard]] const kv_cache<T>& cache() const { return cache_; }
-  [[nodiscard]] std::size_t bytes() const { return cache_.bytes(); }
   template <class Block>
   [[nodiscard]] bool fits(const Block& b) const {
     return cache_.shape().key_features == b.key_outputs() &&

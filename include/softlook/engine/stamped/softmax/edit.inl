@@ -158,7 +158,11 @@ template <class T, class Transform, bool QueriesInLanes>
 inline void apply_transform(const void* transform, T* S, const edit_block& b, problem p,
                             T score_unit) {
   const Transform& f = *static_cast<const Transform*>(transform);
-  if constexpr (requires { f.added(p); })
+  if constexpr (requires {
+                  {
+                    rows_to_add(f.added(p)).at(b.first_row, b.first_row)
+                  } -> std::same_as<const T*>;
+                })
     add_rows<T, QueriesInLanes>(rows_to_add(f.added(p)), S, b, score_unit);
   else
     transform_scores<T, QueriesInLanes>(f, S, b, p, score_unit);
