@@ -22,10 +22,11 @@ set(rooms
   "8 transformer"
   "8 seq2seq"
   "8 vision"
-  "8 onnx")
+  "8 onnx"
+  "9 gradient")
 # Front doors, at the top level: above all rooms.
-set(doors attention cache eigen_tensor linear layers transformer seq2seq vision onnx positional inspect)
-set(door_rank 9)
+set(doors attention cache gradients eigen_tensor linear layers transformer seq2seq vision onnx positional inspect)
+set(door_rank 10)
 
 # <room>/detail is for the room alone. The layers of a Transformer are made of the same parts as a
 # multi-head layer: attention_block, feed_forward, layer_stack.

@@ -114,6 +114,25 @@ template <class T>
   return {weight_storage::int8, &pack_int8<T>, &stored_linear_of<T, std::int8_t>};
 }
 
+/// The kernel of an activation, or none.
+template <class T>
+[[nodiscard]] auto function_of(activation f, const layer_kernels<T>& kernels)
+    -> void (*)(T*, index) {
+  switch (f) {
+    case activation::relu:
+      return kernels.relu;
+    case activation::gelu:
+      return kernels.gelu;
+    case activation::gelu_tanh:
+      return kernels.gelu_tanh;
+    case activation::silu:
+      return kernels.silu;
+    case activation::none:
+      break;
+  }
+  return nullptr;
+}
+
 /// W (inputs × outputs), a bias and an activation.
 template <class T>
 class packed_linear {
@@ -160,7 +179,7 @@ class packed_linear {
       a.scales = scales_.empty() ? nullptr : scales_.data();
       a.linear = how_.linear_of(isa);
     }
-    if (activation_ != activation::none) a.activate = function_of(layers_of<T>(isa));
+    if (activation_ != activation::none) a.activate = function_of(activation_, layers_of<T>(isa));
     return a;
   }
   void run(instruction_set isa, const executor_ref& exec, const matrix_view<T>& X,
@@ -169,22 +188,6 @@ class packed_linear {
   }
 
  private:
-  [[nodiscard]] auto function_of(const layer_kernels<T>& kernels) const -> void (*)(T*, index) {
-    switch (activation_) {
-      case activation::relu:
-        return kernels.relu;
-      case activation::gelu:
-        return kernels.gelu;
-      case activation::gelu_tanh:
-        return kernels.gelu_tanh;
-      case activation::silu:
-        return kernels.silu;
-      case activation::none:
-        break;
-    }
-    return nullptr;
-  }
-
   index inputs_ = 0;
   index outputs_ = 0;
   aligned_vector<T> panels_;
