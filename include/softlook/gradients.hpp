@@ -2,6 +2,8 @@
 
 // Gradients: the way back of attention and of layers.
 //
-//   gradient/linear.hpp  linear maps; the shape that all of them have
+//   gradient/attention.hpp  attention_backward: tiled, any mask and transforms
+//   gradient/linear.hpp     linear maps; the shape that all of them have
 
+#include "softlook/gradient/attention.hpp"
 #include "softlook/gradient/linear.hpp"

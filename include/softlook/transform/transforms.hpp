@@ -46,6 +46,7 @@ struct soft_cap {
 /// \see Press et al., "Train Short, Test Long", 2022, section 3.
 struct alibi {
   using policy_kind = transform_kind;
+  static constexpr bool is_shift = true;  // its derivative is 1
   double slope;
 
   template <class S>
@@ -77,6 +78,7 @@ struct vector_of_slopes {
 /// ALiBi with a slope for each query head (multi-head attention). A view of the slopes.
 struct alibi_per_head {
   using policy_kind = transform_kind;
+  static constexpr bool is_shift = true;
 
   explicit alibi_per_head(softlook::detail::kept_view<double, detail::vector_of_slopes> slopes)
       : slopes_(softlook::detail::as_row(slopes).transpose()) {}

@@ -48,7 +48,7 @@ struct transform_calls {
   apply_function apply_keys = nullptr;     // lanes are keys
   void (*apply_matrix)(const void*, mutable_matrix_view<T> S, const call_frame&,
                        problem) = nullptr;  // the materialised path
-  apply_function derivative = nullptr;      // ∂f/∂s; nothing sets it yet
+  apply_function derivative = nullptr;      // S = ∂f/∂s, lanes are queries; null: 1
 
   [[nodiscard]] explicit operator bool() const { return transform != nullptr; }
 };

@@ -1,5 +1,5 @@
-// The kernels of one instruction set: a namespace and a target region around kernels.inl. Included
-// by engine/kernels/dispatch.hpp once for each set, which defines
+// The kernels of one instruction set: a namespace and a target region around a room of them.
+// Included by all_sets.inl once for each set, which defines
 //   SOFTLOOK_STAMP_SET     the namespace
 //   SOFTLOOK_STAMP_BYTES   the size of a vector
 //   SOFTLOOK_STAMP_TARGET  what the compiler may use beyond what it assumes; undefined for no more
@@ -43,7 +43,7 @@
 SOFTLOOK_STAMP_BEGIN(SOFTLOOK_STAMP_TARGET)
 #endif
 namespace SOFTLOOK_STAMP_SET {
-#include "softlook/engine/stamped/kernels.inl"
+#include SOFTLOOK_STAMP_ROOM
 }
 #if defined(SOFTLOOK_STAMP_TARGET)
 SOFTLOOK_STAMP_END

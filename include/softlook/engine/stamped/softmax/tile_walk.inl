@@ -33,6 +33,7 @@ struct score_place {
   T* S = nullptr;
   live_keys* live = nullptr;
   T* top = nullptr;  // raised to the scores of each query
+  T* raw = nullptr;  // the scores before transforms, where they are wanted
 };
 
 // The width of a register tile is known where it pays, in the three kernels behind these; all else
@@ -126,19 +127,20 @@ inline product_run vectors_of(const forward_args<T, Additive>& a, const query_ti
 template <class T, bool Additive, class Work>
 SOFTLOOK_STAMP_WAY inline void fill_rows(const forward_args<T, Additive>& a, query_tile<T>& q,
                                          key_tile<T, Additive>& k, index row, index count,
-                                         const product_run& used, bool partial, live_keys& live,
-                                         Work* beside, T* S, T* top) {
-  const index width = q.vectors * lanes<T>;
-  S += live.rows * width;
+                                         const product_run& used, bool partial, Work* beside,
+                                         const score_place<T>& to) {
+  const index width = q.vectors * lanes<T>, first = to.live->rows * width;
+  T* const S = to.S + first;
   const bool edited = a.policy->transform || partial;
   const bool raised =
-      score_panels(a, q, k, row, count, used.from, used.to, beside, edited ? nullptr : top, S);
+      score_panels(a, q, k, row, count, used.from, used.to, beside, edited ? nullptr : to.top, S);
+  if (to.raw) __builtin_memcpy(to.raw + first, S, std::size_t(count * width) * sizeof(T));
   if (edited)
     edit_panel(*a.policy, *a.frame, a.whole,
                {width, std::int32_t(count), q.vectors, 0, q.positions}, {q.first, q.first + q.used},
                k.keys.begin + row, a.keys.rows, partial, a.score_unit, S);
-  if (!raised) raise_to_panel(S, count, width, top);
-  live.add(row, count, used.from, used.to);
+  if (!raised) raise_to_panel(S, count, width, to.top);
+  to.live->add(row, count, used.from, used.to);
 }
 
 /// Scores of the key rows [rows.begin, rows.end) of a tile. Where the tile is partial, coverage is
@@ -146,11 +148,11 @@ SOFTLOOK_STAMP_WAY inline void fill_rows(const forward_args<T, Additive>& a, que
 template <class T, bool Additive, class Work>
 SOFTLOOK_STAMP_WAY inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
                                            key_tile<T, Additive>& k, range rows, coverage seen,
-                                           T* S, live_keys& live, Work* beside, T* top) {
+                                           Work* beside, const score_place<T>& to) {
   const range queries{q.first, q.first + q.used};
   const product_run all{0, 0, 0, q.vectors};
   if (seen == coverage::full)
-    return fill_rows(a, q, k, rows.begin, rows.count(), all, false, live, beside, S, top);
+    return fill_rows(a, q, k, rows.begin, rows.count(), all, false, beside, to);
   index first = rows.begin;  // of the full panels that wait for the next that is not
   for (index r = rows.begin; r < rows.end; r += tile_rows) {
     const index count = rows.end - r < tile_rows ? rows.end - r : tile_rows;
@@ -158,14 +160,13 @@ SOFTLOOK_STAMP_WAY inline void fill_scores(const forward_args<T, Additive>& a, q
     const coverage here =
         coverage_of_rows(*a.policy, *a.frame, a.whole, queries, keys, a.keys.rows);
     if (here == coverage::full) continue;
-    if (first < r) fill_rows(a, q, k, first, r - first, all, false, live, beside, S, top);
+    if (first < r) fill_rows(a, q, k, first, r - first, all, false, beside, to);
     first = r + count;
     if (here == coverage::none) continue;
     const product_run used = vectors_of(a, q, keys);
-    if (used.from < used.to) fill_rows(a, q, k, r, count, used, true, live, beside, S, top);
+    if (used.from < used.to) fill_rows(a, q, k, r, count, used, true, beside, to);
   }
-  if (first < rows.end)
-    fill_rows(a, q, k, first, rows.end - first, all, false, live, beside, S, top);
+  if (first < rows.end) fill_rows(a, q, k, first, rows.end - first, all, false, beside, to);
 }
 
 /// Spreads what is read of the next tile over the products with this one.
@@ -196,7 +197,7 @@ SOFTLOOK_STAMP_WAY inline void process_tile(const forward_args<T, Additive>& a, 
     pack_keys(a, k, value_rows);
   }
   const score_place<T> to = end.next(q);
-  fill_scores(a, q, k, rows, seen, to.S, *to.live, end.beside(), to.top);
+  fill_scores(a, q, k, rows, seen, end.beside(), to);
   end.take(a, q, k);
 }
 

@@ -1,0 +1,34 @@
+#pragma once
+
+#include "softlook/core/dual.hpp"
+#include "softlook/engine/kernels/backward_args.hpp"
+#include "softlook/engine/kernels/dispatch.hpp"
+
+// The kernels of the way back, in the rooms of the others: who does not ask for gradients does not
+// read them.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+/// ∂f/∂s of a chain of transforms: its own derivative, or by a dual number.
+template <class F, class T>
+[[nodiscard]] inline T slope_of_score(const F& f, T s, std::int32_t i, std::int32_t j, problem p) {
+  return f(math::dual<T>(s, T(1)), i, j, p).derivative;
+}
+
+#define SOFTLOOK_STAMP_ROOM "softlook/engine/stamped/backward.inl"
+#include "softlook/engine/stamped/all_sets.inl"
+
+template <class T>
+[[nodiscard]] backward_kernel<T> backward_kernel_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, tiled_backward<T>);
+}
+
+/// The derivative of a chain of transforms, compiled for a set.
+template <class T, class Transform>
+void set_derivative(transform_calls<T>& calls, [[maybe_unused]] instruction_set isa) {
+  calls.derivative = SOFTLOOK_STAMPED(isa, replace_by_slopes<T, Transform>);
+}
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,212 @@
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include "softlook/engine/kernels/dispatch_backward.hpp"
+#include "softlook/engine/run/run_attention.hpp"
+
+// The way back through attention as tasks. Blocks of queries meet blocks of keys like rows and
+// columns of a Latin square: in round r block j of keys meets block (j + r) mod N of queries, so no
+// two tasks of a round write the same rows, every sum has one order, and no bit depends on who runs
+// a task.
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+/// What the way back is given besides a call, and what it gives.
+template <class T>
+struct backward_matrices {
+  matrix_view<T> O;            // n×(heads·e)
+  matrix_view<T> log_sum_exp;  // n×heads
+  matrix_view<T> dO;
+  matrix_view<T> dL;  // n×heads, or no data
+  mutable_matrix_view<T> dQ, dK, dV;
+  double* dsinks = nullptr;  // one for each query head
+  /// Who takes the gradients of the scores of a head and a block of keys, of blocks_of_keys();
+  /// tasks of different blocks run at the same time.
+  void* self = nullptr;
+  void (*take)(void* self, index head, index key_block, const score_gradient_block<T>&) = nullptr;
+};
+
+/// How the way back of a call is cut, by its shape and instruction set alone.
+struct backward_plan {
+  backward_layout layout;
+  index query_step = 0;   // queries in a block of the kernel
+  index query_block = 0;  // queries and keys in a block of the square
+  index key_block = 0;
+  index query_blocks = 0;  // of a head
+  index key_blocks = 0;
+};
+
+[[nodiscard]] constexpr backward_layout backward_layout_for(const call_sizes& s,
+                                                            const register_shape& r, index key_tile,
+                                                            index query_tiles) {
+  call_sizes walk = s;
+  walk.values = s.features;
+  backward_layout at;
+  at.walk = tiled_layout_for(walk, r, key_tile, query_tiles);
+  at.walk.score_tile = 0;
+  at.lanes = s.queries <= r.width() ? round_up(std::max<index>(s.queries, 1), r.lanes)
+                                    : query_tiles * r.width();
+  const index stored = std::min(key_tile, round_up(std::max<index>(s.keys, 1), r.rows));
+  const index panel = 192 / s.scalar_bytes;  // as packed weights
+  layout_cursor cursor(64 / s.scalar_bytes);
+  cursor.take(at.walk.total);
+  at.outputs = cursor.take(at.lanes * s.values);
+  at.value_panels = cursor.take(stored * s.values + r.lanes);
+  at.products = cursor.take(stored * r.width());
+  at.raw = cursor.take(stored * r.width());
+  at.kept = cursor.take(stored * r.width());
+  at.weights = cursor.take(stored * at.lanes);
+  at.score_gradients = cursor.take(stored * at.lanes);
+  at.query_rows = cursor.take(at.lanes * round_up(s.features, panel));
+  at.output_rows = cursor.take(at.lanes * round_up(s.values, panel));
+  at.logs = cursor.take(at.lanes);
+  at.dots = cursor.take(at.lanes);
+  at.ones = cursor.take(r.width());
+  at.rows = cursor.take(r.width() * s.features);
+  at.total = cursor.total();
+  return at;
+}
+
+/// Blocks of the square: small enough that two workers share one head, large enough that what is
+/// packed for a task is used often.
+[[nodiscard]] constexpr index square_block(index rows) { return rows <= 4096 ? 192 : 384; }
+
+[[nodiscard]] constexpr backward_plan plan_backward(const call_sizes& s, const register_shape& r) {
+  backward_plan p;
+  const index key_tile = key_tile_for(s, r);
+  const index rows = std::max(s.queries, s.keys);
+  p.query_block = square_block(rows);
+  // Whole tiles: 192 and 384 are multiples of the keys in a tile of short rows.
+  p.key_block = round_up(square_block(rows), key_tile);
+  const index most = std::max<index>(p.query_block / r.width(), 1);
+  const index room = (index{384} << 10) /
+                     ((3 * (s.features + s.values) + 2 * key_tile) * s.scalar_bytes * r.width());
+  const index tiles = std::clamp<index>(room, 1, std::min<index>(most, max_query_tiles));
+  p.layout = backward_layout_for(s, r, key_tile, tiles);
+  p.query_step = tiles * r.width();
+  p.query_blocks = ceil_div(std::max<index>(s.queries, 1), p.query_block);
+  p.key_blocks = ceil_div(std::max<index>(s.keys, 1), p.key_block);
+  return p;
+}
+
+template <class T>
+void clear(const mutable_matrix_view<T>& X) {
+  for (index i = 0; i < X.rows; ++i)
+    for (index c = 0; c < X.cols; ++c) X(i, c) = T(0);
+}
+
+/// The natural log-sum-exp in units of log 4, 0 where there is no key, and D of one head.
+template <class T>
+void make_row_numbers(const attention_call<T>& c, const backward_matrices<T>& b, index head,
+                      T* logs, T* dots) {
+  const index e = c.values();
+  const matrix_view<T> O = columns_of_head(b.O, head, e, adjacent);
+  const matrix_view<T> dO = columns_of_head(b.dO, head, e, adjacent);
+  for (index i = 0; i < c.Q.rows; ++i) {
+    const T L = b.log_sum_exp(i, head);
+    logs[i] = L == -std::numeric_limits<T>::infinity() ? T(0) : T(double(L) * log4_e);
+    T dot = 0;
+    for (index x = 0; x < e; ++x) dot += O(i, x) * dO(i, x);
+    dots[i] = b.dL.data ? dot - b.dL(i, head) : dot;
+  }
+}
+
+/// One block of queries of a head and one block of its keys.
+template <class T>
+void backward_task(const running_call<T>& run, const backward_plan& p,
+                   const backward_matrices<T>& b, index head, range queries, range keys,
+                   const T* logs, const T* dots, T* scratch) {
+  const attention_call<T>& c = run.call;
+  const index kv_head = head / c.group(), e = c.values();
+  backward_args<T> a;
+  a.scores = run.template args_of_head<false>(p.layout.walk, head);
+  const index d = a.scores.Q.cols;
+  call_frame frame = c.frame;
+  frame.first_key += keys.begin;
+  frame.private_keys =
+      std::max<index>(0, keys.end - std::max(keys.begin, c.frame.shared_keys(c.K.rows)));
+  a.values = a.scores.values.rows_from(keys.begin, keys.count());
+  a.scores.keys = a.scores.keys.rows_from(keys.begin, keys.count());
+  a.scores.values = a.scores.keys;
+  a.scores.O = {};
+  a.scores.log_sum_exp = nullptr;
+  a.scores.frame = &frame;
+  a.dO = columns_of_head(b.dO, head, e, adjacent);
+  a.log_sum_exp = logs;
+  a.dots = dots;
+  a.dQ = columns_of_head(b.dQ, head, d, adjacent);
+  a.dK = columns_of_head(b.dK, kv_head, d, adjacent).rows_from(keys.begin, keys.count());
+  a.dV = columns_of_head(b.dV, kv_head, e, adjacent).rows_from(keys.begin, keys.count());
+  a.scale = T(run.scale);
+  a.layout = p.layout;
+  struct receiver {
+    const backward_matrices<T>& to;
+    index head;
+    index block;
+    index first_key;
+  } to{b, head, keys.begin / p.key_block, keys.begin};
+  if (b.take)
+    a.request = {&to, [](void* self, const score_gradient_block<T>& block) {
+                   const receiver& r = *static_cast<const receiver*>(self);
+                   score_gradient_block<T> of_call = block;
+                   of_call.first_key += r.first_key;
+                   r.to.take(r.to.self, r.head, r.block, of_call);
+                 }};
+  for (index first = queries.begin; first < queries.end; first += p.query_step)
+    backward_kernel_of<T>(c.isa)(a, {first, std::min(first + p.query_step, queries.end)}, scratch);
+}
+
+/// The gradients of a checked call by the tiled kernel.
+template <class T>
+void run_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
+  clear(b.dQ);
+  clear(b.dK);
+  clear(b.dV);
+  const register_shape& registers = registers_of<T>(c.isa);
+  backward_plan p = plan_backward(sizes_of(c), registers);
+  if (c.frame.key_begin) {  // limits count keys of the call
+    p.key_block = std::max<index>(c.K.rows, 1);
+    p.key_blocks = 1;
+  }
+  const index n = c.Q.rows, m = c.K.rows, group = c.group();
+  const index rows = group * p.query_blocks, rounds = std::max(rows, p.key_blocks);
+  const index workers =
+      std::min<index>(c.exec.concurrency, std::max<index>(p.key_blocks * c.kv_heads, 1));
+  const input_sizes sizes = sizes_of_inputs(c);
+  const index numbers = round_up(n * c.query_heads, 16);
+  call_scratch arena(c.opts.workspace);
+  T* const start = arena.take<T>(sizes.total() + 2 * numbers + workers * p.layout.total);
+  const running_call<T> run{c, inputs_of(c, start), nullptr};
+  T* const logs = start + sizes.total();
+  T* const dots = logs + numbers;
+  T* const scratch = dots + numbers;
+  run_tasks(c.exec, c.query_heads, [&](index head, index) {
+    make_row_numbers(c, b, head, logs + head * n, dots + head * n);
+  });
+  for (index head = 0; b.dsinks && head < c.query_heads; ++head) {
+    double sum = 0;
+    const double sink = c.sinks.logits(0, head);
+    for (index i = 0; i < n; ++i)
+      if (const double L = double(b.log_sum_exp(i, head)); std::isfinite(L) && std::isfinite(sink))
+        sum -= std::exp(sink - L) * double(dots[head * n + i]);
+    b.dsinks[head] = sum;
+  }
+  if (n == 0 || m == 0) return;
+  for (index round = 0; round < rounds; ++round)
+    run_tasks(c.exec, p.key_blocks * c.kv_heads, [&](index task, index worker) {
+      const index kv_head = task / p.key_blocks, j = task % p.key_blocks;
+      const index i = (j + round) % rounds;
+      if (i >= rows) return;
+      const index head = kv_head * group + i / p.query_blocks, block = i % p.query_blocks;
+      backward_task(run, p, b, head,
+                    {block * p.query_block, std::min((block + 1) * p.query_block, n)},
+                    {j * p.key_block, std::min((j + 1) * p.key_block, m)}, logs + head * n,
+                    dots + head * n, scratch + worker * p.layout.total);
+    });
+}
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END

@@ -1,0 +1,343 @@
+// The way back through attention, for a block of queries and some keys, one tile of keys after the
+// other. S is computed again; with P = 4^(S − L) and D_i = Σ_c dO_ic O_ic
+//   dV += Pᵀ dO,  dP = dO Vᵀ,  dS = P ∘ (dP − D) ∘ f'(S),  dQ += scale·dS K,  dK += scale·dSᵀ Q
+//   \see Dao et al., "FlashAttention", 2022, algorithm 4; Dao, "FlashAttention-2", 2023,
+//   algorithm 2.
+//
+// Tiles are those of the walk, queries in lanes: dPᵀ = V dOᵀ is a product like that of the scores,
+// and the exponentials go beside it; dQᵀ += Kᵀ dSᵀ is one like that of the values. dV and dK are
+// sums over queries: P and dS of a tile of keys wait until all register tiles of queries are there,
+// and their rows are then the left operands of a product with dO and Q, features in lanes.
+
+/// A forbidden pair, which touches nothing (decision 3).
+template <class T>
+inline constexpr T no_pair = T(-0.0);
+
+/// The rows of a block as the right operand of a product, in panels as packed weights are.
+template <class T>
+inline void pack_block(const matrix_view<T>& X, range rows, T scale, T* panels) {
+  const index count = rows.count();
+  for (index c = 0; c < X.cols; c += panel_width<T>)
+    pack_panel(row_of(X, rows.begin) + c * X.col_stride,
+               X.cols - c < panel_width<T> ? X.cols - c : index(panel_width<T>), count,
+               X.col_stride, X.row_stride, panel_width<T>, scale, panels + c * count);
+}
+
+template <class T>
+class backward_end {
+ public:
+  using args = forward_args<T, false>;
+  backward_end(const backward_args<T>& b, range queries, T* scratch)
+      : b_(b),
+        at_(b.layout),
+        queries_(queries),
+        scratch_(scratch),
+        S_(scratch + b.layout.walk.scores) {
+    const index count = queries.count();
+    pack_block(b.scores.Q, queries, b.scale, scratch + at_.query_rows);
+    pack_block(b.dO, queries, T(1), scratch + at_.output_rows);
+    finite_ =
+        all_finite(scratch + at_.query_rows, round_up(b.scores.Q.cols, panel_width<T>) * count) &&
+        all_finite(scratch + at_.output_rows, round_up(b.dO.cols, panel_width<T>) * count);
+    for (index l = 0; l < at_.lanes; ++l) {
+      const bool used = l < count;
+      scratch[at_.logs + l] = used ? b.log_sum_exp[queries.begin + l] : infinity<T>;
+      scratch[at_.dots + l] = used ? b.dots[queries.begin + l] : T(0);
+    }
+    for (index x = 0; x < tile_vectors * lanes<T>; x += lanes<T>)
+      store(scratch + at_.ones + x, broadcast(T(1)));
+  }
+
+  SOFTLOOK_ALWAYS_INLINE softmax_step<T>* beside() { return nullptr; }
+  SOFTLOOK_ALWAYS_INLINE score_place<T> next(const query_tile<T>&) {
+    live_.rows = live_.count = 0;
+    const bool wanted = b_.scores.policy->transform.derivative || b_.request.take;
+    return {S_, &live_, unused_, wanted ? scratch_ + at_.raw : nullptr};
+  }
+  void before_packing(const args&, key_tile<T, false>& k, const T*) {
+    finish_keys();
+    pending_ = k.keys;
+    b_.values.read->pack(b_.values, k.keys, tile_rows, scratch_ + at_.value_panels);
+    const index count = round_up(k.keys.count(), tile_rows) * b_.values.cols;
+    careful_ = !finite_ || !all_finite(scratch_ + at_.value_panels, count);
+    for (index p = 0; p * tile_rows < k.keys.count(); ++p) seen_[p] = {};
+  }
+  void take(const args& a, query_tile<T>& q, key_tile<T, false>& k) {
+    if (live_.rows == 0) return;
+    careful_ = careful_ || !k.finite;
+    weigh(a, q, k);
+    scored_tile<T> tile;
+    tile.queries = &q;
+    tile.S = scratch_ + at_.products;
+    tile.live = live_;
+    tile.values = k.values;
+    if (careful_)
+      add_careful_products(a, q, k.values, live_, tile.S, scratch_ + at_.ones);
+    else
+      add_products(a, tile, k, scratch_ + at_.ones);
+    q.started = true;
+  }
+  void flush(const args&, key_tile<T, false>&) { finish_keys(); }
+  /// dQ += scale·dS K
+  void finish(const args& a, query_tile<T>& q) {
+    if (!q.started) return;
+    const index width = q.vectors * lanes<T>, d = a.Q.cols;
+    T* const rows = scratch_ + at_.rows;
+    for (index x = 0; x < width; x += lanes<T>) store(q.sum + x, broadcast(b_.scale));
+    unpack_panel(q.output, width, rows, q.used, d, d, index(1), q.sum);
+    for (index l = 0; l < q.used; ++l)
+      for (index c = 0; c < d; ++c) b_.dQ(q.first + l, c) += rows[l * d + c];
+  }
+
+ private:
+  [[nodiscard]] index lane_of(const query_tile<T>& q) const { return q.first - queries_.begin; }
+
+  /// dPᵀ of the live keys, the exponentials beside it.
+  void multiply_values(const query_tile<T>& q, key_tile<T, false>& k, softmax_step<T>& step) {
+    const index width = q.vectors * lanes<T>, e = b_.values.cols, lane = lane_of(q);
+    T* const outputs = scratch_ + at_.outputs + lane * e;
+    if (!packed_[lane / lanes<T>]) {
+      packed_[lane / lanes<T>] = true;
+      pack_panel(row_of(b_.dO, q.first), q.used, e, b_.dO.row_stride, b_.dO.col_stride, width, T(1),
+                 outputs);
+    }
+    T* dP = scratch_ + at_.products;
+    for (const product_run* run = live_.runs; run < live_.runs + live_.count; ++run) {
+      const T* panels = scratch_ + at_.value_panels + run->row * e;
+      if (run->to - run->from == tile_vectors && e > 0) {
+        product_beside<T, tile_rows, tile_vectors, softmax_step<T>>(
+            panels, outputs, dP, ceil_div(run->steps, index(tile_rows)), e,
+            static_cast<T*>(nullptr), &step, k.next_values);
+      } else {
+        const product_run all{0, e, run->from, run->to};
+        for (index r = 0; r < run->steps; r += tile_rows)
+          product_of_some(q, {panels + r * e, tile_rows}, outputs, dP + r * width, &all, e > 0,
+                          finish::store, static_cast<const T*>(nullptr));
+      }
+      dP += run->steps * width;
+    }
+  }
+
+  /// P and dS of a register tile, from its scores.
+  void weigh(const args& a, query_tile<T>& q, key_tile<T, false>& k) {
+    const index width = q.vectors * lanes<T>, lane = lane_of(q);
+    if (careful_) {
+      // What is forbidden is known from the scores, which the exponentials replace.
+      __builtin_memcpy(scratch_ + at_.kept, S_, std::size_t(live_.rows * width) * sizeof(T));
+    }
+    softmax_step<T> step;
+    step.scores = S_;
+    step.rows_left = live_.rows;
+    step.vectors = q.vectors;
+    for (index x = 0; x < width; x += lanes<T>) {
+      store(step.safe + x, load(scratch_ + at_.logs + lane + x));
+      store(step.added + x, vec<T>{});
+    }
+    multiply_values(q, k, step);
+    exponentiate_rest(step);
+    if (careful_) mark_forbidden(scratch_ + at_.kept, width);
+    T* const kept = a.policy->weight ? scratch_ + at_.kept : S_;
+    if (a.policy->weight) {
+      __builtin_memcpy(kept, S_, std::size_t(live_.rows * width) * sizeof(T));
+      edit_weights(a, q, live_, k.keys.begin, kept);
+    }
+    differentiate(q, kept, width);
+    if (b_.request.take) hand_over(q, k, width);
+    if (a.policy->transform.derivative) multiply_slopes(a, q, k, width);
+    keep(q, kept, width);
+  }
+
+  /// P = −0 where S is −∞.
+  SOFTLOOK_SMALL void mark_forbidden(const T* S, index width) {
+    for (index x = 0; x < live_.rows * width; x += lanes<T>)
+      store(S_ + x,
+            select<T>(load(S + x) == broadcast(-infinity<T>), broadcast(no_pair<T>), load(S_ + x)));
+  }
+
+  /// dS = P̃ ∘ dP − P ∘ D, in the place of dP; P̃ are the weights behind dropout.
+  void differentiate(const query_tile<T>& q, const T* kept, index width) {
+    const T* const dots = scratch_ + at_.dots + lane_of(q);
+    T* const dS = scratch_ + at_.products;
+    using bits = typename simd<T>::bits;
+    for (index x = 0; x < width; x += lanes<T>) {
+      const vec<T> dot = load(dots + x);
+      if (kept == S_ && !careful_) {
+        for (index r = x; r < live_.rows * width; r += width)
+          store(dS + r, load(S_ + r) * (load(dS + r) - dot));
+        continue;
+      }
+      for (index r = x; r < live_.rows * width; r += width) {
+        const vec<T> p = load(S_ + r), without = kept == S_ ? load(dS + r) - dot : load(dS + r);
+        vec<T> g = load(kept + r) * without;
+        if (kept != S_) {
+          // A dropped pair asks for no value, which may not be finite.
+          g = select<T>((bits)load(kept + r) == (bits)broadcast(no_pair<T>), vec<T>{}, g);
+          g = g - p * dot;
+        }
+        store(dS + r, careful_ ? select<T>((bits)p == (bits)broadcast(no_pair<T>),
+                                           broadcast(no_pair<T>), g + vec<T>{})
+                               : g);
+      }
+    }
+  }
+
+  SOFTLOOK_SMALL void hand_over(const query_tile<T>& q, const key_tile<T, false>& k, index width) {
+    const T* dS = scratch_ + at_.products;
+    const T* S = scratch_ + at_.raw;
+    for (const product_run* run = live_.runs; run < live_.runs + live_.count; ++run) {
+      b_.request.take(b_.request.self, {{dS, q.used, run->steps, 1, width},
+                                        {S, q.used, run->steps, 1, width},
+                                        q.first,
+                                        k.keys.begin + run->row});
+      dS += run->steps * width;
+      S += run->steps * width;
+    }
+  }
+
+  /// dS = dS ∘ f'(S); private keys have no transform.
+  void multiply_slopes(const args& a, const query_tile<T>& q, const key_tile<T, false>& k,
+                       index width) {
+    using bits = typename simd<T>::bits;
+    T* S = scratch_ + at_.raw;
+    T* dS = scratch_ + at_.products;
+    const index shared = a.frame->shared_keys(a.keys.rows) - k.keys.begin;
+    for (const product_run* run = live_.runs; run < live_.runs + live_.count; ++run) {
+      const index left = shared - run->row;
+      const index count = left < 0 ? 0 : left < run->steps ? left : run->steps;
+      const edit_block block{
+          width,       std::int32_t(count),
+          q.vectors,   std::int32_t(a.frame->first_key + k.keys.begin + run->row),
+          q.positions, {}};
+      if (count > 0)
+        a.policy->transform.derivative(a.policy->transform.transform, S, block, a.whole, T(1));
+      for (index x = 0; x < count * width; x += lanes<T>) {
+        const vec<T> g = load(dS + x);
+        // What is forbidden stays so, and where P is 0 a slope that is not finite changes nothing.
+        store(dS + x,
+              select<T>((bits)g == (bits)broadcast(no_pair<T>), g, g * load(S + x) + vec<T>{}));
+      }
+      S += run->steps * width;
+      dS += run->steps * width;
+    }
+  }
+
+  /// P̃ and dS to the other register tiles of queries, for the sums over them.
+  void keep(const query_tile<T>& q, const T* kept, index width) {
+    const T* P = kept;
+    const T* dS = scratch_ + at_.products;
+    const index lane = lane_of(q), stride = at_.lanes;
+    for (const product_run* run = live_.runs; run < live_.runs + live_.count; ++run) {
+      T* to_P = scratch_ + at_.weights + run->row * stride + lane;
+      T* to_dS = scratch_ + at_.score_gradients + run->row * stride + lane;
+      cover(run->row, run->steps, lane, width);
+      const bool whole = run->from == 0 && run->to == q.vectors;
+      for (index r = 0; r < run->steps; ++r, P += width, dS += width) {
+        for (index x = 0; x < width; x += lanes<T>) {
+          const index v = x / lanes<T>;
+          const bool used = whole || (v >= run->from && v < run->to);
+          store(to_P + x, used ? load(P + x) : broadcast(no_pair<T>));
+          store(to_dS + x, used ? load(dS + x) : broadcast(no_pair<T>));
+        }
+        to_P += stride;
+        to_dS += stride;
+      }
+    }
+  }
+
+  /// Queries from `lane` on have P and dS for these rows of keys; those between them and the ones
+  /// before have none, nor has the rest of a panel.
+  void cover(index row, index steps, index lane, index width) {
+    for (index r = row; r < row + steps; r += tile_rows) {
+      range& seen = seen_[r / tile_rows];
+      if (seen.empty()) seen = {lane, lane};
+      if (seen.end < lane) forbid({r, r + tile_rows}, {seen.end, lane});
+      seen.end = lane + width;
+    }
+    forbid({row + steps, round_up(row + steps, tile_rows)}, {lane, lane + width});
+  }
+  void forbid(range keys, range queries) {
+    for (index k = keys.begin; k < keys.end; ++k)
+      for (index l = queries.begin; l < queries.end; l += lanes<T>) {
+        store(scratch_ + at_.weights + k * at_.lanes + l, broadcast(no_pair<T>));
+        store(scratch_ + at_.score_gradients + k * at_.lanes + l, broadcast(no_pair<T>));
+      }
+  }
+
+  /// dV and dK of the keys whose queries are all done.
+  void finish_keys() {
+    if (pending_.empty()) return;
+    add_key_sums(b_.dV, scratch_ + at_.weights, scratch_ + at_.output_rows, b_.dO, T(1));
+    add_key_sums(b_.dK, scratch_ + at_.score_gradients, scratch_ + at_.query_rows, b_.scores.Q,
+                 b_.scale);
+    pending_ = {};
+  }
+
+  /// Y += X·B for the rows of the keys: B are the rows of the block, in panels and as they lie.
+  void add_key_sums(const mutable_matrix_view<T>& Y, const T* X, const T* panels,
+                    const matrix_view<T>& B, T scale) {
+    product_args<T> p;
+    const index count = pending_.count();
+    p.X = {X, count, queries_.count(), at_.lanes, 1};
+    p.Y = Y.rows_from(pending_.begin, count);
+    p.residual = {p.Y.data, p.Y.rows, p.Y.cols, p.Y.row_stride, p.Y.col_stride};
+    if (careful_) return add_careful_sums(p, B, scale);
+    for (index column = 0; column < Y.cols; column += tile_vectors * lanes<T>) {
+      const index left = Y.cols - column;
+      const T* panel =
+          panels + column / panel_width<T> * panel_width<T> * p.X.cols + column % panel_width<T>;
+      for (index i = 0; i < count; i += tile_rows) {
+        const range seen = intersection(seen_[i / tile_rows], {0, p.X.cols});
+        if (seen.empty()) continue;
+        if (left > 2 * lanes<T>)
+          add_key_tile<3>(p, i, column, seen, panel);
+        else if (left > lanes<T>)
+          add_key_tile<2>(p, i, column, seen, panel);
+        else
+          add_key_tile<1>(p, i, column, seen, panel);
+      }
+    }
+  }
+
+  template <int Vectors>
+  void add_key_tile(const product_args<T>& p, index i, index column, range seen, const T* panel) {
+    constexpr index width = Vectors * lanes<T>;
+    alignas(64) T tile[tile_rows * width];
+    const index used = p.X.rows - i < tile_rows ? p.X.rows - i : tile_rows;
+    const T* const from = panel + seen.begin * panel_width<T>;
+    auto x = rows_of_X<T, tile_rows, 1>(p, i, used, seen.begin);
+    x.ahead = reinterpret_cast<std::uintptr_t>(from);
+    micro_kernel<T, tile_rows, Vectors, finish::store>(x, from, tile, seen.count(), nullptr);
+    finish_tile(p, i, used, column, tile, width);
+  }
+
+  /// The same where a number is not finite: pair after pair.
+  SOFTLOOK_SMALL void add_careful_sums(const product_args<T>& p, const matrix_view<T>& B, T scale) {
+    for (index j = 0; j < p.X.rows; ++j) {
+      const range seen = intersection(seen_[j / tile_rows], {0, p.X.cols});
+      for (index i = seen.begin; i < seen.end; ++i) {
+        const T x = p.X.data[j * p.X.row_stride + i];
+        if (x == 0 && __builtin_signbit(x)) continue;
+        for (index c = 0; c < p.Y.cols; ++c) p.Y(j, c) += x * (B(queries_.begin + i, c) * scale);
+      }
+    }
+  }
+
+  const backward_args<T>& b_;
+  const backward_layout& at_;
+  range queries_;
+  T* scratch_;
+  T* S_;
+  bool finite_ = true;
+  bool careful_ = false;
+  range pending_{};
+  live_keys live_;
+  range seen_[max_key_tile / tile_rows]{};  // lanes that have P and dS, for each panel of keys
+  bool packed_[max_query_tiles * tile_vectors]{};
+  alignas(vector_bytes) T unused_[tile_vectors * lanes<T>] = {};
+};
+
+template <class T>
+void tiled_backward(const backward_args<T>& b, range queries, T* scratch) {
+  backward_end<T> end(b, queries, scratch);
+  walk_tiles(b.scores, queries, scratch, end);
+}

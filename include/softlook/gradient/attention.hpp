@@ -1,0 +1,114 @@
+#pragma once
+
+#include <type_traits>
+
+#include "softlook/attention/attention.hpp"
+#include "softlook/engine/run/run_backward.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+/// \addtogroup gradients
+/// \{
+
+/// What attention_backward returns: gradients of the shapes of Q, K and V.
+template <class Matrix>
+struct attention_gradients {
+  Matrix dQ;
+  Matrix dK;
+  Matrix dV;
+};
+
+namespace detail {
+
+template <class Transform>
+inline constexpr bool only_shifts = false;
+template <class... Fs>
+inline constexpr bool only_shifts<transform_chain<Fs...>> =
+    ((only_adds<Fs> || requires { Fs::is_shift; }) && ...);
+
+/// The derivative of the transforms, where it is not 1.
+template <class T, class Stated>
+void add_derivative(attention_call<T>& c, const Stated& policies) {
+  using chain = std::remove_cvref_t<decltype(policies.transforms())>;
+  if constexpr (!only_shifts<chain>) set_derivative<T, chain>(c.policy.transform, c.isa);
+}
+
+template <class T>
+void check_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
+  const auto same = [&](const char* what, index size, const char* of, index wanted,
+                        const char* rule) { check_sizes(c.where, what, size, of, wanted, rule); };
+  const index e = c.values() * c.query_heads;
+  same("O.rows()", b.O.rows, "Q.rows()", c.Q.rows, "O is the output of the call");
+  same("O.cols()", b.O.cols, "the columns of the output", e, "O is the output of the call");
+  same("dO.rows()", b.dO.rows, "Q.rows()", c.Q.rows, "dO has the shape of the output");
+  same("dO.cols()", b.dO.cols, "the columns of the output", e, "dO has the shape of the output");
+  same("log_sum_exp.rows()", b.log_sum_exp.rows, "Q.rows()", c.Q.rows,
+       "one log-sum-exp for each query");
+  same("log_sum_exp.cols()", b.log_sum_exp.cols, "the number of query heads", c.query_heads,
+       "one log-sum-exp for each query and head");
+}
+
+template <class M>
+void shape_like(M& to, index rows, index cols) {
+  if (to.rows() != rows || to.cols() != cols) to.resize(rows, cols);
+}
+
+}  // namespace detail
+
+/// The way back through attention(): from O = attention(Q, K, V, policies…), its log-sum-exp L and
+/// dO = dl/dO of some number l the gradients dl/dQ, dl/dK, dl/dV:
+///   P = e^{S − L},  dV = Pᵀ dO,  dS = P ∘ (dO Vᵀ − D) ∘ f'(S),  D_i = Σ_c dO_ic O_ic
+///   dQ = scale · dS K,  dK = scale · dSᵀ Q
+///
+/// \see Dao et al., "FlashAttention", 2022, algorithm 4.
+/// Q: n×d, K: m×d, V: m×e, O and dO: n×e, L: n, or n×heads with heads{…}, as
+/// attention_with_log_sum_exp() gives them. Grouped heads add up in their keys and values. A query
+/// without keys gives and gets nothing. Policies are those of the call: any mask and transforms,
+/// dropout, heads, an executor, options. A transform is differentiated by a dual number
+/// (math::dual) unless it only adds; a user's function must take one, or `auto`. Scores are
+/// computed again, tile by tile: memory is O(n + m) besides what is returned. Bits depend neither
+/// on threads, executor nor storage.
+/// \throws shape_error  unless shapes fit; as attention() otherwise, before anything is written.
+/// Cost: five products of n·m·d.
+template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
+          dense_expression L, dense_expression G, class... Ps>
+void attention_backward_into(const Q& q, const K& k, const V& v, const O& o, const L& log_sum_exp,
+                             const G& dO, attention_gradients<plain_matrix_like<Q>>& gradients,
+                             const Ps&... policies) {
+  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, O, L, G>()) {
+    using T = detail::scalar_of<Q>;
+    auto bound = detail::bind("attention_backward", q, k, v, policies...);
+    using stated = std::remove_cvref_t<decltype(bound.policies())>;
+    static_assert(!stated::is_additive && !stated::projects,
+                  "softlook: attention_backward() takes scaled_dot or dot scores");
+    auto& c = bound.call();
+    detail::add_derivative(c, bound.policies());
+    const detail::readable<O> output(o);
+    const detail::readable<L> logs(log_sum_exp);
+    const detail::readable<G> dout(dO);
+    detail::backward_matrices<T> b;
+    b.O = output.view();
+    b.log_sum_exp = logs.view();
+    b.dO = dout.view();
+    detail::check_backward(c, b);
+    detail::shape_like(gradients.dQ, q.rows(), q.cols());
+    detail::shape_like(gradients.dK, k.rows(), k.cols());
+    detail::shape_like(gradients.dV, v.rows(), v.cols());
+    b.dQ = detail::writable_view(gradients.dQ);
+    b.dK = detail::writable_view(gradients.dK);
+    b.dV = detail::writable_view(gradients.dV);
+    detail::run_backward(c, b);
+  }
+}
+template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
+          dense_expression L, dense_expression G, class... Ps>
+[[nodiscard]] auto attention_backward(const Q& q, const K& k, const V& v, const O& o,
+                                      const L& log_sum_exp, const G& dO, const Ps&... policies) {
+  attention_gradients<plain_matrix_like<Q>> gradients;
+  attention_backward_into(q, k, v, o, log_sum_exp, dO, gradients, policies...);
+  return gradients;
+}
+
+/// \}
+
+SOFTLOOK_NAMESPACE_END
