@@ -25,6 +25,7 @@ attention_call read_call(const case_file& c) {
   call.K = grid_of(c, c.input("key", 4));
   call.V = grid_of(c, c.input("value", 4));
   if (c.has("scale")) call.scale = c.number("scale", 0);
+  if (c.has_input("grad_output")) call.dO = grid_of(c, c.input("grad_output", 4));
   require(c, c.flag("enable_gqa") || call.K.heads == call.Q.heads || call.K.heads == 1,
           "groups of query heads without enable_gqa");
   return call;
@@ -61,8 +62,14 @@ void require_dense(const case_file& c, const attention_call& call, const Mask& m
 
 outputs results(const attention_answer& a) {
   const std::vector<index> per_query = {a.output.batches, a.output.heads, a.output.rows};
-  return {{"output", heads_first(a.output, a.bounds.output)},
-          {"lse", reshaped(heads_first(a.log_sum_exp, a.bounds.log_sum_exp), per_query)}};
+  outputs out = {{"output", heads_first(a.output, a.bounds.output)},
+                 {"lse", reshaped(heads_first(a.log_sum_exp, a.bounds.log_sum_exp), per_query)}};
+  if (!a.dQ.values.empty()) {
+    out["grad_query"] = heads_first(a.dQ, 0);
+    out["grad_key"] = heads_first(a.dK, 0);
+    out["grad_value"] = heads_first(a.dV, 0);
+  }
+  return out;
 }
 
 /// One set of policies for every batch; `added` is the largest term that they add to a score.
@@ -80,7 +87,8 @@ outputs run_with(const mode& m, const attention_call& call, double added,
 template <class T>
 struct alibi_of_flex {  // ALiBi as FlexAttention's users write it: signed, from the diagonal
   const T* slopes;
-  T operator()(T s, std::int32_t i, std::int32_t j, std::int32_t head) const {
+  template <class S>
+  S operator()(S s, std::int32_t i, std::int32_t j, std::int32_t head) const {
     return s + slopes[head] * static_cast<T>(j - i);
   }
 };
@@ -88,7 +96,8 @@ struct alibi_of_flex {  // ALiBi as FlexAttention's users write it: signed, from
 template <class T>
 struct alibi_both_ways {
   const T* slopes;
-  T operator()(T s, std::int32_t i, std::int32_t j, std::int32_t head) const {
+  template <class S>
+  S operator()(S s, std::int32_t i, std::int32_t j, std::int32_t head) const {
     return s - slopes[head] * static_cast<T>(i < j ? j - i : i - j);
   }
 };
@@ -97,21 +106,26 @@ template <class T>
 struct capped_alibi {
   const T* slopes;
   T cap;
-  T operator()(T s, std::int32_t i, std::int32_t j, std::int32_t head) const {
+  template <class S>
+  S operator()(S s, std::int32_t i, std::int32_t j, std::int32_t head) const {
     return cap * softlook::math::tanh((s + slopes[head] * static_cast<T>(j - i)) / cap);
   }
 };
 
 template <class T>
 struct relative_position {
-  T operator()(T s, std::int32_t i, std::int32_t j) const { return s + static_cast<T>(i - j); }
+  template <class S>
+  S operator()(S s, std::int32_t i, std::int32_t j) const {
+    return s + static_cast<T>(i - j);
+  }
 };
 
 template <class T>
 struct learned_relative_bias {
   const T* table;
   std::int32_t width;
-  T operator()(T s, std::int32_t i, std::int32_t j, std::int32_t head) const {
+  template <class S>
+  S operator()(S s, std::int32_t i, std::int32_t j, std::int32_t head) const {
     return s + table[head * width + std::clamp(j - i + width / 2, 0, width - 1)];
   }
 };
@@ -119,7 +133,8 @@ struct learned_relative_bias {
 template <class T>
 struct head_temperature {
   const T* temperature;
-  T operator()(T s, std::int32_t, std::int32_t, std::int32_t head) const {
+  template <class S>
+  S operator()(S s, std::int32_t, std::int32_t, std::int32_t head) const {
     return s * temperature[head];
   }
 };
@@ -196,15 +211,33 @@ outputs with_score_mod(const case_file& c, const mode& m, const attention_call& 
     require(c, table.cols > 0, "rel_bias is empty");
     const matrix<T> values = table.packed<T>(0);
     const auto width = static_cast<std::int32_t>(table.cols);
-    return run_with<T>(m, call, finite_magnitude(values),
-                       transforms::map(learned_relative_bias<T>{values.data(), width}));
+    grid dtable = grid::zeros(1, heads, 1, table.cols);
+    outputs out = results(for_each_problem<T>(m, call, [&](head_problem<T>& p, index, index) {
+      p.added = finite_magnitude(values);
+      const head_answer<T> r =
+          attend(m, p, transforms::map(learned_relative_bias<T>{values.data(), width}));
+      for (std::size_t h = 0; h < r.dS.size(); ++h)
+        for (index i = 0; i < r.dS[h].rows(); ++i)
+          for (index j = 0; j < r.dS[h].cols(); ++j)
+            dtable.slice(
+                0, static_cast<index>(h))[std::clamp<index>(j - i + width / 2, 0, width - 1)] +=
+                double(r.dS[h](i, j));
+      return r;
+    }));
+    if (out.count("grad_query")) out["grad_rel_bias"] = {{heads, table.cols}, dtable.values, 0};
+    return out;
   }
   if (score_mod == "per-head temperature: s*temp[h]") {
     const matrix<T> values = of_heads(c, "temp", heads).packed<T>(0);
-    return results(for_each_problem<T>(m, call, [&](head_problem<T>& p, index, index) {
+    std::vector<double> dvalues(static_cast<std::size_t>(heads), 0);
+    outputs out = results(for_each_problem<T>(m, call, [&](head_problem<T>& p, index, index) {
       p.added = p.scores().magnitude * finite_magnitude(values);
-      return attend(m, p, transforms::map(head_temperature<T>{values.data()}));
+      const head_answer<T> r = attend(m, p, transforms::map(head_temperature<T>{values.data()}));
+      for (std::size_t h = 0; h < r.dS_S.size(); ++h) dvalues[h] += r.dS_S[h];
+      return r;
     }));
+    if (out.count("grad_query")) out["grad_temp"] = {{heads}, dvalues, 0};
+    return out;
   }
   throw unsupported("unknown score_mod " + score_mod);
 }

@@ -31,6 +31,35 @@ std::pair<index, index> number_pair(const case_file& c, const char* name) {
   return {static_cast<index>(first), static_cast<index>(second)};
 }
 
+/// The gradients of Q, K and V, where they have been computed.
+void add_gradients(const attention_answer& a, const char* q, const char* k, const char* v,
+                   outputs& out) {
+  if (a.dQ.values.empty()) return;
+  out[q] = tokens_first(a.dQ, 0);
+  out[k] = tokens_first(a.dK, 0);
+  out[v] = tokens_first(a.dV, 0);
+}
+
+grid without_last_row(const grid& g) {
+  grid out = grid::zeros(g.batches, g.heads, g.rows - 1, g.cols);
+  for_each_head(out, [&](index b, index h) {
+    out.set_head<double>(b, h, g.head<double>(b, h).topRows(out.rows));
+  });
+  return out;
+}
+
+/// A sink is a last key that is not the case's; returns the gradients of its logits.
+std::vector<double> take_sink_off(attention_answer& a) {
+  std::vector<double> sinks(static_cast<std::size_t>(a.dbias.heads), 0);
+  if (a.dK.values.empty()) return sinks;
+  for_each_head(a.dbias, [&](index b, index h) {
+    sinks[static_cast<std::size_t>(h)] += a.dbias.head<double>(b, h).rightCols(1).sum();
+  });
+  a.dK = without_last_row(a.dK);
+  a.dV = without_last_row(a.dV);
+  return sinks;
+}
+
 void clear_padded_queries(grid& g, const std::vector<index>& lengths) {
   for_each_head(g, [&](index b, index h) {
     const index real = lengths[static_cast<std::size_t>(b)];
@@ -60,11 +89,17 @@ outputs jax(const case_file& c, const mode& m) {
       call.masks.push_back(parts);
     }
   }
-  attention_answer a = run(m, call);
+  if (c.has_input("grad_output"))
+    call.dO = grid_of(c, c.input("grad_output", 4), layout::tokens_first);
+  std::vector<index> queries(static_cast<std::size_t>(batches), call.Q.rows);
   if (c.has_input("query_seq_lengths"))
-    clear_padded_queries(a.output,
-                         lengths_of(c, c.input("query_seq_lengths"), batches, call.Q.rows));
-  return {{"output", tokens_first(a.output, a.bounds.output)}};
+    queries = lengths_of(c, c.input("query_seq_lengths"), batches, call.Q.rows);
+  if (call.dO) clear_padded_queries(*call.dO, queries);
+  attention_answer a = run(m, call);
+  clear_padded_queries(a.output, queries);
+  outputs out = {{"output", tokens_first(a.output, a.bounds.output)}};
+  add_gradients(a, "grad_query", "grad_key", "grad_value", out);
+  return out;
 }
 
 /// Per batch the number of real positions of a padding mask, which has them in front.
@@ -236,6 +271,9 @@ outputs flash_reference(const case_file& c, const mode& m) {
     call.allowed = flash_matrix(rules, real, n, keys, sink ? 1 : 0);
   }
   if (sink) add_sink(c, call, c.input("learnable_sink"));
+  if (c.has_input("grad_output"))
+    call.dO = grid_of(c, c.input("grad_output", 4), layout::tokens_first);
+  if (call.dO) clear_padded_queries(*call.dO, real.queries);
   attention_answer a = run(m, call);
   if (alibi && rules.plain() && !sink && !rules.padded && !call.soft_cap && rules.left < 0 &&
       rules.right < 0) {
@@ -245,12 +283,15 @@ outputs flash_reference(const case_file& c, const mode& m) {
     a.weights = own.weights;
   }
   if (sink) a.weights = without_last_key(a.weights);
+  if (sink) take_sink_off(a);
   clear_padded_queries(a.output, real.queries);
   clear_padded_queries(a.weights, real.queries);
   const std::vector<index> per_query = {batches, call.Q.heads, n};
-  return {{"output", tokens_first(a.output, a.bounds.output)},
-          {"attention", heads_first(a.weights, a.bounds.weights)},
-          {"lse", reshaped(heads_first(a.log_sum_exp, a.bounds.log_sum_exp), per_query)}};
+  outputs out = {{"output", tokens_first(a.output, a.bounds.output)},
+                 {"attention", heads_first(a.weights, a.bounds.weights)},
+                 {"lse", reshaped(heads_first(a.log_sum_exp, a.bounds.log_sum_exp), per_query)}};
+  add_gradients(a, "grad_q", "grad_k", "grad_v", out);
+  return out;
 }
 
 /// eager_attention_forward of transformers: scaling, soft cap, an additive mask, sinks.
@@ -288,6 +329,18 @@ grid decay_between(const case_file& c, const attention_call& call) {
   return bias;
 }
 
+/// Of dB: each g_t is in the sums of the positions from t on, which queries add and keys take off.
+produced decay_gradient(const grid& dB, index tokens) {
+  grid g = grid::zeros(dB.batches, dB.heads, tokens, 1);
+  for_each_head(dB, [&](index b, index h) {
+    const matrix<double> B = dB.head<double>(b, h).leftCols(tokens);
+    double sum = 0;
+    for (index t = tokens - 1; t >= 0; --t)
+      g.slice(b, h)[t] = sum += B.row(t).sum() - B.col(t).sum();
+  });
+  return reshaped(tokens_first(g, 0), {g.batches, tokens, g.heads});
+}
+
 /// max_logits are the largest masked scores of each query, a sink's logit included.
 outputs fla_softmax(const case_file& c, const mode& m) {
   attention_call call = read_call(c, "q", "k", "v", layout::tokens_first);
@@ -314,14 +367,23 @@ outputs fla_softmax(const case_file& c, const mode& m) {
   }
   call.wants_scores = softlook::stage::masked;
   require(c, call.K.rows > 0, "max_logits need a key");
-  const attention_answer a = run(m, call);
+  if (c.has_input("grad_o")) call.dO = grid_of(c, c.input("grad_o", 4), layout::tokens_first);
+  attention_answer a = run(m, call);
   grid largest = grid::zeros(a.scores.batches, a.scores.heads, a.scores.rows, 1);
   for_each_head(largest, [&](index b, index h) {
     largest.set_head<double>(b, h, a.scores.head<double>(b, h).rowwise().maxCoeff());
   });
   const std::vector<index> shape = {largest.batches, largest.rows, largest.heads};
-  return {{"o", tokens_first(a.output, a.bounds.output)},
-          {"max_logits", reshaped(tokens_first(largest, a.bounds.scores), shape)}};
+  outputs out = {{"o", tokens_first(a.output, a.bounds.output)},
+                 {"max_logits", reshaped(tokens_first(largest, a.bounds.scores), shape)}};
+  if (a.dQ.values.empty()) return out;
+  if (c.has_input("g")) out["grad_g"] = decay_gradient(a.dbias, n);
+  if (c.has_input("sink_bias")) {
+    const std::vector<double> sinks = take_sink_off(a);
+    out["grad_sink_bias"] = {{static_cast<index>(sinks.size())}, sinks, 0};
+  }
+  add_gradients(a, "grad_q", "grad_k", "grad_v", out);
+  return out;
 }
 
 /// Forgetting attention: a causal softmax with such a gate.
@@ -333,8 +395,12 @@ outputs fla_forgetting(const case_file& c, const mode& m) {
   if (const index width = c.integer("window_size", 0); width > 0)
     parts.window = masks::window_of(width);
   call.masks = {parts};
+  if (c.has_input("grad_o")) call.dO = grid_of(c, c.input("grad_o", 4), layout::tokens_first);
   const attention_answer a = run(m, call);
-  return {{"o", tokens_first(a.output, a.bounds.output)}};
+  outputs out = {{"o", tokens_first(a.output, a.bounds.output)}};
+  add_gradients(a, "grad_q", "grad_k", "grad_v", out);
+  if (!a.dbias.values.empty()) out["grad_g"] = decay_gradient(a.dbias, call.Q.rows);
+  return out;
 }
 
 /// Softmax of given scores: queries and keys without features score 0, the scores are the bias, and

@@ -46,6 +46,7 @@ outputs sdpa(const case_file& c, const mode& m) {
   call.Q = grid_of(c, query);
   call.K = grid_of(c, c.input("key"));
   call.V = grid_of(c, c.input("value"));
+  if (c.has_input("grad_output")) call.dO = grid_of(c, c.input("grad_output"));
   if (c.has("scale")) call.scale = c.number("scale", 0);
   require(c, c.flag("enable_gqa") || call.K.heads == call.Q.heads || call.K.heads == 1,
           "groups of query heads without enable_gqa");
@@ -63,6 +64,13 @@ outputs sdpa(const case_file& c, const mode& m) {
   const produced output = reshaped(heads_first(a.output, a.bounds.output), shape);
   outputs out = {{"output", output}};
   if (c.expects("output_f64")) out["output_f64"] = output;
+  if (call.dO && !m.single_precision) {
+    out["grad_query"] = reshaped(heads_first(a.dQ, 0), query.shape);
+    out["grad_key"] = reshaped(heads_first(a.dK, 0), c.input("key").shape);
+    out["grad_value"] = reshaped(heads_first(a.dV, 0), c.input("value").shape);
+    if (call.bias)
+      out["grad_attn_mask"] = reshaped(heads_first(a.dbias, 0), c.input("attn_mask").shape);
+  }
   return out;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <softlook/gradients.hpp>
 #include <softlook/softlook.hpp>
 #include <stdexcept>
 #include <string>
@@ -54,6 +55,7 @@ struct head_problem {
   std::optional<score_size> size;  // unset: a scaled dot product
   double added = 0;                // largest term that transforms add
   bool wants_weights = true;
+  std::optional<matrix<T>> dO{};  // gradients are wanted
 
   score_size scores() const {
     if (size) return {size->magnitude + added, size->steps};
@@ -74,9 +76,40 @@ struct head_answer {
   matrix<T> output;                // n × (query heads · e)
   matrix<T> log_sum_exp;           // n × query heads
   std::vector<matrix<T>> weights;  // n × m for each query head
+  // Where they are wanted:
+  softlook::attention_gradients<matrix<T>> gradients{};
+  std::vector<matrix<T>> dS{};  // of transformed scores, n × m for each query head
+  std::vector<double> dS_S{};   // Σ dS ∘ S of each query head, S before transforms
 };
 
 namespace detail {
+
+/// The gradients of an answer, of scores that are dot products.
+template <class T, class... Policies>
+void add_gradients([[maybe_unused]] const mode& m, const head_problem<T>& p,
+                   [[maybe_unused]] head_answer<T>& answer, const Policies&... policies) {
+  using stated = softlook::detail::stated_policies<T, Policies...>;
+  if constexpr (!stated::is_additive && !stated::projects) {
+    if (!p.dO) return;
+    const auto heads = static_cast<std::size_t>(p.query_heads);
+    answer.dS.assign(heads, matrix<T>::Zero(p.Q.rows(), p.K.rows()));
+    answer.dS_S.assign(heads, 0);
+    softlook::backward_extras<T> extras;
+    extras.scores = [&](const softlook::score_gradients<T>& g, index head) {
+      for (index i = 0; i < g.dS.rows; ++i)
+        for (index j = 0; j < g.dS.cols; ++j) {
+          answer.dS[static_cast<std::size_t>(head)](g.first_query + i, g.first_key + j) +=
+              g.dS(i, j);
+          answer.dS_S[static_cast<std::size_t>(head)] += double(g.dS(i, j)) * double(g.S(i, j));
+        }
+    };
+    softlook::options o = m.options(p.scale);
+    o.kernel.reset();
+    softlook::attention_backward_into(
+        p.Q, p.K, p.V, answer.output, answer.log_sum_exp, *p.dO, answer.gradients, extras,
+        softlook::heads{.query = p.query_heads, .kv = p.kv_heads}, policies..., o);
+  }
+}
 
 template <class T, class... Policies>
 head_answer<T> attend_one_head(const mode& m, const head_problem<T>& p,
@@ -84,12 +117,15 @@ head_answer<T> attend_one_head(const mode& m, const head_problem<T>& p,
   const softlook::options o = m.options(p.scale);
   if (m.how == mode::path::naive) {
     auto r = softlook::naive_attention(p.Q, p.K, p.V, policies..., o);
-    return {r.output, r.log_sum_exp, {r.weights}};
+    head_answer<T> answer{r.output, r.log_sum_exp, {r.weights}};
+    add_gradients(m, p, answer, policies...);
+    return answer;
   }
   const auto state = m.how == mode::path::tiled
                          ? softlook::flash_attention_with_log_sum_exp(p.Q, p.K, p.V, policies..., o)
                          : softlook::attention_with_log_sum_exp(p.Q, p.K, p.V, policies..., o);
   head_answer<T> answer{state.output, state.log_sum_exp, {}};
+  add_gradients(m, p, answer, policies...);
   if (m.how == mode::path::automatic)
     answer.output = softlook::attention(p.Q, p.K, p.V, policies..., o);
   if (p.wants_weights) answer.weights = {softlook::attention_weights(p.Q, p.K, policies..., o)};
@@ -102,6 +138,7 @@ head_answer<T> attend_heads(const mode& m, const head_problem<T>& p, const Polic
   const softlook::heads h{.query = p.query_heads, .kv = p.kv_heads};
   const auto state = softlook::attention_with_log_sum_exp(p.Q, p.K, p.V, h, policies..., o);
   head_answer<T> answer{state.output, state.log_sum_exp, {}};
+  add_gradients(m, p, answer, policies...);
   if (p.wants_weights)
     for (const auto& W : softlook::attention_weights(p.Q, p.K, h, policies..., o))
       answer.weights.push_back(W);

@@ -39,6 +39,10 @@ struct grid {
   void set_head(index b, index h, const matrix<T>& X) {
     Eigen::Map<matrix<double>>(slice(b, h), rows, cols) = X.template cast<double>();
   }
+  template <class T>
+  void add_head(index b, index h, const matrix<T>& X) {
+    Eigen::Map<matrix<double>>(slice(b, h), rows, cols) += X.template cast<double>();
+  }
   /// The heads of one batch side by side, as multi-head attention packs them: rows × (heads·cols).
   template <class T>
   matrix<T> packed(index b) const {

@@ -62,11 +62,6 @@ template <class T>
   const T t = math::tanh(x.value);
   return {t, (T(1) - t * t) * x.derivative};
 }
-template <class T>
-[[nodiscard]] inline dual<T> sigmoid(dual<T> x) {
-  const T s = math::sigmoid(x.value);
-  return {s, s * (T(1) - s) * x.derivative};
-}
 /// The functions of the standard library, found by their argument.
 template <class T>
 [[nodiscard]] inline dual<T> log(dual<T> x) {

@@ -106,7 +106,8 @@ template <class T>
     const T root = power + power * rest;
     return root * root;
   } else {
-    return std::exp(x);
+    using std::exp;
+    return exp(x);
   }
 }
 
@@ -120,7 +121,8 @@ template <class T>
     const T t = exponential_minus_one / (T(2) + exponential_minus_one);
     return std::copysign(t, x);
   } else {
-    return std::tanh(x);
+    using std::tanh;
+    return tanh(x);
   }
 }
 

@@ -23,10 +23,10 @@ struct backward_matrices {
   matrix_view<T> dL;  // n×heads, or no data
   mutable_matrix_view<T> dQ, dK, dV;
   double* dsinks = nullptr;  // one for each query head
-  /// Who takes the gradients of the scores of a head and a block of keys, of blocks_of_keys();
-  /// tasks of different blocks run at the same time.
+  /// Who takes the gradients of the scores of a head; blocks of other keys may come at the same time.
   void* self = nullptr;
-  void (*take)(void* self, index head, index key_block, const score_gradient_block<T>&) = nullptr;
+  void (*take)(void* self, index head, const score_gradient_block<T>&) = nullptr;
+  index first_query = 0, first_key = 0;  // of a sequence
 };
 
 /// How the way back of a call is cut, by its shape and instruction set alone.
@@ -114,6 +114,18 @@ void make_row_numbers(const attention_call<T>& c, const backward_matrices<T>& b,
   }
 }
 
+/// dl/dsink = −Σ_i e^{sink − L_i} · D_i: a sink has a weight and no value.
+template <class T>
+[[nodiscard]] double sink_gradient(const attention_call<T>& c, const backward_matrices<T>& b,
+                                   index head, const T* dots) {
+  const double sink = c.sinks.logits(0, head);
+  if (!std::isfinite(sink)) return 0;
+  double sum = 0;
+  for (index i = 0; i < c.Q.rows; ++i)
+    sum -= std::exp(sink - double(b.log_sum_exp(i, head))) * double(dots[i]);
+  return sum;
+}
+
 /// One block of queries of a head and one block of its keys.
 template <class T>
 void backward_task(const running_call<T>& run, const backward_plan& p,
@@ -145,36 +157,34 @@ void backward_task(const running_call<T>& run, const backward_plan& p,
   struct receiver {
     const backward_matrices<T>& to;
     index head;
-    index block;
     index first_key;
-  } to{b, head, keys.begin / p.key_block, keys.begin};
+  } to{b, head, b.first_key + keys.begin};
   if (b.take)
     a.request = {&to, [](void* self, const score_gradient_block<T>& block) {
                    const receiver& r = *static_cast<const receiver*>(self);
                    score_gradient_block<T> of_call = block;
+                   of_call.first_query += r.to.first_query;
                    of_call.first_key += r.first_key;
-                   r.to.take(r.to.self, r.head, r.block, of_call);
+                   r.to.take(r.to.self, r.head, of_call);
                  }};
   for (index first = queries.begin; first < queries.end; first += p.query_step)
     backward_kernel_of<T>(c.isa)(a, {first, std::min(first + p.query_step, queries.end)}, scratch);
 }
 
-/// The gradients of a checked call by the tiled kernel.
+/// The gradients of one problem, added to what is there.
 template <class T>
-void run_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
-  clear(b.dQ);
-  clear(b.dK);
-  clear(b.dV);
+void add_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
+  const index n = c.Q.rows, m = c.K.rows, group = c.group();
+  if (n == 0 || m == 0) return;
   const register_shape& registers = registers_of<T>(c.isa);
   backward_plan p = plan_backward(sizes_of(c), registers);
   if (c.frame.key_begin) {  // limits count keys of the call
-    p.key_block = std::max<index>(c.K.rows, 1);
+    p.key_block = m;
     p.key_blocks = 1;
   }
-  const index n = c.Q.rows, m = c.K.rows, group = c.group();
   const index rows = group * p.query_blocks, rounds = std::max(rows, p.key_blocks);
-  const index workers =
-      std::min<index>(c.exec.concurrency, std::max<index>(p.key_blocks * c.kv_heads, 1));
+  const index tasks = p.key_blocks * c.kv_heads;
+  const index workers = std::min(c.exec.concurrency, tasks);
   const input_sizes sizes = sizes_of_inputs(c);
   const index numbers = round_up(n * c.query_heads, 16);
   call_scratch arena(c.opts.workspace);
@@ -185,18 +195,10 @@ void run_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
   T* const scratch = dots + numbers;
   run_tasks(c.exec, c.query_heads, [&](index head, index) {
     make_row_numbers(c, b, head, logs + head * n, dots + head * n);
+    if (b.dsinks) b.dsinks[head] += sink_gradient(c, b, head, dots + head * n);
   });
-  for (index head = 0; b.dsinks && head < c.query_heads; ++head) {
-    double sum = 0;
-    const double sink = c.sinks.logits(0, head);
-    for (index i = 0; i < n; ++i)
-      if (const double L = double(b.log_sum_exp(i, head)); std::isfinite(L) && std::isfinite(sink))
-        sum -= std::exp(sink - L) * double(dots[head * n + i]);
-    b.dsinks[head] = sum;
-  }
-  if (n == 0 || m == 0) return;
   for (index round = 0; round < rounds; ++round)
-    run_tasks(c.exec, p.key_blocks * c.kv_heads, [&](index task, index worker) {
+    run_tasks(c.exec, tasks, [&](index task, index worker) {
       const index kv_head = task / p.key_blocks, j = task % p.key_blocks;
       const index i = (j + round) % rounds;
       if (i >= rows) return;
@@ -206,6 +208,30 @@ void run_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
                     {j * p.key_block, std::min((j + 1) * p.key_block, m)}, logs + head * n,
                     dots + head * n, scratch + worker * p.layout.total);
     });
+}
+
+/// The gradients of a checked call by the tiled kernel.
+template <class T>
+void run_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
+  clear(b.dQ);
+  clear(b.dK);
+  clear(b.dV);
+  for (index head = 0; b.dsinks && head < c.query_heads; ++head) b.dsinks[head] = 0;
+  if (c.sequences.count == 0) return add_backward(c, b);
+  for (index s = 0; s < c.sequences.count; ++s) {
+    const range queries = c.sequences.queries_of(s), keys = c.keys_of_sequence(s);
+    backward_matrices<T> part = b;
+    part.O = b.O.rows_from(queries.begin, queries.count());
+    part.log_sum_exp = b.log_sum_exp.rows_from(queries.begin, queries.count());
+    part.dO = b.dO.rows_from(queries.begin, queries.count());
+    if (b.dL.data) part.dL = b.dL.rows_from(queries.begin, queries.count());
+    part.dQ = b.dQ.rows_from(queries.begin, queries.count());
+    part.dK = b.dK.rows_from(keys.begin, keys.count());
+    part.dV = b.dV.rows_from(keys.begin, keys.count());
+    part.first_query = queries.begin;
+    part.first_key = keys.begin;
+    add_backward(sequence_of(c, s), part);
+  }
 }
 
 }  // namespace detail

@@ -32,7 +32,7 @@ template <class T>
 struct score_place {
   T* S = nullptr;
   live_keys* live = nullptr;
-  T* top = nullptr;  // raised to the scores of each query
+  T* top = nullptr;  // raised to the scores of each query, if it is wanted
   T* raw = nullptr;  // the scores before transforms, where they are wanted
 };
 
@@ -139,7 +139,7 @@ SOFTLOOK_STAMP_WAY inline void fill_rows(const forward_args<T, Additive>& a, que
     edit_panel(*a.policy, *a.frame, a.whole,
                {width, std::int32_t(count), q.vectors, 0, q.positions}, {q.first, q.first + q.used},
                k.keys.begin + row, a.keys.rows, partial, a.score_unit, S);
-  if (!raised) raise_to_panel(S, count, width, to.top);
+  if (to.top && !raised) raise_to_panel(S, count, width, to.top);
   to.live->add(row, count, used.from, used.to);
 }
 

@@ -13,14 +13,35 @@
 template <class T>
 inline constexpr T no_pair = T(-0.0);
 
-/// The rows of a block as the right operand of a product, in panels as packed weights are.
+/// scale times the rows of a block as the right operand of a product, in panels as packed weights
+/// are; columns are filled up to whole vectors, which is all that is read. Returns whether they are
+/// finite.
 template <class T>
-inline void pack_block(const matrix_view<T>& X, range rows, T scale, T* panels) {
+inline bool pack_block(const matrix_view<T>& X, range rows, T scale, T* panels) {
   const index count = rows.count();
-  for (index c = 0; c < X.cols; c += panel_width<T>)
-    pack_panel(row_of(X, rows.begin) + c * X.col_stride,
-               X.cols - c < panel_width<T> ? X.cols - c : index(panel_width<T>), count,
-               X.col_stride, X.row_stride, panel_width<T>, scale, panels + c * count);
+  bool finite = true;
+  for (index c = 0; c < X.cols; c += panel_width<T>, panels += panel_width<T> * count) {
+    const index cols = X.cols - c < panel_width<T> ? X.cols - c : index(panel_width<T>);
+    const index padded = round_up(cols, lanes<T>);
+    const index whole = X.col_stride == 1 ? cols / lanes<T> * lanes<T> : 0;
+    for (index r = 0; r < count; ++r) {
+      const T* const from = row_of(X, rows.begin + r) + c * X.col_stride;
+      T* const to = panels + r * panel_width<T>;
+      for (index x = 0; x < whole; x += lanes<T>) store(to + x, load(from + x) * broadcast(scale));
+      for (index x = whole; x < padded; ++x)
+        to[x] = x < cols ? from[x * X.col_stride] * scale : T(0);
+    }
+    finite = finite && all_finite(row_block<T>{panels, panel_width<T>, count}, count, cols);
+  }
+  return finite;
+}
+
+/// Y += X, `cols` numbers beside each other.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE void add_to_row(T* Y, const T* X, index cols) {
+  index c = 0;
+  for (; c + lanes<T> <= cols; c += lanes<T>) store(Y + c, load(Y + c) + load(X + c));
+  for (; c < cols; ++c) Y[c] += X[c];
 }
 
 template <class T>
@@ -34,11 +55,9 @@ class backward_end {
         scratch_(scratch),
         S_(scratch + b.layout.walk.scores) {
     const index count = queries.count();
-    pack_block(b.scores.Q, queries, b.scale, scratch + at_.query_rows);
-    pack_block(b.dO, queries, T(1), scratch + at_.output_rows);
-    finite_ =
-        all_finite(scratch + at_.query_rows, round_up(b.scores.Q.cols, panel_width<T>) * count) &&
-        all_finite(scratch + at_.output_rows, round_up(b.dO.cols, panel_width<T>) * count);
+    const bool finite_Q = pack_block(b.scores.Q, queries, b.scale, scratch + at_.query_rows);
+    const bool finite_dO = pack_block(b.dO, queries, T(1), scratch + at_.output_rows);
+    finite_ = finite_Q && finite_dO;
     for (index l = 0; l < at_.lanes; ++l) {
       const bool used = l < count;
       scratch[at_.logs + l] = used ? b.log_sum_exp[queries.begin + l] : infinity<T>;
@@ -52,7 +71,7 @@ class backward_end {
   SOFTLOOK_ALWAYS_INLINE score_place<T> next(const query_tile<T>&) {
     live_.rows = live_.count = 0;
     const bool wanted = b_.scores.policy->transform.derivative || b_.request.take;
-    return {S_, &live_, unused_, wanted ? scratch_ + at_.raw : nullptr};
+    return {S_, &live_, nullptr, wanted ? scratch_ + at_.raw : nullptr};
   }
   void before_packing(const args&, key_tile<T, false>& k, const T*) {
     finish_keys();
@@ -86,7 +105,10 @@ class backward_end {
     for (index x = 0; x < width; x += lanes<T>) store(q.sum + x, broadcast(b_.scale));
     unpack_panel(q.output, width, rows, q.used, d, d, index(1), q.sum);
     for (index l = 0; l < q.used; ++l)
-      for (index c = 0; c < d; ++c) b_.dQ(q.first + l, c) += rows[l * d + c];
+      if (b_.dQ.col_stride == 1)
+        add_to_row(row_of(b_.dQ, q.first + l), rows + l * d, d);
+      else
+        for (index c = 0; c < d; ++c) b_.dQ(q.first + l, c) += rows[l * d + c];
   }
 
  private:
@@ -230,11 +252,21 @@ class backward_end {
       T* to_P = scratch_ + at_.weights + run->row * stride + lane;
       T* to_dS = scratch_ + at_.score_gradients + run->row * stride + lane;
       cover(run->row, run->steps, lane, width);
-      const bool whole = run->from == 0 && run->to == q.vectors;
+      if (run->from == 0 && run->to == q.vectors) {
+        for (index r = 0; r < run->steps; ++r, P += width, dS += width) {
+          for (index x = 0; x < width; x += lanes<T>) {
+            store(to_P + x, load(P + x));
+            store(to_dS + x, load(dS + x));
+          }
+          to_P += stride;
+          to_dS += stride;
+        }
+        continue;
+      }
       for (index r = 0; r < run->steps; ++r, P += width, dS += width) {
         for (index x = 0; x < width; x += lanes<T>) {
           const index v = x / lanes<T>;
-          const bool used = whole || (v >= run->from && v < run->to);
+          const bool used = v >= run->from && v < run->to;
           store(to_P + x, used ? load(P + x) : broadcast(no_pair<T>));
           store(to_dS + x, used ? load(dS + x) : broadcast(no_pair<T>));
         }
@@ -307,7 +339,9 @@ class backward_end {
     auto x = rows_of_X<T, tile_rows, 1>(p, i, used, seen.begin);
     x.ahead = reinterpret_cast<std::uintptr_t>(from);
     micro_kernel<T, tile_rows, Vectors, finish::store>(x, from, tile, seen.count(), nullptr);
-    finish_tile(p, i, used, column, tile, width);
+    if (p.Y.col_stride != 1) return finish_tile(p, i, used, column, tile, width);
+    const index cols = p.Y.cols - column < width ? p.Y.cols - column : width;
+    for (index r = 0; r < used; ++r) add_to_row(&p.Y(i + r, column), tile + r * width, cols);
   }
 
   /// The same where a number is not finite: pair after pair.
@@ -333,7 +367,6 @@ class backward_end {
   live_keys live_;
   range seen_[max_key_tile / tile_rows]{};  // lanes that have P and dS, for each panel of keys
   bool packed_[max_query_tiles * tile_vectors]{};
-  alignas(vector_bytes) T unused_[tile_vectors * lanes<T>] = {};
 };
 
 template <class T>
