@@ -167,6 +167,7 @@ ready() {
       cat "$work/fetch_$part.log"
       if [ "$fetched" -eq 3 ]; then return 3; fi
       [ "$fetched" -eq 0 ] || return 1
+      : > "$work/fetch_$part.log"  # said once, where several examples need it
     done
   fi
   if [ "$(status_of "$1")" -ne 0 ]; then
