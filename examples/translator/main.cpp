@@ -2,7 +2,7 @@
 // softlook's encoder, SSRU, attention and search.
 //
 //   translator SENTENCE...     translations, and for each a matrix of what its words looked at
-//   translator --file TEXT     a translation of each line
+//   translator --file TEXT     a translation of each line, sentence by sentence
 //
 //   --model FOLDER    where fetch.sh put the models (build/translator)
 //   --from LANGUAGE   en, into Portuguese (en), or pt, into English
@@ -34,6 +34,7 @@
 
 #include "examples/support/command_line.hpp"
 #include "model.hpp"
+#include "sentences.hpp"
 #include "words.hpp"
 
 namespace {
@@ -85,8 +86,6 @@ Eigen::Index threads_of(const arguments& a) {
   return number(a.threads, "threads", 256);
 }
 
-bool is_blank(const std::string& line) { return line.find_first_not_of(" \t\r") == line.npos; }
-
 std::string text_of(const translation_model& model, const hypothesis& h) {
   return model.vocabulary().decode(translation_model::ids_of(h));
 }
@@ -103,9 +102,12 @@ heat_map alignment_of(const translation_model& model, const std::vector<int>& so
 void show_sentences(const translation_model& model, const arguments& a, const threads& pool) {
   const Eigen::Index beam = beam_of(a);
   std::vector<heat_map> maps;
-  for (const std::string& sentence : a.sentences) {
+  std::vector<std::string> sentences;
+  for (const std::string& given : a.sentences)
+    for (std::string& sentence : translator::sentences_of(given))
+      sentences.push_back(std::move(sentence));
+  for (const std::string& sentence : sentences) {
     std::cout << printable(sentence) << '\n';
-    if (is_blank(sentence)) continue;
     const std::vector<int> source = model.tokens_of(sentence);
     const std::vector<hypothesis> found = model.translate(source, beam, pool);
     for (const hypothesis& h : found) {
@@ -124,36 +126,43 @@ void show_sentences(const translation_model& model, const arguments& a, const th
   std::cout << "written: " << a.svg << '\n';
 }
 
-/// A sentence on each line, a thread for each.
+/// What each line says, the sentences of all lines shared by the threads.
 void show_file(const translation_model& model, const arguments& a, const threads& pool) {
   const Eigen::Index beam = beam_of(a);
   std::ifstream file(a.file);
   if (!file) throw std::runtime_error(a.file + ": the file cannot be opened");
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  struct sentence {
+    std::size_t line;
+    std::string text;
+    std::size_t tokens;
+  };
+  std::vector<sentence> all;
+  std::size_t lines = 0;
+  for (std::string line; std::getline(file, line); ++lines)
+    for (std::string& text : translator::sentences_of(line))
+      all.push_back({lines, std::move(text), 0});
 
   const auto begun = std::chrono::steady_clock::now();
   const threads calling_thread(1);
-  std::vector<std::string> translated(lines.size());
-  std::vector<std::size_t> tokens(lines.size());
   // Executors take no exceptions, and nothing here throws one but for want of memory.
-  pool.bulk(static_cast<Eigen::Index>(lines.size()), [&](Eigen::Index task, Eigen::Index) noexcept {
-    const auto k = static_cast<std::size_t>(task);
-    if (is_blank(lines[k])) return;
-    const hypothesis best =
-        model.translate(model.tokens_of(lines[k]), beam, calling_thread).front();
-    translated[k] = text_of(model, best);
-    tokens[k] = best.tokens.size();
+  pool.bulk(static_cast<Eigen::Index>(all.size()), [&](Eigen::Index task, Eigen::Index) noexcept {
+    sentence& s = all[static_cast<std::size_t>(task)];
+    const hypothesis best = model.translate(model.tokens_of(s.text), beam, calling_thread).front();
+    s.text = text_of(model, best);
+    s.tokens = best.tokens.size();
   });
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begun;
+  std::vector<std::string> translated(lines);
   std::size_t written = 0;
-  for (std::size_t k = 0; k < lines.size(); ++k) {
-    std::cout << printable(translated[k]) << '\n';
-    written += tokens[k];
+  for (const sentence& s : all) {
+    std::string& line = translated[s.line];
+    line += (line.empty() ? "" : " ") + s.text;
+    written += s.tokens;
   }
+  for (const std::string& line : translated) std::cout << printable(line) << '\n';
   std::cout.flush();
-  std::fprintf(stderr, "%zu lines, %zu tokens in %.2f s on %td threads\n", lines.size(), written,
-               taken.count(), pool.concurrency());
+  std::fprintf(stderr, "%zu lines, %zu sentences, %zu tokens in %.2f s on %td threads\n", lines,
+               all.size(), written, taken.count(), pool.concurrency());
 }
 
 }  // namespace
