@@ -1,6 +1,7 @@
 #include "page.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <utility>
 
@@ -18,6 +19,7 @@ struct head_looks {
   Eigen::MatrixXf sums;  // of the weights of each pixel
   Eigen::Matrix<std::int32_t, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> keys;
   float_matrix weights;
+  Eigen::VectorXf entropies;  // of each token, in nats
 };
 
 /// The pixel of each of `count` rows, of `pixels`: r has those from ⌊r·count/pixels⌋ on.
@@ -35,6 +37,7 @@ void add_row(head_looks& to, Index i, const Eigen::RowVectorXf& weights, Index p
   for (Index j = 0; j < weights.size(); ++j) {
     const float w = weights[j];
     to.sums(pixel, pixel_of_key[static_cast<std::size_t>(j)]) += w;
+    if (w > 0) to.entropies[i] -= w * std::log(w);
     Index at = kept_keys;
     for (; at > 0 && to.weights(i, at - 1) < w; --at)
       if (at < kept_keys) {
@@ -56,6 +59,7 @@ std::vector<std::vector<long_map>> long_looks(const language_model& model, const
   empty.sums.setZero(rows, cols);
   empty.keys.setConstant(count, kept_keys, -1);
   empty.weights.setZero(count, kept_keys);
+  empty.entropies.setZero(count);
   std::vector<head_looks> all(static_cast<std::size_t>(model.layers() * model.heads()), empty);
   for (Index first = 0; first < count; first += piece) {
     const Index last = std::min(first + piece, count);
@@ -78,7 +82,7 @@ std::vector<std::vector<long_map>> long_looks(const language_model& model, const
         for (Index k = 0; k < cols; ++k)
           from->sums(r, k) /= static_cast<float>(((r + 1) * count / rows - r * count / rows) *
                                                  ((k + 1) * keys / cols - k * keys / cols));
-      layer.emplace_back(keys, from->sums, *from);
+      layer.emplace_back(keys, from->sums, *from).entropies(from->entropies);
     }
   return maps;
 }

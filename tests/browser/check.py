@@ -160,6 +160,37 @@ def lines(page):
     page.faultless()
 
 
+def strips(page):
+    """Sums of keys below the map, entropies of queries beside it."""
+    page.open("alignment")
+    accent = page.browser.js("themed('--accent')")
+    wanted = [int(accent[k:k + 2], 16) for k in (1, 3, 5)]
+    filled = lambda x, y: page.pixel("map", x, y)[:3] == wanted
+    below, beside = page.browser.js("[place.top + place.height + stripGap, place.left + place.width + stripGap]")
+    middle = lambda query, key: page.place_of(query + 0.5, key + 0.5)
+    # 0.94 + ... of the largest, 1.065: of 18 pixels, by the root
+    sums = [1.065, 0.84, 0.3625, 0.7325, 0]
+    for key, total in enumerate(sums):
+        bar = 18 * math.sqrt(total / max(sums))
+        heights = [filled(middle(0, key)[0], below + at) for at in (bar - 2, bar + 2)]
+        page.equal(f"the bar of key {key}", heights, [total > 0, False])
+    x, y, _, _ = page.box("map")
+    page.browser.mouse(x + middle(0, 1)[0], y + below + 5)
+    page.equal("its sum, at the mouse", page.text("tip"), "love: weight 0.84 of 3 queries")
+    for query, row in enumerate(([0.9, 0.03, 0.05, 0.02], [0.04, 0.06, 0.25, 0.65], [0.125, 0.75, 0.0625, 0.0625])):
+        nats = -sum(p * math.log(p) for p in row)
+        bar = 18 * nats / math.log(5)
+        widths = [filled(beside + at, middle(query, 0)[1]) for at in (bar - 2, bar + 2)]
+        page.equal(f"the bar of query {query}", widths, [True, False])
+        page.browser.mouse(x + beside + 3, y + middle(query, 0)[1])
+        page.true("its entropy, at the mouse", page.text("tip").endswith(f": entropy {nats:.2f} nats"))
+    page.cell(1, 3)
+    page.equal("both in words", page.text("figures"), "t': entropy 0.92 nats; .: weight 0.73 of 3 queries")
+    page.open("hostile")
+    page.equal("no figures of what is no probability", [page.browser.js("figuresOf(0).sums"), page.text("figures")], [None, ""])
+    page.faultless()
+
+
 def heads_and_keys(page):
     """Everything that a mouse does in the grid and the map, and the keyboard."""
     page.open("five")
@@ -326,6 +357,19 @@ def long_map(page):
     page.true(f"a mean of a block: {text}", abs(float(text.split("  ")[1].split(",")[0]) - wanted) < 2e-10)
     page.true("which says so", text.endswith("the mean of 250000 weights"))
 
+    # Sums from the pixels, entropies as they were given: query i of 100,000 has i hundred-thousandths of ln n.
+    wanted = sum(500 * 1e-5 * 41 / (r + 1) for r in range(40, 200))
+    page.true("the sum of a key", abs(page.browser.js("figuresOf(0).sums[40]") - wanted) < 1e-3)
+    page.browser.js("pointAt([80250, 20250])")
+    page.equal("and the entropy of a query, in words", page.text("figures"),
+               f"crossed80250 #80250: entropy {0.8025 * math.log(1e5):.2f} nats; "
+               f"crossed20250 #20250: weight {wanted:.2f} of 100000 queries, the mean of its block")
+    accent = page.browser.js("themed('--accent')")
+    wanted = [int(accent[k:k + 2], 16) for k in (1, 3, 5)]
+    bar = page.browser.js("[place.left + place.width + stripGap + 6, place.top, place.height]")
+    page.equal("drawn beside the map", [page.pixel("map", bar[0], bar[1] + part * bar[2])[:3] == wanted for part in (0.25, 0.5)],
+               [False, True])
+
     # The strongest keys, exactly, wherever the map is.
     page.browser.js("chooseQuery(60007)")
     keys = [60007 // c for c in range(1, 6)]
@@ -476,7 +520,39 @@ def moving(page):
     row = page.browser.js("view.row")
     page.browser.wheel(x + 400, y + 400, 120)
     page.true("and moves", page.browser.js("view.row") > row)
+    page.browser.js("showAll()")
+    fingers(page)
     page.faultless()
+
+
+def fingers(page):
+    """Two zoom the map and move it, and nothing else; one moves it."""
+    x, y, _, _ = page.box("map")
+    places = lambda at_x, at_y: page.browser.js(
+        f"(() => {{ const r = document.getElementById('map').getBoundingClientRect();"
+        f" const at = under({at_x} - r.x - place.left, {at_y} - r.y - place.top); return [at.row, at.col]; }})()")
+    query, zoom = page.browser.js("[state.query, view.zoom]")
+    before = places(x + 400, y + 400)
+    page.browser.pinch(x + 400, y + 400, 60, 300)
+    after, grown = places(x + 400, y + 400), page.browser.js("view.zoom") / zoom
+    page.true(f"two fingers zoom as they part: {grown:.2f}", 4.5 < grown < 5.5)
+    page.true(f"around what is between them: {before} {after}", all(abs(a - b) < 6 for a, b in zip(before, after)))
+    before = places(x + 400, y + 400)
+    page.browser.pinch(x + 400, y + 400, 200, 200, x + 300, y + 340)
+    after = places(x + 300, y + 340)
+    page.true(f"and move it: {before} {after}", all(abs(a - b) < 6 for a, b in zip(before, after)))
+    before = places(x + 400, y + 400)
+    page.browser.touch("touchStart", (x + 400, y + 400))
+    for step in range(1, 6):
+        page.browser.touch("touchMove", (x + 400 - 10 * step, y + 400 - 8 * step))
+    page.browser.touch("touchEnd")
+    page.browser.frames()
+    after = places(x + 350, y + 360)
+    page.true(f"one finger moves it: {before} {after}", all(abs(a - b) < 6 for a, b in zip(before, after)))
+    page.browser.pinch(x + 400, y + 400, 300, 30)
+    page.true("two fingers that meet lead back to the whole", page.browser.js("isWhole()"))
+    page.equal("none of it chooses a query or zooms the page", page.browser.js("[state.query, visualViewport.scale, scrollX]"), [query, 1, 0])
+    page.equal("no finger is left", page.browser.js("[fingers.size, pinch]"), [0, None])
 
 
 def for_screen_readers(page):
@@ -560,7 +636,7 @@ def main():
     browser = Browser(program)
     try:
         page = Page(browser, folder)
-        for part in (alignment, lines, heads_and_keys, themes, many, most, hostile, long_map, search, playing, moving, for_screen_readers,
+        for part in (alignment, lines, strips, heads_and_keys, themes, many, most, hostile, long_map, search, playing, moving, for_screen_readers,
                      printing):
             browser.prefer("light")
             part(page)

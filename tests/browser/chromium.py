@@ -133,6 +133,24 @@ class Browser:
             self.call("Input.dispatchMouseEvent", type=kind, x=at_x, y=at_y, button="left", buttons=1,
                       clickCount=1)
 
+    def touch(self, kind, *points):
+        """touchStart, touchMove or touchEnd: the fingers that are down, each (x, y)."""
+        self.call("Input.dispatchTouchEvent", type=kind, touchPoints=[
+            {"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)])
+
+    def pinch(self, x, y, apart, to_apart, to_x=None, to_y=None):
+        """Two fingers beside each other, around (x, y), come to be `to_apart` from each other around another place."""
+        to_x, to_y = x if to_x is None else to_x, y if to_y is None else to_y
+        fingers = lambda t: [(x + t * (to_x - x) + side * (apart + t * (to_apart - apart)) / 2, y + t * (to_y - y))
+                             for side in (-1, 1)]
+        self.touch("touchStart", fingers(0)[0])
+        self.touch("touchStart", *fingers(0))
+        for step in range(1, 11):
+            self.touch("touchMove", *fingers(step / 10))
+        self.touch("touchEnd", fingers(1)[0])
+        self.touch("touchEnd")
+        self.frames()
+
     def wheel(self, x, y, pixels, ctrl=False):
         self.call("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=pixels,
                   modifiers=2 if ctrl else 0)

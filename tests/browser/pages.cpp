@@ -98,6 +98,11 @@ inspect::long_map long_head(index head, index n) {
   for (index r = 0; r < pixels; ++r)
     for (index c = 0; c < pixels; ++c) map(r, c) = c > r ? 0 : 1e-5 * double(c + 1) / double(r + 1);
   inspect::long_map seen(n, map, strongest);
+  if (head == 0) {  // query i: i hundred-thousandths of ln n
+    Eigen::VectorXd nats(n);
+    for (index i = 0; i < n; ++i) nats[i] = double(i) / double(n) * std::log(double(n));
+    seen.entropies(nats);
+  }
   const softlook::range queries{n / 2, n / 2 + 40}, keys{n * 3 / 10, n * 3 / 10 + 40};
   Eigen::MatrixXd weights(40, 40);
   for (index i = 0; i < 40; ++i)

@@ -33,6 +33,7 @@ struct map_region {
 ///     const auto map = weight_pixels(Q, K, 256, 256, mask);       // 100,000 × 100,000 weights
 ///     inspect::long_map seen(K.rows(), map, strongest_weights(Q, K, 8, mask));
 ///     seen.zoom(rows, cols, weight_pixels(Q, K, rows.count(), cols.count(), rows, cols, mask));
+///     seen.entropies(weight_entropies(Q, K, mask));               // drawn beside the map
 ///     inspect::write_html("report.html", inspect::report(seen));
 ///
 /// Pixel (r, c) of R×C is of queries ⌊r·n/R⌋ to ⌊(r + 1)·n/R⌋ − 1, keys alike.
@@ -76,6 +77,16 @@ class long_map {
     regions_.push_back(std::move(region));
   }
 
+  /// How widely each query looks, in nats, which the page draws beside the map.
+  /// \throws shape_error  unless there is one for each query.
+  template <dense_expression H>
+  void entropies(const H& nats) {
+    constexpr const char* rule = "each query has its entropy";
+    softlook::detail::check_sizes(where, "entropies.rows()", nats.rows(), "rows()", rows_, rule);
+    softlook::detail::check_sizes(where, "entropies.cols()", nats.cols(), "1", 1, rule);
+    entropies_ = detail::in_double(nats);
+  }
+
   [[nodiscard]] index rows() const { return rows_; }  ///< queries
   [[nodiscard]] index cols() const { return cols_; }  ///< keys
   [[nodiscard]] const Eigen::MatrixXd& pixels() const { return pixels_; }
@@ -84,6 +95,8 @@ class long_map {
   /// Of query 0 all k, of query 1 all k, and so on; −1 for none.
   [[nodiscard]] const std::vector<std::int32_t>& strongest_keys() const { return keys_; }
   [[nodiscard]] const std::vector<map_region>& regions() const { return regions_; }
+  /// n×1, or empty where none were given.
+  [[nodiscard]] const Eigen::MatrixXd& entropies() const { return entropies_; }
 
  private:
   static constexpr const char* where = "inspect::long_map";
@@ -128,6 +141,7 @@ class long_map {
   Eigen::MatrixXd weights_;
   std::vector<std::int32_t> keys_;
   std::vector<map_region> regions_;
+  Eigen::MatrixXd entropies_;
 };
 
 }  // namespace inspect

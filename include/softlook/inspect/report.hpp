@@ -81,9 +81,10 @@ template <std::same_as<Eigen::MatrixXd> Map>
 
 /// Weights of layers and heads as one HTML file that a browser shows without a network: a small map
 /// of each head, a large one of the chosen head that tells the weight under the mouse and can be
-/// zoomed, lines from a chosen query to its keys, and the keys as a text that is shaded by them; it
-/// finds a token and plays from query to query. Colours are those of to_svg; light, dark and on
-/// paper; works by keyboard and with a screen reader.
+/// zoomed, beside it how much each key is looked at and how widely each query looks, lines from a
+/// chosen query to its keys, and the keys as a text that is shaded by them; it finds a token and
+/// plays from query to query. Colours are those of to_svg; light, dark and on paper; works by
+/// keyboard and with a screen reader.
 ///
 ///     using inspect::report;
 ///     const std::vector<std::vector<Eigen::MatrixXf>> layers = ...;   // [layer][head], n×m each
@@ -280,6 +281,11 @@ template <std::same_as<long_map> Map>
   out.add("keys", keys.text());
   out.add("bits", std::to_string(bits + 8));
   add_weights(out, map.strongest_weights(), bits + 8);
+  if (map.entropies().size() > 0) {
+    json_object entropies;
+    add_weights(entropies, map.entropies(), bits);
+    out.add("entropies", entropies.text());
+  }
   out.add("regions", json_list(map.regions().size(), [&](std::size_t k) {
             const map_region& region = map.regions()[k];
             json_object part;

@@ -44,6 +44,10 @@ TEST(LongMap, KeepsWhatItIsGiven) {
   EXPECT_EQ(map.regions()[0].queries, (softlook::range{10, 14}));
   EXPECT_EQ(map.regions()[0].keys, (softlook::range{20, 30}));
   EXPECT_EQ(map.regions()[0].pixels, pixels.cast<double>());
+  EXPECT_EQ(map.entropies().size(), 0);
+  const Eigen::VectorXf nats = Eigen::VectorXf::LinSpaced(40, 0.0f, 3.5f);
+  map.entropies(nats);
+  EXPECT_EQ(map.entropies(), nats.cast<double>());
 }
 
 TEST(LongMap, RejectsWhatDoesNotFit) {
@@ -70,6 +74,19 @@ TEST(LongMap, RejectsWhatDoesNotFit) {
   EXPECT_EQ(message_of<shape_error>([&] { long_map(50, pixels, best); }),
             "inspect::long_map: strongest.keys.cols() is 3 but strongest.weights.cols() is 2 (each "
             "weight has its key)");
+}
+
+TEST(LongMap, RejectsEntropiesThatAreNotOneForEachQuery) {
+  long_map map(50, Eigen::MatrixXd(Eigen::MatrixXd::Ones(4, 5)), two_keys_of(40));
+  const auto shape = [&](index n, index m) {
+    return message_of<shape_error>([&] { map.entropies(Eigen::MatrixXd::Ones(n, m).eval()); });
+  };
+  EXPECT_EQ(shape(50, 1),
+            "inspect::long_map: entropies.rows() is 50 but rows() is 40 (each query has its "
+            "entropy)");
+  EXPECT_EQ(shape(40, 2),
+            "inspect::long_map: entropies.cols() is 2 but 1 is 1 (each query has its entropy)");
+  EXPECT_EQ(map.entropies().size(), 0);
 }
 
 TEST(LongMap, RejectsARegionOutsideOfIt) {

@@ -136,6 +136,40 @@ function known(at, i, j) {
   return {x: weightIn(part, i, j), precision: part.precision, exact: part.exact, cells: cells(part)};
 }
 
+// Sums of the weights of each key, and the entropy of each query, in nats: of what is stored, and of a long map by its
+// pixels and as the report was given it. Where weights are no probabilities there are none.
+const figuresKept = new Map();
+function figuresOf(at) {
+  if (!figuresKept.has(at)) figuresKept.set(at, isLong ? figuresOfLong(at) : figuresOfWhole(at));
+  return figuresKept.get(at);
+}
+function figuresOfLong(at) {
+  const part = decoded(parts[at][0]), sums = new Float64Array(pixelCols), given = data.details[at].entropies;
+  const heightOf = (r) => Math.floor((r + 1) * rows / pixelRows) - Math.floor(r * rows / pixelRows);
+  for (let r = 0, k = 0; r < pixelRows; ++r)
+    for (let c = 0; c < pixelCols; ++c, ++k) sums[c] += heightOf(r) * valueOf(part, part.codes[k]);
+  const coding = given && {...given, levels: levelsOf(data.bits)};
+  const entropies = given ? Float64Array.from(numbersOf(given.weights, data.bits / 8), (code) => valueOf(coding, code)) : null;
+  return {sums, most: largest(sums), entropies};
+}
+function figuresOfWhole(at) {
+  const part = decoded(parts[at][0]), sums = new Float64Array(cols), entropies = new Float64Array(rows);
+  let probabilities = true;
+  for (let i = 0, k = 0; i < rows; ++i) {
+    let all = 0, mixed = 0;
+    for (let j = 0; j < cols; ++j, ++k) {
+      const x = valueOf(part, part.codes[k]);
+      sums[j] += x;
+      all += x;
+      if (x > 0) mixed += x * Math.log(x);
+      probabilities = probabilities && x >= 0 && x <= 1;
+    }
+    entropies[i] = all > 0 ? Math.max(0, Math.log(all) - mixed / all) : 0;
+  }
+  return probabilities ? {sums, most: largest(sums), entropies} : {sums: null, entropies: null};
+}
+const largest = (values) => values.reduce((most, x) => Math.max(most, x), 0) || 1;
+
 // 0 at the lowest, 1 at the highest; in halves, because their difference may overflow.
 function placed(x, scale) {
   const all = scale.highest / 2 - scale.lowest / 2;

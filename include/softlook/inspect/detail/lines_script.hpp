@@ -146,6 +146,8 @@ function chooseQuery(query) {
 }
 function tell() {
   byId("reading").textContent = state.cell ? said(...state.cell) : `point at a cell: query${arrow}key and weight`;
+  const [i, j] = state.cell || [state.query, -1];
+  byId("figures").textContent = [saidOfEntropy(i), j < 0 ? "" : saidOfKeySum(j)].filter(Boolean).join("; ");
 }
 function tip(event, text) {
   const box = byId("tip");
@@ -208,14 +210,48 @@ function showAll() {
   drawLines();
 }
 
+// Two fingers: what was between them when they came stays there, and grows as they part.
+const fingers = new Map();
+let pinch = null;
+function spanOfFingers() {
+  const [a, b] = fingers.values();
+  return {x: (a.x + b.x) / 2 - place.left, y: (a.y + b.y) / 2 - place.top, apart: Math.max(1, Math.hypot(a.x - b.x, a.y - b.y))};
+}
+function startPinch() {
+  const span = fingers.size === 2 ? spanOfFingers() : null;
+  pinch = span && {apart: span.apart, from: under(span.x, span.y)};
+}
+function movePinch() {
+  const {x, y, apart: now} = spanOfFingers();
+  zoom(now / pinch.apart, x, y, pinch.from);
+}
+
 function listenToMap() {
   const map = byId("map");
   let held = null;  // where a drag began
+  const hold = (event, moved) => {
+    held = {x: event.offsetX, y: event.offsetY, row: view.row, col: view.col, moved};
+  };
   map.addEventListener("pointerdown", (event) => {
-    held = {x: event.offsetX, y: event.offsetY, row: view.row, col: view.col, moved: false};
+    hold(event, fingers.size > 0);
+    if (event.pointerType === "touch") fingers.set(event.pointerId, {x: event.offsetX, y: event.offsetY});
+    startPinch();
     map.setPointerCapture(event.pointerId);
   });
+  for (const name of ["pointerup", "pointercancel", "lostpointercapture"])
+    map.addEventListener(name, (event) => {
+      if (!fingers.delete(event.pointerId)) return;
+      startPinch();
+      for (const {x, y} of fingers.values()) hold({offsetX: x, offsetY: y}, true);  // the one that stays moves the map on
+    });
+  // The browser does not scroll by a second finger.
+  map.addEventListener("touchstart", (event) => event.touches.length > 1 && event.preventDefault(), {passive: false});
   map.addEventListener("pointermove", (event) => {
+    if (fingers.has(event.pointerId)) fingers.set(event.pointerId, {x: event.offsetX, y: event.offsetY});
+    if (pinch) {
+      if (fingers.has(event.pointerId)) movePinch();
+      return tip(event, "");
+    }
     if (held && event.buttons && !isWhole()) {
       const x = event.offsetX - held.x, y = event.offsetY - held.y;
       held.moved = held.moved || Math.hypot(x, y) > 4;
@@ -227,7 +263,7 @@ function listenToMap() {
       }
     }
     pointAt(cellUnder(event));
-    tip(event, state.cell ? said(...state.cell) : "");
+    tip(event, state.cell ? said(...state.cell) : saidOfStrip(event.offsetX - place.left, event.offsetY - place.top));
   });
   map.addEventListener("pointerleave", (event) => tip(event, ""));
   map.addEventListener("click", (event) => {

@@ -63,7 +63,7 @@ section button, section select, section input { background: var(--ground); }
 .bar h2 { margin: 0; }
 .narrow { width: 0; min-width: 100%; }  /* a long text makes no panel wider */
 #map-title { max-width: 420px; }
-#reading { display: block; min-height: 1.5em; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; unicode-bidi: isolate; }
+#reading, #figures { display: block; min-height: 1.5em; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; unicode-bidi: isolate; }
 #map, #lines { display: block; touch-action: manipulation; }
 #map { cursor: crosshair; }
 #tip {
@@ -149,7 +149,8 @@ inline constexpr char body[] = R"page(<body>
       <button id="all" type="button">Whole</button></span></div>
     <div class="bar narrow" id="regions-line"><span>computed again, to zoom into:</span><span id="regions"></span></div>
     <output id="reading" class="narrow" aria-live="polite"></output>
-    <div class="scroll"><canvas id="map" tabindex="0" role="application"></canvas></div>
+    <div class="scroll"><canvas id="map" tabindex="0" role="application" aria-describedby="figures"></canvas></div>
+    <div id="figures" class="narrow"></div>
   </section>
 </main>
 <div id="tip" hidden></div>
@@ -158,7 +159,8 @@ inline constexpr char body[] = R"page(<body>
   <div id="unusual"></div>
   <div id="pooled"></div>
   <div id="keys-help">A row is a query, a column a key. A click in the map chooses the query; a double click, the wheel with
-  <kbd>Ctrl</kbd> and the buttons zoom; dragging and the wheel move the map. By keyboard: <kbd>Tab</kbd> from part to part; the
+  <kbd>Ctrl</kbd>, two fingers and the buttons zoom; dragging and the wheel move the map. The bars below the map: how much each key is looked
+  at (the root of its sum); beside it: how widely each query looks (its entropy). By keyboard: <kbd>Tab</kbd> from part to part; the
   arrow keys choose a head in the grid, a cell in the map (<kbd>Home</kbd> and <kbd>End</kbd> for the first and last key,
   <kbd>Page Up</kbd>, <kbd>Page Down</kbd>, <kbd>+</kbd>, <kbd>&minus;</kbd>, <kbd>0</kbd> to move and zoom, <kbd>Enter</kbd> for the lines of its
   query), and a query in the lines, where <kbd>Space</kbd> plays. <kbd>#12</kbd> finds number 12.</div>

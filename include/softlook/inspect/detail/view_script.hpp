@@ -141,11 +141,12 @@ function moveInGrid(event, layer, head) {
 // The large map: a window of `width` x `height` pixels on a map whose cells are `across` x `down` pixels, beside the
 // column or below it. `row` and `col`, which are no whole numbers, are at its corner.
 const view = {row: 0, col: 0, zoom: 1}, place = {};
+const strip = 18, stripGap = 5, stripRoom = strip + stripGap + 2;  // pixels beside the map and below it
 function measureMap() {
   const rise = Math.ceil(0.71 * widths.keys);
   place.left = Math.ceil(widths.queries) + 12;
   const around = place.left + rise + 120, beside = innerWidth - around - byId("column").offsetWidth;
-  const side = Math.max(Math.min(beside < 320 ? innerWidth - around + 46 : beside, innerHeight - rise - 60), 120);
+  const side = Math.max(Math.min(beside < 320 ? innerWidth - around + 46 : beside, innerHeight - rise - 80), 120);
   // Cells are squares, unless the map would be a strip.
   const whole = (x) => x < 6 ? x : Math.floor(x);
   const fit = (count) => whole(Math.min(52, Math.max(side / Math.max(rows, cols), side / 4 / count)));
@@ -159,7 +160,7 @@ function measureMap() {
   place.side = side;
   place.slanted = widths.keys + 6 > place.across;
   place.top = 22 + (place.slanted ? rise : 0);
-  place.right = place.slanted ? Math.max(4, rise) : 4;
+  place.right = Math.max(stripRoom, place.slanted ? rise : 0);
   moveTo(view.row, view.col);
 }
 function moveTo(row, col) {
@@ -173,12 +174,12 @@ const isWhole = () => view.rows >= rows && view.cols >= cols;
 const inView = {rows: (i) => i + 1 > view.row && i < view.row + view.rows,
                 cols: (j) => j + 1 > view.col && j < view.col + view.cols};
 
-// Zooms so that what is at (x, y) of the window stays there.
-function zoom(by, x = place.width / 2, y = place.height / 2) {
-  const row = view.row + y / place.down, col = view.col + x / place.across;
-  view.zoom *= by;
+// Zooms so that what is at (x, y) of the window stays there, or what was there when a gesture began.
+const under = (x, y) => ({row: view.row + y / place.down, col: view.col + x / place.across, zoom: view.zoom});
+function zoom(by, x = place.width / 2, y = place.height / 2, from = under(x, y)) {
+  view.zoom = from.zoom * by;
   measureMap();
-  moveTo(row - y / place.down, col - x / place.across);
+  moveTo(from.row - y / place.down, from.col - x / place.across);
   drawMap();
   drawLines();
 }
@@ -234,7 +235,7 @@ function strongestInView() {  // [key, weight, query] of each
 
 function drawMap() {
   const {left, top, across, down, width, height} = place, {region, cells, scale, precision} = shown();
-  const pen = sized(byId("map"), left + Math.ceil(width) + place.right, top + Math.ceil(height) + 4);
+  const pen = sized(byId("map"), left + Math.ceil(width) + place.right, top + Math.ceil(height) + stripRoom);
   pen.save();
   pen.beginPath();
   pen.rect(left, top, width, height);
@@ -251,6 +252,7 @@ function drawMap() {
   if (across >= 34 && down >= 14 && view.rows * view.cols <= 4096) drawNumbers(pen, scale);
   pen.restore();
   drawNames(pen);
+  drawStrips(pen);
   pen.fillStyle = themed("--accent");
   if (inView.rows(state.query)) pen.fillRect(left - 5, top + (state.query - view.row) * down, 3, Math.max(down, 3));
   if (state.cell && inView.rows(state.cell[0]) && inView.cols(state.cell[1])) {
@@ -258,9 +260,57 @@ function drawMap() {
     frame(pen, left + (state.cell[1] + 0.5 - view.col) * across - box[0] / 2,
           top + (state.cell[0] + 0.5 - view.row) * down - box[1] / 2, ...box);
   }
-  byId("map").style.touchAction = isWhole() ? "manipulation" : "none";
+  // Two fingers zoom the map, one scrolls the page where the map cannot move.
+  byId("map").style.touchAction = isWhole() ? "pan-x pan-y" : "none";
   for (const [element, x] of [["low", scale.lowest], ["high", scale.highest]])
     byId(element).textContent = Math.abs(x) < 0.001 && x !== 0 ? x.toExponential(2) : textOf(x, precision, 4);
+}
+
+// How much each key is looked at, below the map, and how widely each query looks, beside it. Sums are drawn by their root,
+// for the first key has often most of all.
+const rootOf = (x) => Math.sqrt(Math.max(0, x));
+function drawStrips(pen) {
+  const {left, top, across, down, width, height} = place, {sums, most, entropies} = figuresOf(current());
+  if (!sums) return;
+  pen.fillStyle = themed("--line");
+  pen.fillRect(left, top + height + stripGap, width, 1);
+  if (entropies) pen.fillRect(left + width + stripGap, top, 1, height);
+  pen.fillStyle = themed("--accent");
+  // Values that share `all` cells, from the corner of the window on; the largest of those that share a pixel.
+  const bars = (values, corner, cell, size, all, draw) => {
+    const each = cell * all / values.length, begin = corner * values.length / all;
+    for (let at = 0, k = Math.floor(begin); at < size && k < values.length;) {
+      const to = Math.min(size, Math.max(at + 1, (k + 1 - begin) * each)), last = Math.max(k + 1, Math.floor(begin + to / each + 1e-6));
+      let x = 0;
+      for (; k < Math.min(last, values.length); ++k) if (values[k] > x) x = values[k];
+      draw(Math.round(at), Math.round(to) - Math.round(at), x);
+      at = to;
+    }
+  };
+  const gap = (size) => size >= 10 ? 1 : 0;
+  bars(sums, view.col, across, width, cols, (at, size, x) => pen.fillRect(
+    left + at, top + height + stripGap, size - gap(across), strip * rootOf(x / most)));
+  if (entropies) bars(entropies, view.row, down, height, rows, (at, size, x) => pen.fillRect(
+    left + width + stripGap, top + at, strip * Math.min(1, x / Math.log(cols)), size - gap(down)));
+}
+// What a strip tells at (x, y) of the window, or nothing.
+function saidOfStrip(x, y) {
+  const key = Math.floor(view.col + x / place.across), query = Math.floor(view.row + y / place.down);
+  const inside = (from, to) => from >= 0 && from < to, beside = (at) => inside(at - stripGap, strip + 1);
+  if (inside(x, place.width) && beside(y - place.height)) return saidOfKeySum(spread(key, 0, cols - 1));
+  if (inside(y, place.height) && beside(x - place.width)) return saidOfEntropy(spread(query, 0, rows - 1));
+  return "";
+}
+const figure = (x) => x === 0 ? "0" : x < 0.01 || x >= 1000 ? x.toPrecision(3) : x.toFixed(x < 10 ? 2 : 1);
+function saidOfKeySum(j) {
+  const {sums} = figuresOf(current());
+  if (!sums) return "";
+  const x = sums[pixelAt(j, 0, cols, sums.length)], ofBlock = sums.length < cols ? ", the mean of its block" : "";
+  return `${fullName(keys, j)}: weight ${figure(x)} of ${rows} queries${ofBlock}`;
+}
+function saidOfEntropy(i) {
+  const {entropies} = figuresOf(current());
+  return entropies ? `${fullName(queries, i)}: entropy ${figure(entropies[i])} nats` : "";
 }
 
 function frame(pen, x, y, width, height) {
