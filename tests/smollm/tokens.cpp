@@ -1,12 +1,16 @@
-// What tests/smollm/compare.py compares with the reference, and the comparison of ctest.
-//   smollm_tokens MODEL encode                   texts of standard input, each ended by a byte 0,
-//   with special
-//                                                tokens -> a line of ids each
-//   smollm_tokens MODEL greedy KIND COUNT        lines of ids -> lines of the COUNT likeliest ids
-//   that follow smollm_tokens MODEL check KIND FILE          lines "ids : ids that follow :
-//   margins", from the float
-//                                                reference
-//   smollm_tokens MODEL speed KIND THREADS       tokens a second
+// What tests/smollm/compare.py compares with the reference, the comparison of ctest, and the side
+// of softlook in bench/peers/smollm.py.
+//   smollm_tokens MODEL encode                texts of standard input, each ended by a byte 0, with
+//                                             special tokens -> a line of ids each
+//   smollm_tokens MODEL greedy KIND COUNT     lines of ids -> lines of the COUNT likeliest ids that
+//                                             follow
+//   smollm_tokens MODEL check KIND FILE       lines "ids : ids that follow : margins", from the
+//   float
+//                                             reference
+//   smollm_tokens MODEL speed KIND THREADS    tokens a second
+//   smollm_tokens MODEL serve KIND THREADS    "greedy COUNT IDS", "read", "write", "bandwidth" ->
+//   "ok"
+//                                             and ids, seconds (of a token), bytes a second
 // KIND: exact, bfloat16, int8.
 
 #include <algorithm>
@@ -115,27 +119,50 @@ double bandwidth(const language_model::pool& threads) {
   return double(numbers.size() * sizeof(std::uint64_t)) / took.count();
 }
 
+/// What is read and written where time is measured.
+class measured {
+ public:
+  measured(const language_model& model, const language_model::pool& threads)
+      : model_(model), threads_(threads) {
+    for (int k = 0; k < 512; ++k) prompt_.push_back(1000 + k * 37 % 40000);
+  }
+
+  /// Seconds of the prompt.
+  double reading() const {
+    auto seen = model_.start();
+    const stopwatch begun;
+    likeliest(model_.next(prompt_, seen, threads_));
+    return begun.seconds();
+  }
+  /// Seconds of each of `count` tokens after a short prompt.
+  double writing(int count) const {
+    auto seen = model_.start();
+    int id = likeliest(model_.next(std::span(prompt_).first(16), seen, threads_));
+    const stopwatch begun;
+    for (int k = 0; k < count; ++k) id = likeliest(model_.next(std::span(&id, 1), seen, threads_));
+    return begun.seconds() / count;
+  }
+
+ private:
+  struct stopwatch {
+    std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
+    double seconds() const {
+      return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+    }
+  };
+  const language_model& model_;
+  const language_model::pool& threads_;
+  std::vector<int> prompt_;
+};
+
 /// The best of some rounds, in which what is compared alternates.
 void measure(const language_model& model, const language_model::pool& threads) {
-  using clock = std::chrono::steady_clock;
-  const auto seconds = [](clock::time_point since) {
-    return std::chrono::duration<double>(clock::now() - since).count();
-  };
-  std::vector<int> prompt;
-  for (int k = 0; k < 512; ++k) prompt.push_back(1000 + k * 37 % 40000);
+  const measured run(model, threads);
   double reading = 1e9, each = 1e9, memory = 0;
   for (int round = 0; round < 12; ++round) {
-    auto seen = model.start();
-    auto begun = clock::now();
-    int id = likeliest(model.next(prompt, seen, threads));
-    reading = std::min(reading, seconds(begun));
-    seen = model.start();
-    id = likeliest(model.next(std::span(prompt).first(16), seen, threads));
-    constexpr int count = 16;
+    reading = std::min(reading, run.reading());
     for (int part = 0; part < 4; ++part) {
-      begun = clock::now();
-      for (int k = 0; k < count; ++k) id = likeliest(model.next(std::span(&id, 1), seen, threads));
-      each = std::min(each, seconds(begun) / count);
+      each = std::min(each, run.writing(16));
       memory = std::max(memory, bandwidth(threads));
     }
   }
@@ -143,6 +170,29 @@ void measure(const language_model& model, const language_model::pool& threads) {
   std::printf("512 tokens in %.3f s, %.0f a second\n", reading, 512 / reading);
   std::printf("then %.2f ms a token, %.1f a second: %.2f GB/s of %.1f MB; memory gives %.2f GB/s\n",
               1e3 * each, 1 / each, bytes / each / 1e9, bytes / 1e6, memory / 1e9);
+}
+
+/// Answers lines as bench/peers/protocol.py has them.
+void serve(const language_model& model, const language_model::pool& threads) {
+  const measured run(model, threads);
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream in(line);
+    std::string what;
+    in >> what;
+    std::cout << "ok";
+    if (what == "greedy") {
+      std::size_t count = 0;
+      in >> count;
+      for (const int id : greedy(model, {std::istream_iterator<int>(in), {}}, count, threads))
+        std::cout << ' ' << id;
+    } else {
+      std::cout << ' '
+                << (what == "read"    ? run.reading()
+                    : what == "write" ? run.writing(64)
+                                      : bandwidth(threads));
+    }
+    std::cout << std::endl;
+  }
 }
 
 }  // namespace
@@ -156,9 +206,11 @@ int main(int argc, char** argv) {
     if (what == "encode") return encode(model);
     if (argc != 5) throw std::invalid_argument("usage: see tests/smollm/tokens.cpp");
     const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-    const language_model::pool threads(what == "speed" ? std::stoi(argv[4]) : cores);
+    const language_model::pool threads(what == "speed" || what == "serve" ? std::stoi(argv[4])
+                                                                          : cores);
     if (what == "check") return check(model, argv[3], argv[4], threads);
     if (what == "speed") measure(model, threads);
+    if (what == "serve") serve(model, threads);
     if (what == "greedy")
       for (std::string line; std::getline(std::cin, line);) {
         for (const int id : greedy(model, ids_of(line), std::stoul(argv[4]), threads))
