@@ -45,6 +45,10 @@
   prefix template std::vector<row_major<T>> run_stored<false, T>(const attention_call<T>&); \
   prefix template std::vector<row_major<T>> run_stored<true, T>(const attention_call<T>&);
 
+/// The way back of attention.
+#define SOFTLOOK_INSTANTIATE_BACKWARD(prefix, T) \
+  prefix template void run_backward<T>(const attention_call<T>&, const backward_matrices<T>&);
+
 /// The checks of a call, its masks and transforms.
 #define SOFTLOOK_INSTANTIATE_CHECKS(prefix, T)                   \
   prefix template void check_heads<T>(const attention_call<T>&); \

@@ -236,3 +236,12 @@ void run_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
 
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END
+
+#if SOFTLOOK_USES_COMPILED
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+SOFTLOOK_INSTANTIATE_BACKWARD(extern, float)
+SOFTLOOK_INSTANTIATE_BACKWARD(extern, double)
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
+#endif

@@ -1,0 +1,13 @@
+// Part of softlook::compiled: the way back of attention.
+#include "softlook/engine/run/run_backward.hpp"
+
+#include "same_flags.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+SOFTLOOK_INSTANTIATE_BACKWARD(, float)
+SOFTLOOK_INSTANTIATE_BACKWARD(, double)
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
