@@ -9,6 +9,7 @@
 #include <string>
 
 #include "softlook/attention.hpp"
+#include "softlook/gradients.hpp"
 #include "softlook/layers.hpp"
 #include "support/alibi.hpp"
 
@@ -43,6 +44,23 @@ void count_attention(const set& s, const std::string& name, index n, index m, in
   matrix O(n, d);
   const double fmas = share * 2.0 * double(n) * double(m) * double(d) / double(s.lanes);
   count(s.name + ("/" + name), fmas, [&] { softlook::attention_into(Q, K, V, O, policies..., o); });
+}
+
+/// The five products of the way back.
+template <class... Policies>
+void count_backward(const set& s, const std::string& name, index n, index d, double share,
+                    const Policies&... policies) {
+  softlook::workspace scratch;
+  const softlook::options o{.isa = s.isa, .workspace = &scratch};
+  const matrix Q = matrix::Random(n, d), K = matrix::Random(n, d), V = matrix::Random(n, d),
+               dO = matrix::Random(n, d);
+  const auto state = softlook::attention_with_log_sum_exp(Q, K, V, policies..., o);
+  softlook::attention_gradients<matrix> gradients;
+  const double fmas = share * 5.0 * double(n) * double(n) * double(d) / double(s.lanes);
+  count(s.name + ("/" + name), fmas, [&] {
+    softlook::attention_backward_into(Q, K, V, state.output, state.log_sum_exp, dO, gradients,
+                                      policies..., o);
+  });
 }
 
 void count_product(const set& s, index n, index inputs, index outputs) {
@@ -80,6 +98,9 @@ void count_all(const set& s) {
   count_attention(s, "ALiBi d=64", 1024, 1024, 64, 1, softlook::transforms::alibi{.slope = 0.125});
   count_attention(s, "a head of 64x64", 64, 64, 64, 1);
   count_attention(s, "one query, m=4096 d=128", 1, 4096, 128, 1);
+  count_backward(s, "backward d=64", 1024, 64, 1);
+  count_backward(s, "backward d=128", 1024, 128, 1);
+  count_backward(s, "backward, causal d=64", 1024, 64, 0.5, softlook::masks::causal_top_left{});
   count_product(s, 128, 384, 384);
   count_product(s, 128, 1536, 384);
   count_additive(s, 256, 128);
