@@ -35,6 +35,23 @@ struct multi_head_parameters {
   bool add_zero_attn = false;    ///< one more key and value, all zeros
   weight_format<T> weights{};    ///< how the four matrices are kept
   rotary_positions<T> rotary{};  ///< turns projected queries and keys; empty: not
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("Wq", p.Wq...);
+    f("Wk", p.Wk...);
+    f("Wv", p.Wv...);
+    f("Wo", p.Wo...);
+    f("bq", p.bq...);
+    f("bk", p.bk...);
+    f("bv", p.bv...);
+    f("bo", p.bo...);
+    f("bias_k", p.bias_k...);
+    f("bias_v", p.bias_v...);
+    f("add_zero_attn", p.add_zero_attn...);
+    f("weights", p.weights...);
+    f("rotary", p.rotary...);
+  }
 };
 
 /// What multi_head::with_weights returns: output n×outputs, and the weights of each query head.
@@ -62,10 +79,9 @@ template <class Matrix>
 /// Q: n×features, K: m×key features, V: m×value features -> n×outputs. The weights are packed once,
 /// when the layer is made. A query without keys gets bo. An extra key (bias_k, add_zero_attn)
 /// stands behind the given ones, with several sequences behind those of each; masks and transforms
-/// speak of the given keys, and every query sees it. A rotary_embedding turns queries and given keys,
-/// each by its position: that of its row in its sequence, or in the frame{…} that is given. Cost:
-/// four projections and attention(). With
-/// options{.workspace} a call allocates nothing.
+/// speak of the given keys, and every query sees it. A rotary_embedding turns queries and given
+/// keys, each by its position: that of its row in its sequence, or in the frame{…} that is given.
+/// Cost: four projections and attention(). With options{.workspace} a call allocates nothing.
 template <class T>
 class multi_head : public detail::layer_defaults<multi_head<T>, T> {
  public:

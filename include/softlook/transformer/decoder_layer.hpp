@@ -27,6 +27,25 @@ struct transformer_decoder_layer_parameters {
   row gain2{}, bias2{};        ///< the norm of the attention to the memory
   row gain3{}, bias3{};        ///< the norm of the feed-forward
   weight_format<T> weights{};  ///< how the feed-forward's are kept; attentions have their own
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("self_attention", p.self_attention...);
+    f("cross_attention", p.cross_attention...);
+    f("W1", p.W1...);
+    f("W2", p.W2...);
+    f("b1", p.b1...);
+    f("b2", p.b2...);
+    f("W3", p.W3...);
+    f("b3", p.b3...);
+    f("gain1", p.gain1...);
+    f("bias1", p.bias1...);
+    f("gain2", p.gain2...);
+    f("bias2", p.bias2...);
+    f("gain3", p.gain3...);
+    f("bias3", p.bias3...);
+    f("weights", p.weights...);
+  }
 };
 
 /// What a decoder layer's queries look at: n×n and n×m for every head.

@@ -26,6 +26,22 @@ struct transformer_encoder_layer_parameters {
   row gain1{}, bias1{};        ///< the norm of the attention; bias empty: none
   row gain2{}, bias2{};        ///< the norm of the feed-forward; bias empty: none
   weight_format<T> weights{};  ///< how the feed-forward's are kept; the attention has its own
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("self_attention", p.self_attention...);
+    f("W1", p.W1...);
+    f("W2", p.W2...);
+    f("b1", p.b1...);
+    f("b2", p.b2...);
+    f("W3", p.W3...);
+    f("b3", p.b3...);
+    f("gain1", p.gain1...);
+    f("bias1", p.bias1...);
+    f("gain2", p.gain2...);
+    f("bias2", p.bias2...);
+    f("weights", p.weights...);
+  }
 };
 
 using transformer_encoder_layer_options = transformer_layer_options;

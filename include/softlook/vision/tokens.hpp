@@ -158,6 +158,14 @@ struct patch_embedding_parameters {
   row b{};             ///< empty: none
   row class_token{};   ///< one more token, in front; empty: none
   matrix positions{};  ///< a row for each token; empty: none
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("W", p.W...);
+    f("b", p.b...);
+    f("class_token", p.class_token...);
+    f("positions", p.positions...);
+  }
 };
 
 /// A picture as the tokens of a vision transformer:
