@@ -2,8 +2,10 @@
 
 // Gradients: the way back of attention and of layers.
 //
-//   gradient/attention.hpp  attention_backward: tiled, any mask and transforms
 //   gradient/linear.hpp     linear maps; the shape that all of them have
+//   gradient/attention.hpp  attention
+//   gradient/norm.hpp       layer norm and RMS norm
 
 #include "softlook/gradient/attention.hpp"
 #include "softlook/gradient/linear.hpp"
+#include "softlook/gradient/norm.hpp"
