@@ -2,10 +2,12 @@
 
 // Gradients: the way back of attention and of layers.
 //
-//   gradient/linear.hpp     linear maps; the shape that all of them have
-//   gradient/attention.hpp  attention
-//   gradient/norm.hpp       layer norm and RMS norm
+//   gradient/linear.hpp        linear maps; the shape that all of them have
+//   gradient/attention.hpp     attention
+//   gradient/norm.hpp          layer norm and RMS norm
+//   gradient/feed_forward.hpp  feed-forward, with a gate too
 
 #include "softlook/gradient/attention.hpp"
+#include "softlook/gradient/feed_forward.hpp"
 #include "softlook/gradient/linear.hpp"
 #include "softlook/gradient/norm.hpp"

@@ -79,6 +79,12 @@ struct norm_parameters {
   const Row& gain;
   const char* bias_name;
   const Row& bias;
+
+  /// \throws shape_error  unless gain and bias have an entry for each feature, or bias none.
+  void check(const char* where, index features) const {
+    check_sizes(where, gain_name, gain.size(), "Wq.rows()", features, one_size_of_layer);
+    (void)checked_row(where, bias_name, view_of(bias), "features()", features);
+  }
 };
 
 /// A norm and a residual connection around a part f of a layer:
@@ -91,7 +97,7 @@ class residual_part {
   template <class Row, class Options>
   residual_part(const char* where, const norm_parameters<Row>& p, index features, const Options& o)
       : norm_first_(o.norm_first) {
-    check_sizes(where, p.gain_name, p.gain.size(), "Wq.rows()", features, one_size_of_layer);
+    p.check(where, features);
     norm_ = {view_of(p.gain),
              checked_row(where, p.bias_name, view_of(p.bias), "features()", features), o.epsilon,
              o.norm == norm_kind::layer};
@@ -123,6 +129,24 @@ class residual_part {
   bool norm_first_ = false;
 };
 
+/// \throws shape_error  unless the matrices of a feed-forward fit each other and the features,
+/// whose
+///         number is that of what has this name.
+template <class Parameters>
+void check_feed_forward(const char* where, const Parameters& p, const char* of, index features) {
+  const auto is = [&](const char* what, index size, const char* like, index wanted,
+                      const char* rule) { check_sizes(where, what, size, like, wanted, rule); };
+  is("W1.rows()", p.W1.rows(), of, features, one_size_of_layer);
+  is("W2.cols()", p.W2.cols(), of, features, one_size_of_layer);
+  is("W2.rows()", p.W2.rows(), "W1.cols()", p.W1.cols(), "W2 takes what W1 gives");
+  (void)checked_row(where, "b1.size()", view_of(p.b1), "W1.cols()", p.W1.cols());
+  (void)checked_row(where, "b2.size()", view_of(p.b2), "W2.cols()", features);
+  if (p.W3.size() == 0 && p.b3.size() == 0) return;
+  is("W3.rows()", p.W3.rows(), of, features, one_size_of_layer);
+  is("W3.cols()", p.W3.cols(), "W1.cols()", p.W1.cols(), "a hidden unit has one gate");
+  (void)checked_row(where, "b3.size()", view_of(p.b3), "W3.cols()", p.W3.cols());
+}
+
 /// f(X·W1 + b1)·W2 + b2, or with a gate (f(X·W1 + b1) ∘ (X·W3 + b3))·W2 + b2
 template <class T>
 class feed_forward_block {
@@ -131,24 +155,15 @@ class feed_forward_block {
   /// \throws shape_error  unless the matrices of `p` fit each other and the features.
   template <class Parameters>
   feed_forward_block(const char* where, const Parameters& p, index features, activation f) {
-    const auto is = [&](const char* what, index size, const char* of, index wanted,
-                        const char* rule) { check_sizes(where, what, size, of, wanted, rule); };
-    is("W1.rows()", p.W1.rows(), "Wq.rows()", features, one_size_of_layer);
-    is("W2.cols()", p.W2.cols(), "Wq.rows()", features, one_size_of_layer);
-    is("W2.rows()", p.W2.rows(), "W1.cols()", p.W1.cols(), "W2 takes what W1 gives");
-    first_ = {where, view_of(p.W1),
-              checked_row(where, "b1.size()", view_of(p.b1), "W1.cols()", p.W1.cols()), f,
-              p.weights.packed()};
-    second_ = {where, view_of(p.W2),
-               checked_row(where, "b2.size()", view_of(p.b2), "W2.cols()", features),
-               activation::none, p.weights.packed()};
-    if (p.W3.size() == 0 && p.b3.size() == 0) return;
-    is("W3.rows()", p.W3.rows(), "Wq.rows()", features, one_size_of_layer);
-    is("W3.cols()", p.W3.cols(), "W1.cols()", p.W1.cols(), "a hidden unit has one gate");
-    gate_ = {where, view_of(p.W3),
-             checked_row(where, "b3.size()", view_of(p.b3), "W3.cols()", p.W3.cols()),
-             activation::none, p.weights.packed()};
-    gated_ = true;
+    check_feed_forward(where, p, "Wq.rows()", features);
+    const auto packed = [&](const auto& W, const auto& b, activation of_product) {
+      const auto bias = checked_row(where, "a bias", view_of(b), "the columns", W.cols());
+      return packed_linear<T>(where, view_of(W), bias, of_product, p.weights.packed());
+    };
+    first_ = packed(p.W1, p.b1, f);
+    second_ = packed(p.W2, p.b2, activation::none);
+    gated_ = p.W3.size() > 0 || p.b3.size() > 0;
+    if (gated_) gate_ = packed(p.W3, p.b3, activation::none);
   }
 
   [[nodiscard]] std::size_t weight_bytes() const {
