@@ -6,8 +6,10 @@
 //   gradient/attention.hpp     attention
 //   gradient/norm.hpp          layer norm and RMS norm
 //   gradient/feed_forward.hpp  feed-forward, with a gate too
+//   gradient/multi_head.hpp    multi-head attention
 
 #include "softlook/gradient/attention.hpp"
 #include "softlook/gradient/feed_forward.hpp"
 #include "softlook/gradient/linear.hpp"
+#include "softlook/gradient/multi_head.hpp"
 #include "softlook/gradient/norm.hpp"

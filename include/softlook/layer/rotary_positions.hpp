@@ -10,6 +10,11 @@ SOFTLOOK_NAMESPACE_BEGIN
 template <real_scalar T>
 class rotary_embedding;
 
+namespace detail {
+/// Rows turn, or gradients of turned rows become those of the rows.
+enum class rotary_way { forward, back };
+}  // namespace detail
+
 /// \addtogroup layers
 /// \{
 
@@ -24,10 +29,15 @@ class rotary_positions {
       : head_features_(by.head_features()),
         count_(by.positions().value_or(unlimited)),
         by_(std::make_shared<rotary_embedding<T>>(by)),
-        turn_([](const void* turned_by, const mutable_matrix_view<T>& X, index first) {
+        turn_([](const void* turned_by, const mutable_matrix_view<T>& X, index first,
+                 detail::rotary_way way) {
           Eigen::Map<detail::row_major<T>, 0, Eigen::OuterStride<>> rows(
               X.data, X.rows, X.cols, Eigen::OuterStride<>(X.row_stride));
-          static_cast<const rotary_embedding<T>*>(turned_by)->in_place(rows, first);
+          const auto& embedding = *static_cast<const rotary_embedding<T>*>(turned_by);
+          if (way == detail::rotary_way::forward)
+            embedding.in_place(rows, first);
+          else
+            embedding.gradient_in_place(rows, first);
         }) {}
 
   [[nodiscard]] explicit operator bool() const { return by_ != nullptr; }
@@ -39,9 +49,11 @@ class rotary_positions {
       detail::raise_argument(where, "the last position", double(end - 1),
                              detail::formatted("cos and sin are given for %td", count_).text);
   }
-  /// Turns rows at positions first, first + 1, …, in place. Columns are adjacent.
-  void turn(const mutable_matrix_view<T>& X, index first) const {
-    if (by_ && X.rows > 0) turn_(by_.get(), X, first);
+  /// Turns rows at positions first, first + 1, …, or their gradients, in place. Columns are
+  /// adjacent.
+  void turn(const mutable_matrix_view<T>& X, index first,
+            detail::rotary_way way = detail::rotary_way::forward) const {
+    if (by_ && X.rows > 0) turn_(by_.get(), X, first, way);
   }
 
  private:
@@ -50,7 +62,8 @@ class rotary_positions {
   index head_features_ = 0;
   index count_ = unlimited;
   std::shared_ptr<const void> by_;
-  void (*turn_)(const void* by, const mutable_matrix_view<T>& X, index first) = nullptr;
+  void (*turn_)(const void* by, const mutable_matrix_view<T>& X, index first,
+                detail::rotary_way way) = nullptr;
 };
 
 /// \}

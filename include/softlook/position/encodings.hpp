@@ -271,6 +271,14 @@ class rotary_embedding {
     const mutable_matrix_view<T> view = detail::writable_view(x);
     turn(detail::as_input(view), view, at);
   }
+  /// The gradient of turned rows becomes that of the rows, in its own memory: the transposed map,
+  /// which turns by the opposite angle.
+  template <dense_expression G>
+  void gradient_in_place(G&& dO, const token_positions& at = 0) const {
+    check_input("rotary_embedding::gradient_in_place", dO, at);
+    const mutable_matrix_view<T> view = detail::writable_view(dO);
+    turn(detail::as_input(view), view, at, T(-1));
+  }
 
  private:
   void check_options(index pairs) const {
@@ -304,8 +312,9 @@ class rotary_embedding {
     cos = static_cast<T>(options_.magnitude * std::cos(angle));
     sin = static_cast<T>(options_.magnitude * std::sin(angle));
   }
-  void turn(const matrix_view<T>& X, const mutable_matrix_view<T>& O,
-            const token_positions& at) const {
+  /// Angles are multiplied by `sense`, 1 or −1.
+  void turn(const matrix_view<T>& X, const mutable_matrix_view<T>& O, const token_positions& at,
+            T sense = 1) const {
     const index pairs = width() / 2;
     const bool halves = options_.pairs == rotary_pairs::half_split;
     const detail::rotation how{pairs, halves ? 1 : 2, halves ? pairs : 1, head_features()};
@@ -317,6 +326,7 @@ class rotary_embedding {
       } else {
         angle(position, pair, cos, sin);
       }
+      sin *= sense;
     });
   }
 

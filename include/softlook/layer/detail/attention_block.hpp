@@ -9,7 +9,7 @@
 #include "softlook/cache/kv_cache.hpp"
 #include "softlook/engine/call/layer_policies.hpp"
 #include "softlook/engine/run/row_chain.hpp"
-#include "softlook/layer/rotary_positions.hpp"
+#include "softlook/layer/detail/turned_rows.hpp"
 
 // The inside of a multi-head layer.
 
@@ -51,6 +51,36 @@ template <class T>
              : 1;
 }
 
+/// The weights of a multi-head layer.
+/// \throws shape_error, argument_error  unless they fit each other and the heads.
+template <class Parameters>
+void check_attention_weights(const char* where, const Parameters& p, const heads& h) {
+  const index kv = h.kv_or_query();
+  check_heads(where, h.query, kv);
+  check_columns_of_heads(where, "Wq.cols()", p.Wq.cols(), "heads.query", h.query);
+  check_columns_of_heads(where, "Wk.cols()", p.Wk.cols(), "heads.kv", kv);
+  check_columns_of_heads(where, "Wv.cols()", p.Wv.cols(), "heads.kv", kv);
+  check_sizes(where, "Wk.cols()", p.Wk.cols() / kv, "Wq.cols()", p.Wq.cols() / h.query,
+              "queries and keys share one feature size for each head");
+  check_sizes(where, "Wo.rows()", p.Wo.rows(), "Wv.cols()", p.Wv.cols() / kv * h.query,
+              "Wo takes a value of each query head");
+  const auto fits = [&](const char* name, const auto& b, const char* of, index columns) {
+    (void)checked_row(where, name, view_of(b), of, columns);
+  };
+  fits("bq.size()", p.bq, "Wq.cols()", p.Wq.cols());
+  fits("bk.size()", p.bk, "Wk.cols()", p.Wk.cols());
+  fits("bv.size()", p.bv, "Wv.cols()", p.Wv.cols());
+  fits("bo.size()", p.bo, "Wo.cols()", p.Wo.cols());
+  fits("bias_k.size()", p.bias_k, "Wk.cols()", p.Wk.cols());
+  fits("bias_v.size()", p.bias_v, "Wv.cols()", p.Wv.cols());
+  if ((p.bias_k.size() > 0) != (p.bias_v.size() > 0))
+    raise_sizes(where, "bias_k.size()", p.bias_k.size(), "bias_v.size()", p.bias_v.size(),
+                "an extra key has a value");
+  if (p.rotary)
+    check_sizes(where, "rotary.head_features()", p.rotary.head_features(), "Wq.cols() of a head",
+                p.Wq.cols() / h.query, "the features of a head turn");
+}
+
 /// Projections, attention, output projection; made of a multi_head_parameters<T>.
 template <class T>
 class attention_block {
@@ -59,29 +89,19 @@ class attention_block {
   template <class Parameters>
   attention_block(const char* where, const Parameters& p, const heads& h)
       : query_heads_(h.query), kv_heads_(h.kv_or_query()) {
-    check(where, p);
-    const auto packed = [&](const auto& W, const char* name, const auto& b, const char* of) {
-      const auto bias = checked_row(where, name, view_of(b), of, W.cols());
+    check_attention_weights(where, p, h);
+    const auto packed = [&](const auto& W, const auto& b) {
+      const auto bias = checked_row(where, "a bias", view_of(b), "the columns", W.cols());
       return packed_linear<T>(where, view_of(W), bias, activation::none, p.weights.packed());
     };
-    queries_ = packed(p.Wq, "bq.size()", p.bq, "Wq.cols()");
-    keys_ = packed(p.Wk, "bk.size()", p.bk, "Wk.cols()");
-    values_ = packed(p.Wv, "bv.size()", p.bv, "Wv.cols()");
-    output_ = packed(p.Wo, "bo.size()", p.bo, "Wo.cols()");
-    const auto extra = [&](const char* name, const auto& b, const char* of, index columns) {
-      const auto row = checked_row(where, name, view_of(b), of, columns);
-      return std::vector<T>(row.data, row.data + row.cols);
-    };
-    bias_k_ = extra("bias_k.size()", p.bias_k, "Wk.cols()", p.Wk.cols());
-    bias_v_ = extra("bias_v.size()", p.bias_v, "Wv.cols()", p.Wv.cols());
-    if ((p.bias_k.size() > 0) != (p.bias_v.size() > 0))
-      raise_sizes(where, "bias_k.size()", p.bias_k.size(), "bias_v.size()", p.bias_v.size(),
-                  "an extra key has a value");
+    queries_ = packed(p.Wq, p.bq);
+    keys_ = packed(p.Wk, p.bk);
+    values_ = packed(p.Wv, p.bv);
+    output_ = packed(p.Wo, p.bo);
+    bias_k_.assign(p.bias_k.data(), p.bias_k.data() + p.bias_k.size());
+    bias_v_.assign(p.bias_v.data(), p.bias_v.data() + p.bias_v.size());
     zero_key_ = p.add_zero_attn;
     rotary_ = p.rotary;
-    if (rotary_)
-      check_sizes(where, "rotary.head_features()", rotary_.head_features(), "Wq.cols() of a head",
-                  p.Wq.cols() / query_heads_, "the features of a head turn");
   }
 
   [[nodiscard]] index features() const { return queries_.inputs(); }
@@ -188,12 +208,12 @@ class attention_block {
     call.frame.first_query = in.first_query;
     check_call(call);
     check_positions(in.where, "K.rows()", call.K.rows + own);
-    check_positions_of(call);
+    check_turned_positions(rotary_, call);
     chain.template products<3>({queries_.args(call.isa, in.Q, Q),
                                 keys_.args(call.isa, in.K, K.rows_from(0, in.K.rows)),
                                 values_.args(call.isa, in.V, V.rows_from(0, in.K.rows))});
     chain.run();
-    if (rotary_) turn(call, Q, K.rows_from(0, in.K.rows));
+    turn_by_position(rotary_, call, Q, K.rows_from(0, in.K.rows));
     for (index s = own > 0 ? sequences : 0; s-- > 0;) {
       const range given = call.place_sequences ? call.sequences.keys_of(s) : range{0, in.K.rows};
       add_extra_keys(bias_k_, given, s, K);
@@ -236,47 +256,6 @@ class attention_block {
     return all;
   }
 
-  void check_positions_of(const attention_call<T>& call) const {
-    if (!rotary_) return;
-    const call_sequences& parts = call.sequences;
-    index end = 0;
-    for (index s = 0; s < parts.count; ++s)
-      end = std::max({end, parts.queries_of(s).count(), parts.keys_of(s).count()});
-    if (parts.count == 0) {
-      end = call.frame.first_key + call.frame.shared_keys(call.K.rows);
-      if (call.Q.rows > 0) end = std::max(end, positions_of(call.frame, {0, call.Q.rows}).end);
-    }
-    rotary_.check_end(call.where, end);
-  }
-  /// Turns queries and new keys by the positions that the frame, or their sequence, gives them.
-  void turn(const attention_call<T>& call, const mutable_matrix_view<T>& Q,
-            const mutable_matrix_view<T>& K) const {
-    const call_sequences& parts = call.sequences;
-    for (index s = 0; s < parts.count; ++s) {
-      const range queries = parts.queries_of(s), keys = parts.keys_of(s);
-      rotary_.turn(Q.rows_from(queries.begin, queries.count()), 0);
-      rotary_.turn(K.rows_from(keys.begin, keys.count()), 0);
-    }
-    if (parts.count > 0) return;
-    const index earlier = call.frame.shared_keys(call.K.rows) - K.rows;  // in a cache
-    const index first_key = call.frame.first_key + earlier;
-    if (call.frame.query_positions) {
-      for (index i = 0; i < Q.rows; ++i) rotary_.turn(Q.rows_from(i, 1), call.frame.query(i));
-      return rotary_.turn(K, first_key);
-    }
-    const auto turn_rows = [&](const mutable_matrix_view<T>& X, range rows, index first) {
-      const range own = intersection(rows, {0, X.rows});
-      if (!own.empty()) rotary_.turn(X.rows_from(own.begin, own.count()), first + own.begin);
-    };
-    const index rows = std::max(Q.rows, K.rows);
-    const index step = has_row_blocks(rows, call.exec.concurrency) ? least_row_block : rows;
-    run_tasks(call.exec, step > 0 ? ceil_div(rows, step) : 0, [&](index task, index) {
-      const range part{task * step, (task + 1) * step};
-      turn_rows(Q, part, call.frame.first_query);
-      turn_rows(K, part, first_key);
-    });
-  }
-
   /// Moves the rows of sequence s behind the extra ones of those before it, and adds its own. X is
   /// packed, and the sequences behind it have been moved.
   void add_extra_keys(const std::vector<T>& bias, range given, index s,
@@ -286,19 +265,6 @@ class attention_block {
     if (s > 0) std::copy_backward(row(given.begin), row(given.end), row(end));
     T* const zeros = std::copy(bias.begin(), bias.end(), row(end));
     if (zero_key_) std::fill_n(zeros, X.cols, T(0));
-  }
-
-  template <class Parameters>
-  void check(const char* where, const Parameters& p) const {
-    check_heads(where, query_heads_, kv_heads_);
-    check_columns_of_heads(where, "Wq.cols()", p.Wq.cols(), "heads.query", query_heads_);
-    check_columns_of_heads(where, "Wk.cols()", p.Wk.cols(), "heads.kv", kv_heads_);
-    check_columns_of_heads(where, "Wv.cols()", p.Wv.cols(), "heads.kv", kv_heads_);
-    check_sizes(where, "Wk.cols()", p.Wk.cols() / kv_heads_, "Wq.cols()",
-                p.Wq.cols() / query_heads_,
-                "queries and keys share one feature size for each head");
-    check_sizes(where, "Wo.rows()", p.Wo.rows(), "Wv.cols()",
-                p.Wv.cols() / kv_heads_ * query_heads_, "Wo takes a value of each query head");
   }
 
   index query_heads_ = 1;
