@@ -47,9 +47,9 @@ struct irrelevant_part {
 constexpr irrelevant_part irrelevant[] = {
     {"", "attribute", "implementation_defined", "the runner reads it"},
     {"", "attribute", "has_grad", "says whether gradients are among the outputs"},
-    {"", "input", "grad_output", "of gradients, which are counted as unchecked"},
-    {"", "input", "grad_o", "of gradients, which are counted as unchecked"},
-    {"", "input", "grad_attn_h", "of gradients, which are counted as unchecked"},
+    {"", "input", "grad_output", "of gradients, which not every run computes"},
+    {"", "input", "grad_o", "of gradients, which not every run computes"},
+    {"", "input", "grad_attn_h", "of gradients, which not every run computes"},
     {"onnx.", "attribute", "opset", "the version of the operator"},
     {"onnx.", "attribute", "op_since_version", "the version of the operator"},
     {"onnx.", "attribute", "score_mod.nodes", "the graph of a function with a name"},

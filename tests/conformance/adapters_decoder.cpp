@@ -1,3 +1,4 @@
+#include "layer_gradients.hpp"
 #include "torch_layers.hpp"
 
 /// torch's Transformer decoder.
@@ -30,7 +31,23 @@ outputs transformer_decoder(const case_file& c, const mode& m) {
   call.memory_masks =
       read_masks(c, "memory_mask", "memory_key_padding_mask", call.X, call.memory.rows, heads);
   const layer_answer a = run(m, call);
-  return {{"output", in_own_order(c, a.output, a.output_bound)}};
+  outputs out = {{"output", in_own_order(c, a.output, a.output_bound)}};
+  if (!wants_gradients(c, m)) return out;
+  const decoder_gradients g = gradients_of(m, call, batch_first(c, "grad_output"));
+  gradient_outputs to(c, out);
+  to.input("tgt", g.X);
+  to.input("memory", g.memory);
+  for (std::size_t k = 0; k < g.weights.layers.size(); ++k) {
+    const std::string prefix = layer_prefix(call.stack, k);
+    const parameters& layer = g.weights.layers[k];
+    to.layer(prefix, layer);
+    to.attention(prefix + "multihead_attn.", layer.cross_attention);
+    to.row(prefix + "norm3.weight", layer.gain3);
+    to.row(prefix + "norm3.bias", layer.bias3);
+  }
+  to.row("norm.weight", g.weights.final_norm.gain);
+  to.row("norm.bias", g.weights.final_norm.bias);
+  return out;
 }
 
 }  // namespace

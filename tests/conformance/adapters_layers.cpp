@@ -1,3 +1,4 @@
+#include "layer_gradients.hpp"
 #include "torch_layers.hpp"
 
 /// torch's MultiheadAttention and Transformer encoder, T5's attention.
@@ -51,6 +52,15 @@ outputs multihead_attention(const case_file& c, const mode& m) {
   if (unbatched)
     for (auto& [name, p] : out)
       p.shape.erase(p.shape.begin() + (name == "attn_output" && !c.flag("batch_first") ? 1 : 0));
+  if (!wants_gradients(c, m)) return out;
+  const multi_head_gradients g = gradients_of(m, call, self, batch_first(c, "grad_output"));
+  gradient_outputs to(c, out);
+  to.input("query", g.Q);
+  if (!self) {
+    to.input("key", g.K);
+    to.input("value", g.V);
+  }
+  to.attention("", g.weights);
   return out;
 }
 
@@ -72,7 +82,16 @@ outputs transformer_encoder(const case_file& c, const mode& m) {
   call.masks = read_masks(c, "src_mask", "src_key_padding_mask", call.X, call.X.rows,
                           call.options.heads.query);
   const layer_answer a = run(m, call);
-  return {{"output", in_own_order(c, a.output, a.output_bound)}};
+  outputs out = {{"output", in_own_order(c, a.output, a.output_bound)}};
+  if (!wants_gradients(c, m)) return out;
+  const encoder_gradients g = gradients_of(m, call, batch_first(c, "grad_output"));
+  gradient_outputs to(c, out);
+  to.input("src", g.X);
+  for (std::size_t k = 0; k < g.weights.layers.size(); ++k)
+    to.layer(layer_prefix(call.stack, k), g.weights.layers[k]);
+  to.row("norm.weight", g.weights.final_norm.gain);
+  to.row("norm.bias", g.weights.final_norm.bias);
+  return out;
 }
 
 /// Of a causal layer T5 gives back the bias with its mask added, whose number is the origin's own.

@@ -1,87 +1,15 @@
 #include "layers.hpp"
 
 #include <algorithm>
+#include <softlook/core/parameters.hpp>
 
 #include "layer_error.hpp"
+#include "layer_policies.hpp"
 
 namespace conformance {
 namespace {
 
-namespace masks = softlook::masks;
 namespace transforms = softlook::transforms;
-
-/// The heads of one batch below each other, as dense masks and biases hold them.
-template <class T>
-matrix<T> stacked_heads(const grid& g, index b) {
-  matrix<T> X(g.heads * g.rows, g.cols);
-  for (index h = 0; h < g.heads; ++h) X.middleRows(h * g.rows, g.rows) = g.head<T>(b, h);
-  return X;
-}
-
-bool_matrix flags(const std::optional<grid>& g, index b, const bool_matrix& otherwise) {
-  return g ? bool_matrix((stacked_heads<double>(*g, b).array() != 0).matrix()) : otherwise;
-}
-
-/// No policies, or all of them: each combination of types is kernels to compile.
-template <class T, class Run>
-auto with_policies(const layer_masks& given, index b, index n, index m, const Run& then) {
-  if (given.empty()) return then();
-  const bool_matrix mask = flags(given.mask, b, bool_matrix::Constant(n, m, given.ones_attend));
-  const bool_matrix padded = flags(given.padded, b, bool_matrix::Constant(1, m, false));
-  const matrix<T> B = given.bias ? stacked_heads<T>(*given.bias, b) : matrix<T>::Zero(n, m);
-  return then(given.window.value_or(masks::window{}) & masks::dense(mask, !given.ones_attend) &
-                  masks::dense_ignoring(padded),
-              transforms::bias(B));
-}
-
-template <class T>
-softlook::multi_head_parameters<T> cast(const softlook::multi_head_parameters<double>& p) {
-  softlook::multi_head_parameters<T> q;
-  q.Wq = p.Wq.cast<T>();
-  q.Wk = p.Wk.cast<T>();
-  q.Wv = p.Wv.cast<T>();
-  q.Wo = p.Wo.cast<T>();
-  q.bq = p.bq.cast<T>();
-  q.bk = p.bk.cast<T>();
-  q.bv = p.bv.cast<T>();
-  q.bo = p.bo.cast<T>();
-  q.bias_k = p.bias_k.cast<T>();
-  q.bias_v = p.bias_v.cast<T>();
-  q.add_zero_attn = p.add_zero_attn;
-  return q;
-}
-
-/// What the layers of an encoder and of a decoder share.
-template <class T, template <class> class Parameters>
-Parameters<T> cast_layer(const Parameters<double>& p) {
-  Parameters<T> q;
-  q.self_attention = cast<T>(p.self_attention);
-  q.W1 = p.W1.template cast<T>();
-  q.W2 = p.W2.template cast<T>();
-  q.b1 = p.b1.template cast<T>();
-  q.b2 = p.b2.template cast<T>();
-  q.gain1 = p.gain1.template cast<T>();
-  q.bias1 = p.bias1.template cast<T>();
-  q.gain2 = p.gain2.template cast<T>();
-  q.bias2 = p.bias2.template cast<T>();
-  return q;
-}
-
-template <class T>
-softlook::transformer_encoder_layer_parameters<T> cast(
-    const softlook::transformer_encoder_layer_parameters<double>& p) {
-  return cast_layer<T>(p);
-}
-
-template <class T>
-softlook::transformer_decoder_layer_parameters<T> cast(
-    const softlook::transformer_decoder_layer_parameters<double>& p) {
-  softlook::transformer_decoder_layer_parameters<T> q = cast_layer<T>(p);
-  q.cross_attention = cast<T>(p.cross_attention);
-  q.gain3 = p.gain3.cast<T>();
-  q.bias3 = p.bias3.cast<T>();
-  return q;
-}
 
 /// The norm at the end of a stack.
 template <class T>
@@ -93,7 +21,7 @@ std::optional<softlook::layer_norm<T>> norm_of(const std::optional<norm_paramete
 
 template <class T>
 layer_answer run_multi_head(const mode& m, const multi_head_call& call) {
-  const softlook::multi_head<T> layer(cast<T>(call.parameters), call.heads);
+  const softlook::multi_head<T> layer(softlook::cast_parameters<T>(call.parameters), call.heads);
   const grid &Q = call.Q, &K = call.K, &V = call.V;
   layer_answer answer;
   answer.output = grid::zeros(Q.batches, 1, Q.rows, layer.outputs());
@@ -127,7 +55,8 @@ layer_answer run_multi_head(const mode& m, const multi_head_call& call) {
 template <class T>
 layer_answer run_encoder(const mode& m, const encoder_call& call) {
   std::vector<softlook::transformer_encoder_layer<T>> layers;
-  for (const auto& p : call.layers) layers.emplace_back(cast<T>(p), call.options);
+  for (const auto& p : call.layers)
+    layers.emplace_back(softlook::cast_parameters<T>(p), call.options);
   const softlook::transformer_encoder<T> stack(layers,
                                                norm_of<T>(call.final_norm, call.options.epsilon));
   layer_answer answer;
@@ -151,7 +80,8 @@ layer_answer run_encoder(const mode& m, const encoder_call& call) {
 template <class T>
 layer_answer run_decoder(const mode& m, const decoder_call& call) {
   std::vector<softlook::transformer_decoder_layer<T>> layers;
-  for (const auto& p : call.layers) layers.emplace_back(cast<T>(p), call.options);
+  for (const auto& p : call.layers)
+    layers.emplace_back(softlook::cast_parameters<T>(p), call.options);
   const softlook::transformer_decoder<T> stack(layers,
                                                norm_of<T>(call.final_norm, call.options.epsilon));
   layer_answer answer;

@@ -79,6 +79,62 @@ layer_masks read_masks(const case_file& c, const char* mask, const char* padding
   return masks;
 }
 
+namespace {
+
+/// (out, in) of ours, in × out.
+produced as_linear(const MatrixXd& dW) {
+  const matrix<double> rows = dW.transpose();
+  return {{rows.rows(), rows.cols()}, {rows.data(), rows.data() + rows.size()}, 0};
+}
+
+}  // namespace
+
+void gradient_outputs::put(const std::string& name, produced p) {
+  if (case_.expects("grad_" + name)) to_["grad_" + name] = std::move(p);
+}
+
+void gradient_outputs::input(const std::string& name, const grid& g) {
+  produced p = in_own_order(case_, g, 0);
+  if (case_.flag("unbatched")) p.shape.erase(p.shape.begin() + (case_.flag("batch_first") ? 0 : 1));
+  put(name, std::move(p));
+}
+
+void gradient_outputs::weight(const std::string& name, const MatrixXd& dW) {
+  put(name, as_linear(dW));
+}
+
+void gradient_outputs::row(const std::string& name, const RowVectorXd& db) {
+  produced p{{db.size()}, {db.data(), db.data() + db.size()}, 0};
+  if (case_.has_weight(name)) p.shape = case_.weight(name).shape;
+  put(name, std::move(p));
+}
+
+void gradient_outputs::attention(const std::string& prefix,
+                                 const softlook::multi_head_parameters<double>& g) {
+  if (case_.has_weight(prefix + "in_proj_weight")) {
+    MatrixXd W(g.Wq.rows(), 3 * g.Wq.cols());
+    W << g.Wq, g.Wk, g.Wv;
+    weight(prefix + "in_proj_weight", W);
+  } else {
+    weight(prefix + "q_proj_weight", g.Wq);
+    weight(prefix + "k_proj_weight", g.Wk);
+    weight(prefix + "v_proj_weight", g.Wv);
+  }
+  if (g.bq.size() > 0) {
+    RowVectorXd b(3 * g.bq.size());
+    b << g.bq, g.bk, g.bv;
+    row(prefix + "in_proj_bias", b);
+  }
+  weight(prefix + "out_proj.weight", g.Wo);
+  row(prefix + "out_proj.bias", g.bo);
+  row(prefix + "bias_k", g.bias_k);
+  row(prefix + "bias_v", g.bias_v);
+}
+
+bool wants_gradients(const case_file& c, const mode& m) {
+  return !m.single_precision && c.has_input("grad_output");
+}
+
 softlook::transformer_layer_options layer_options(const case_file& c) {
   const char* prefix = c.op.find("Layer") != std::string::npos ? "" : "layers.0.";
   agree(c, "bias", c.has_weight(std::string(prefix) + "linear1.bias") ? 1 : 0);

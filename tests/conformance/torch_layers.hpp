@@ -42,8 +42,49 @@ void read_layer(const case_file& c, const std::string& prefix, index features, i
   p.bias2 = row_of(c, prefix + "norm2.bias", features);
 }
 
+/// Gradients as the outputs of a case: those that it expects, in the shapes of what they belong to.
+class gradient_outputs {
+ public:
+  gradient_outputs(const case_file& c, outputs& to) : case_(c), to_(to) {}
+
+  /// Of an input, (B, L, E) in the case's own order.
+  void input(const std::string& name, const grid& g);
+  /// Of a Linear's weight, whose own is (out, in); of a row.
+  void weight(const std::string& name, const Eigen::MatrixXd& dW);
+  void row(const std::string& name, const Eigen::RowVectorXd& db);
+  /// Of the weights of an nn.MultiheadAttention.
+  void attention(const std::string& prefix, const softlook::multi_head_parameters<double>& g);
+  /// Of feed-forward and the first two norms.
+  template <class Parameters>
+  void layer(const std::string& prefix, const Parameters& g) {
+    attention(prefix + "self_attn.", g.self_attention);
+    weight(prefix + "linear1.weight", g.W1);
+    weight(prefix + "linear2.weight", g.W2);
+    row(prefix + "linear1.bias", g.b1);
+    row(prefix + "linear2.bias", g.b2);
+    row(prefix + "norm1.weight", g.gain1);
+    row(prefix + "norm1.bias", g.bias1);
+    row(prefix + "norm2.weight", g.gain2);
+    row(prefix + "norm2.bias", g.bias2);
+  }
+
+ private:
+  void put(const std::string& name, produced p);
+
+  const case_file& case_;
+  outputs& to_;
+};
+
+/// Whether this mode computes gradients, and the case has some.
+bool wants_gradients(const case_file& c, const mode& m);
+
 /// nhead, activation, norm_first and layer_norm_eps of a Transformer's layer.
 softlook::transformer_layer_options layer_options(const case_file& c);
+
+/// How the names of a layer's weights begin.
+inline std::string layer_prefix(bool stack, std::size_t number) {
+  return stack ? "layers." + std::to_string(number) + "." : "";
+}
 
 /// What an encoder and a decoder share: read(prefix, features, hidden) for each layer of the stack,
 /// or for one that is alone, and the norm at the end.
@@ -56,7 +97,7 @@ void read_layers(const case_file& c, const char* stack, Call& call, const Read& 
   const index count = call.stack ? c.integer("num_layers", 0) : 1;
   for (index i = 0; i < count; ++i)
     call.layers.push_back(
-        read(call.stack ? "layers." + std::to_string(i) + "." : "", features, hidden));
+        read(layer_prefix(call.stack, static_cast<std::size_t>(i)), features, hidden));
   if (call.stack && c.flag("final_norm"))
     call.final_norm = {row_of(c, "norm.weight", features), row_of(c, "norm.bias", features)};
 }
