@@ -168,6 +168,29 @@ struct patch_embedding_parameters {
   }
 };
 
+namespace detail {
+
+template <class T>
+void check_patch_weights(const char* where, const patch_embedding_parameters<T>& p,
+                         const map_size& patch) {
+  if (patch.height < 1 || patch.width < 1)
+    raise_argument(where, patch.height < 1 ? "patch.height" : "patch.width",
+                   double(std::min(patch.height, patch.width)), "a patch has pixels");
+  check_sizes(where, "W.rows() % patch pixels", p.W.rows() % patch.pixels(), "0", 0,
+              "W has a row for each number of a patch, channel by channel");
+  if (p.b.size() > 0)
+    check_sizes(where, "b.size()", p.b.size(), "W.cols()", p.W.cols(),
+                "it has an entry for each column, or none");
+  if (p.class_token.size() > 0)
+    check_sizes(where, "class_token.size()", p.class_token.size(), "W.cols()", p.W.cols(),
+                "tokens share one feature size");
+  if (p.positions.size() > 0)
+    check_sizes(where, "positions.cols()", p.positions.cols(), "W.cols()", p.W.cols(),
+                "a position is added to a token");
+}
+
+}  // namespace detail
+
 /// A picture as the tokens of a vision transformer:
 ///   Z = [class token; patches·W + b] + positions.
 ///
@@ -184,18 +207,7 @@ class patch_embedding {
   ///                      patches; argument_error  unless a patch has pixels.
   patch_embedding(const patch_embedding_parameters<T>& p, const map_size& patch)
       : project_(p.W, p.b), class_token_(p.class_token), positions_(p.positions), patch_(patch) {
-    const char* where = "patch_embedding";
-    if (patch.height < 1 || patch.width < 1)
-      detail::raise_argument(where, patch.height < 1 ? "patch.height" : "patch.width",
-                             double(std::min(patch.height, patch.width)), "a patch has pixels");
-    detail::check_sizes(where, "W.rows() % patch pixels", p.W.rows() % patch.pixels(), "0", 0,
-                        "W has a row for each number of a patch, channel by channel");
-    if (class_token_.size() > 0)
-      detail::check_sizes(where, "class_token.size()", class_token_.size(), "W.cols()", features(),
-                          "tokens share one feature size");
-    if (positions_.size() > 0)
-      detail::check_sizes(where, "positions.cols()", positions_.cols(), "W.cols()", features(),
-                          "a position is added to a token");
+    detail::check_patch_weights("patch_embedding", p, patch);
   }
 
   [[nodiscard]] index channels() const { return project_.inputs() / patch_.pixels(); }
