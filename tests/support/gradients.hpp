@@ -56,4 +56,24 @@ void expect_parameter_gradients(P& weights, const P& gradients, const F& loss,
                                weights, gradients);
 }
 
+/// Gradients of a float run are those of the double run, within `tolerance` of the largest entry.
+template <class F, class D>
+void expect_same_gradient(const std::string& name, const F& narrow, const D& wide,
+                          double tolerance = 2e-5) {
+  ASSERT_EQ(narrow.rows(), wide.rows()) << name;
+  ASSERT_EQ(narrow.cols(), wide.cols()) << name;
+  if (wide.size() == 0) return;
+  ASSERT_TRUE(narrow.allFinite()) << name;
+  const double scale = std::max(1.0, double(wide.cwiseAbs().maxCoeff()));
+  EXPECT_LE((narrow.template cast<double>() - wide).cwiseAbs().maxCoeff(), tolerance * scale)
+      << name;
+}
+template <class Narrow, class Wide>
+void expect_same_parameter_gradients(const Narrow& narrow, const Wide& wide,
+                                     double tolerance = 2e-5) {
+  softlook::for_each_parameter([&](const std::string& name, const auto& f,
+                                   const auto& d) { expect_same_gradient(name, f, d, tolerance); },
+                               narrow, wide);
+}
+
 }  // namespace softlook_test

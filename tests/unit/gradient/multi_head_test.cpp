@@ -157,6 +157,27 @@ TEST(MultiHeadGradient, RefusesWhatDoesNotFit) {
   EXPECT_EQ(gradients.Wq.cwiseAbs().maxCoeff(), 0);
 }
 
+TEST(MultiHeadGradient, OfFloatIsThatOfDouble) {
+  generator random = seed(16047);
+  const layer_sizes s{.of = {.query = 4, .kv = 2}};
+  const parameters wide = weights_of(s, random);
+  const auto narrow = cast_parameters<float>(wide);
+  const rows_of_layer x = rows_of(s, 9, 7, random);
+  saved_multi_head<double> saved;
+  saved_multi_head<float> saved_narrow;
+  parameters gradients = zeros_like(wide);
+  auto narrow_gradients = zeros_like(narrow);
+  multi_head_forward(wide, s.of, x.Q, x.K, x.V, saved);
+  multi_head_backward(wide, s.of, saved, x.dY, gradients);
+  multi_head_forward(narrow, s.of, x.Q.cast<float>(), x.K.cast<float>(), x.V.cast<float>(),
+                     saved_narrow);
+  multi_head_backward(narrow, s.of, saved_narrow, x.dY.cast<float>(), narrow_gradients);
+  expect_same_gradient("Q", saved_narrow.dQ, saved.dQ);
+  expect_same_gradient("K", saved_narrow.dK, saved.dK);
+  expect_same_gradient("V", saved_narrow.dV, saved.dV);
+  expect_same_parameter_gradients(narrow_gradients, gradients);
+}
+
 TEST(MultiHeadGradient, IsFiniteInFloat) {
   generator random = seed(16046);
   const layer_sizes s;

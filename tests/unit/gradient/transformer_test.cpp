@@ -226,6 +226,25 @@ TEST(TransformerGradient, RefusesWhatDoesNotFit) {
                             {"gradients.layers.size() is 1", "is 2"});
 }
 
+TEST(TransformerGradient, OfFloatIsThatOfDouble) {
+  generator random = seed(16058);
+  const auto wide = encoder_of(4, true, random);
+  const auto narrow = cast_parameters<float>(wide);
+  auto gradients = zeros_like(wide);
+  auto narrow_gradients = zeros_like(narrow);
+  saved_transformer_encoder_layer<double> saved;
+  saved_transformer_encoder_layer<float> saved_narrow;
+  const matrix X = random_matrix<matrix>(7, features, random),
+               dY = random_matrix<matrix>(7, features, random);
+  transformer_encoder_layer_forward(wide, form(true), X, saved);
+  transformer_encoder_layer_backward(wide, form(true), saved, dY, gradients);
+  transformer_encoder_layer_forward(narrow, form(true), X.cast<float>(), saved_narrow);
+  transformer_encoder_layer_backward(narrow, form(true), saved_narrow, dY.cast<float>(),
+                                     narrow_gradients);
+  expect_same_gradient("X", saved_narrow.dX, saved.dX);
+  expect_same_parameter_gradients(narrow_gradients, gradients);
+}
+
 TEST(TransformerGradient, IsFiniteInFloat) {
   generator random = seed(16057);
   const auto p = cast_parameters<float>(encoder_of(4, true, random));
