@@ -22,6 +22,15 @@ struct gru_parameters {
   matrix Wh{};     ///< units × 3·units
   row bx{}, bh{};  ///< empty: none
   gru_reset reset = gru_reset::after_product;
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("Wx", p.Wx...);
+    f("Wh", p.Wh...);
+    f("bx", p.bx...);
+    f("bh", p.bh...);
+    f("reset", p.reset...);
+  }
 };
 
 /// Weights of an LSTM; the gates are input, forget, candidate, output, as in torch.nn.LSTMCell.
@@ -32,6 +41,14 @@ struct lstm_parameters {
   matrix Wx{};     ///< inputs × 4·units
   matrix Wh{};     ///< units × 4·units
   row bx{}, bh{};  ///< empty: none
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("Wx", p.Wx...);
+    f("Wh", p.Wh...);
+    f("bx", p.bx...);
+    f("bh", p.bh...);
+  }
 };
 
 /// Weights of an SSRU.
@@ -42,6 +59,13 @@ struct ssru_parameters {
   matrix W{};   ///< inputs × units: the candidate
   matrix Wf{};  ///< inputs × units: the forget gate
   row bf{};     ///< empty: none
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("W", p.W...);
+    f("Wf", p.Wf...);
+    f("bf", p.bf...);
+  }
 };
 
 /// n×units each.
