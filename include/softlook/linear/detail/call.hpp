@@ -96,9 +96,8 @@ void check_linear_policies(const linear_call<T>& c, index features) {
                      "it is finite and not negative");
 }
 
-/// Everything that must hold before anything is written.
 template <class T>
-void check_linear(const linear_call<T>& c, index features) {
+void check_linear_inputs(const linear_call<T>& c, index features) {
   const char* where = c.where;
   check_sizes(where, "K.cols()", c.inputs(), "Q.cols()", c.Q.cols / c.of.query,
               c.of.query == 1 ? "queries and keys share one feature size"
@@ -114,6 +113,13 @@ void check_linear(const linear_call<T>& c, index features) {
     check_sizes(where, "state.values()", c.given.values, "V.cols()", c.values(),
                 "a state belongs to one size of values");
   }
+}
+
+/// Everything that must hold before anything is written.
+template <class T>
+void check_linear(const linear_call<T>& c, index features) {
+  const char* where = c.where;
+  check_linear_inputs(c, features);
   check_sizes(where, "O.rows()", c.O.rows, "Q.rows()", c.Q.rows, "one output row for each query");
   check_sizes(where, "O.cols()", c.O.cols, "V.cols()", c.values() * c.of.query,
               c.of.query == 1 ? "an output row is as long as a value"
