@@ -39,6 +39,14 @@ struct additive_parameters {
   /// The score policy, a view of them.
   [[nodiscard]] scores::additive<T> score() const&;
   scores::additive<T> score() const&& = delete;  // a view of a temporary would dangle
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("Wq", p.Wq...);
+    f("Wk", p.Wk...);
+    f("v", p.v...);
+    f("b", p.b...);
+  }
 };
 
 namespace detail {
