@@ -136,6 +136,17 @@ struct global_context_parameters {
   row gain{}, bias{};  ///< of the layer normalisation of the hidden numbers
   matrix W2{};         ///< hidden × channels
   row b2{};            ///< empty: none
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("key", p.key...);
+    f("W1", p.W1...);
+    f("b1", p.b1...);
+    f("gain", p.gain...);
+    f("bias", p.bias...);
+    f("W2", p.W2...);
+    f("b2", p.b2...);
+  }
 };
 
 struct global_context_options {

@@ -72,6 +72,14 @@ struct channel_attention_parameters {
   row b1{};     ///< empty: none
   matrix W2{};  ///< hidden (or channels) × channels
   row b2{};     ///< empty: none
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("W1", p.W1...);
+    f("b1", p.b1...);
+    f("W2", p.W2...);
+    f("b2", p.b2...);
+  }
 };
 
 struct channel_attention_options {
@@ -213,6 +221,20 @@ class efficient_channel_attention : public map_gate<efficient_channel_attention<
   return std::max<index>(t % 2 == 0 ? t + 1 : t, 3);
 }
 
+namespace detail {
+
+/// One number as a matrix, for those who go through weights.
+template <class T>
+[[nodiscard]] Eigen::Map<Eigen::Matrix<T, 1, 1>> as_matrix(T& x) {
+  return Eigen::Map<Eigen::Matrix<T, 1, 1>>(&x);
+}
+template <class T>
+[[nodiscard]] Eigen::Map<const Eigen::Matrix<T, 1, 1>> as_matrix(const T& x) {
+  return Eigen::Map<const Eigen::Matrix<T, 1, 1>>(&x);
+}
+
+}  // namespace detail
+
 /// The weights of spatial_attention.
 template <class T>
 struct spatial_attention_parameters {
@@ -221,6 +243,14 @@ struct spatial_attention_parameters {
       kernels{};  ///< k × k, k odd; for mean_and_max 2k × k: the mean's kernel above the maximum's
   T gain = 1;     ///< times the convolution,
   T shift = 0;    ///< plus this: a bias, or a batch normalisation at rest
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("kernels", p.kernels...);
+    const auto number = [&](const char* name, auto... m) { f(name, m...); };
+    number("gain", detail::as_matrix(p.gain)...);
+    number("shift", detail::as_matrix(p.shift)...);
+  }
 };
 
 /// γ·(x − μ)/√(σ² + ε) + β as gain and shift: a batch normalisation with running statistics.
