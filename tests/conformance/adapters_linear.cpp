@@ -1,5 +1,6 @@
 #include <cmath>
 #include <limits>
+#include <softlook/gradient/linear_attention.hpp>
 #include <softlook/linear.hpp>
 #include <softlook/linear/random_features.hpp>
 
@@ -22,15 +23,24 @@ struct linear_problem {
   std::optional<grid> strength;   // a column
   std::optional<grid> state;      // features × values
   std::optional<grid> key_sum;    // 1 × features
+  std::optional<grid> dO;         // the output's gradient: those of the inputs are asked for
   std::vector<double> gamma;      // one for each head; or none
   double scale = 1;
   std::optional<double> epsilon;  // divided by the sum of weights + ε; unset: not divided
   index features = 0;
 };
 
+/// Gradients, or how large sums on the way to them are.
+template <class X>
+struct gradients_of {
+  X Q{}, K{}, V{}, log_decay{}, strength{}, state{};
+};
+
 struct linear_answer {
   grid output, state, key_sum;
   double output_bound = 0, state_bound = 0, key_sum_bound = 0;
+  gradients_of<grid> gradients{};  // where the problem has dO
+  gradients_of<double> gradient_bounds{};
 };
 
 /// Sums of magnitudes along the recurrence of one head, from which bounds follow: every number is a
@@ -86,6 +96,84 @@ magnitudes magnitudes_of(const linear_problem& p, const head_rows& x, index b, i
   return most;
 }
 
+/// The same of gradients, along the recurrence run backward. `slope` is what a feature map has at
+/// most; `causal` whether queries read the state at their token, or the last one.
+gradients_of<double> gradient_magnitudes_of(const linear_problem& p, const head_rows& x,
+                                            const matrix<double>& dO, index b, index h, bool causal,
+                                            double slope) {
+  const index n = x.k.rows();
+  const matrix<double> k = x.k.cwiseAbs(), q = p.scale * x.q.cwiseAbs();
+  std::vector<matrix<double>> faded, after;
+  matrix<double> S = matrix<double>::Zero(k.cols(), x.v.cols()), u = x.v.cwiseAbs();
+  if (p.state) S = p.state->head<double>(b, h).cwiseAbs();
+  matrix<double> z(n, k.cols()), signed_sum(n, k.cols());
+  Eigen::RowVectorXd sum = Eigen::RowVectorXd::Zero(k.cols()), with_sign = sum;
+  if (p.key_sum) {
+    with_sign = p.key_sum->head<double>(b, h);
+    sum = with_sign.cwiseAbs();
+  }
+  const auto strength = [&](index t) { return std::abs(p.strength->slice(b, h)[t]); };
+  for (index t = 0; t < n; ++t) {
+    for (index f = 0; f < k.cols(); ++f) {
+      const double a = decay_of(p, b, h, t, f);
+      S.row(f) *= a;
+      sum[f] *= a;
+      with_sign[f] *= a;
+    }
+    faded.push_back(S);
+    if (p.strength) u.row(t) = strength(t) * (u.row(t) + k.row(t) * S).eval();
+    S += k.row(t).transpose() * u.row(t);
+    z.row(t) = sum += k.row(t);
+    signed_sum.row(t) = with_sign += x.k.row(t);
+    after.push_back(S);
+  }
+  matrix<double> D = matrix<double>::Zero(k.cols(), x.v.cols());
+  Eigen::RowVectorXd dz = Eigen::RowVectorXd::Zero(k.cols());
+  gradients_of<double> most;
+  const auto raise_to = [](double& largest, double value) { largest = std::max(largest, value); };
+  const auto read = [&](index t, index at) {
+    Eigen::RowVectorXd dy = dO.row(t).cwiseAbs();
+    double dsum = 0;
+    if (p.epsilon) {  // the divisor is as wrong as the sum that it divides
+      const double divisor = std::abs(p.scale * x.q.row(t).dot(signed_sum.row(at)) + *p.epsilon);
+      const double wrong = 1 + 2 * (q.row(t).dot(z.row(at)) + *p.epsilon) / divisor;
+      dsum = dy.dot(q.row(t) * after[std::size_t(at)]) * wrong / (divisor * divisor);
+      dy *= wrong / divisor;
+    }
+    raise_to(most.Q, slope * p.scale *
+                         (dy * after[std::size_t(at)].transpose() + dsum * z.row(at)).maxCoeff());
+    D += q.row(t).transpose() * dy;
+    dz += dsum * q.row(t);
+  };
+  const auto write = [&](index t) {
+    const matrix<double>& before = faded[std::size_t(t)];
+    Eigen::RowVectorXd dv = k.row(t) * D, dk = u.row(t) * D.transpose() + dz;
+    if (p.strength) {
+      raise_to(most.strength, dv.dot(x.v.row(t).cwiseAbs() + k.row(t) * before));
+      dv *= strength(t);
+      dk += dv * before.transpose();
+      D += k.row(t).transpose() * dv;
+    }
+    raise_to(most.V, dv.maxCoeff());
+    raise_to(most.K, slope * dk.maxCoeff());
+    const Eigen::RowVectorXd slopes =
+        D.cwiseProduct(before).rowwise().sum().transpose() + dz.cwiseProduct(z.row(t));
+    if (p.log_decay)
+      raise_to(most.log_decay, p.log_decay->cols == 1 ? slopes.sum() : slopes.maxCoeff());
+    for (index f = 0; f < k.cols(); ++f) {
+      D.row(f) *= decay_of(p, b, h, t, f);
+      dz[f] *= decay_of(p, b, h, t, f);
+    }
+  };
+  for (index t = x.q.rows() - 1; t >= 0; --t) {
+    if (n > 0) read(t, causal ? t : n - 1);
+    if (causal) write(t);
+  }
+  for (index t = 0; t < n && !causal; ++t) write(t);
+  if (D.size() > 0) most.state = D.maxCoeff();
+  return most;
+}
+
 /// Roundings on the way to an output: inputs, decays, features and tokens, twice where the delta
 /// rule reads the state first.
 template <class T>
@@ -122,22 +210,51 @@ struct policies_of {
   softlook::heads heads;
   softlook::options options;
 
+  /// call(whether the sums of weights are divided by, policies…)
+  template <class Map, class Call>
+  auto with(const linear_problem& p, const Map& map, const Call& call) const {
+    const auto divided = [&](const auto&... more) {
+      if (p.epsilon)
+        return call(std::true_type(), map, heads, options,
+                    normalizations::sum{.epsilon = *p.epsilon}, more...);
+      return call(std::false_type(), map, heads, options, more...);
+    };
+    const auto gated = [&](const auto&... more) {
+      if (p.log_decay) return divided(gates::log_decay{gate}, more...);
+      if (!p.gamma.empty()) return divided(gates::decay{gamma}, more...);
+      return divided(more...);
+    };
+    return p.strength ? gated(updates::delta{strength}) : gated();
+  }
+
   template <class Map>
   matrix<T> run(const linear_problem& p, const matrix<T>& Q, const matrix<T>& K, const matrix<T>& V,
                 softlook::linear_state<T>& state, const Map& map) const {
-    const auto call = [&](const auto&... more) -> matrix<T> {
-      if (p.epsilon)
-        return softlook::causal_linear_attention(Q, K, V, state, map, heads, options,
-                                                 normalizations::sum{.epsilon = *p.epsilon},
-                                                 more...);
-      return softlook::fast_weights(Q, K, V, state, map, heads, options, more...);
-    };
-    const auto gated = [&](const auto&... more) -> matrix<T> {
-      if (p.log_decay) return call(gates::log_decay{gate}, more...);
-      if (!p.gamma.empty()) return call(gates::decay{gamma}, more...);
-      return call(more...);
-    };
-    return p.strength ? gated(updates::delta{strength}) : gated();
+    return with(p, map, [&](auto is_divided, const auto&... policies) -> matrix<T> {
+      if constexpr (decltype(is_divided)::value)
+        return softlook::causal_linear_attention(Q, K, V, state, policies...);
+      else
+        return softlook::fast_weights(Q, K, V, state, policies...);
+    });
+  }
+  template <class Map>
+  softlook::linear_attention_gradients<T> back(const linear_problem& p, const matrix<T>& Q,
+                                               const matrix<T>& K, const matrix<T>& V,
+                                               const matrix<T>& dO,
+                                               const softlook::linear_state<T>& first,
+                                               softlook::linear_state<T>& dstate,
+                                               const Map& map) const {
+    return with(p, map, [&](auto is_divided, const auto&... policies) {
+      if constexpr (decltype(is_divided)::value)
+        return softlook::causal_linear_attention_backward(Q, K, V, dO, first, dstate, policies...);
+      else
+        return softlook::fast_weights_backward(Q, K, V, dO, first, dstate, policies...);
+    });
+  }
+  /// Those of some tokens.
+  void set_tokens(const linear_problem& p, index b, index first, index count) {
+    if (p.log_decay) gate = p.log_decay->template packed<T>(b).middleRows(first, count);
+    if (p.strength) strength = p.strength->template packed<T>(b).middleRows(first, count);
   }
 };
 
@@ -149,6 +266,44 @@ index call_length(const mode& m, index tokens) {
   throw not_in_this_mode();
 }
 
+template <class T>
+matrix<T> rows_of(const matrix<T>& X, index first, index count) {
+  return X.middleRows(first, count);
+}
+
+/// The gradients of one batch, the calls one after another from the last: the state before each of
+/// them is given.
+template <class T, class Map>
+void causal_gradients(const linear_problem& p, index b, index length, policies_of<T>& policies,
+                      const std::vector<softlook::linear_state<T>>& states, const Map& map,
+                      gradients_of<grid>& to) {
+  const index n = p.Q.rows, kv = p.K.heads;
+  const matrix<T> Q = p.Q.packed<T>(b), K = p.K.packed<T>(b), V = p.V.packed<T>(b);
+  const matrix<T> dO = p.dO->packed<T>(b);
+  matrix<T> dQ(n, Q.cols()), dK(n, K.cols()), dV(n, V.cols()), dgate, dstrength;
+  if (p.log_decay) dgate.resize(n, kv * p.log_decay->cols);
+  if (p.strength) dstrength.resize(n, p.strength->heads);
+  softlook::linear_state<T> dstate(p.features, p.V.cols, kv);
+  for (index call = static_cast<index>(states.size()) - 1; call >= 0; --call) {
+    const index t = call * length, count = std::min(length, n - t);
+    policies.set_tokens(p, b, t, count);
+    const auto g =
+        policies.back(p, rows_of(Q, t, count), rows_of(K, t, count), rows_of(V, t, count),
+                      rows_of(dO, t, count), states[static_cast<std::size_t>(call)], dstate, map);
+    dQ.middleRows(t, count) = g.dQ;
+    dK.middleRows(t, count) = g.dK;
+    dV.middleRows(t, count) = g.dV;
+    if (p.log_decay) dgate.middleRows(t, count) = g.dgate;
+    if (p.strength) dstrength.middleRows(t, count) = g.dstrength;
+  }
+  to.Q.set_packed<T>(b, dQ);
+  to.K.set_packed<T>(b, dK);
+  to.V.set_packed<T>(b, dV);
+  if (p.log_decay) to.log_decay.set_packed<T>(b, dgate);
+  if (p.strength) to.strength.set_packed<T>(b, dstrength);
+  for (index h = 0; h < kv; ++h) to.state.set_head<T>(b, h, dstate.weights(h));
+}
+
 template <class T, class Map>
 linear_answer causal(const case_file& c, const mode& m, const linear_problem& p, const Map& map) {
   require_shapes(c, p);
@@ -156,6 +311,7 @@ linear_answer causal(const case_file& c, const mode& m, const linear_problem& p,
   const index length = std::max<index>(call_length(m, n), 1);
   linear_answer a{grid::zeros(p.Q.batches, p.Q.heads, n, e), grid::zeros(p.Q.batches, kv, f, e),
                   grid::zeros(p.Q.batches, kv, 1, f)};
+  a.gradients = {p.Q, p.K, p.V, p.log_decay.value_or(grid()), p.strength.value_or(grid()), a.state};
   policies_of<T> policies;
   policies.heads = {.query = p.Q.heads, .kv = kv};
   policies.options = {.scale = p.scale, .isa = m.isa};
@@ -167,10 +323,11 @@ linear_answer causal(const case_file& c, const mode& m, const linear_problem& p,
     for (index h = 0; p.key_sum && h < kv; ++h) state.key_sum(h) = p.key_sum->head<T>(b, h);
     const matrix<T> Q = p.Q.packed<T>(b), K = p.K.packed<T>(b), V = p.V.packed<T>(b);
     matrix<T> O(n, p.Q.heads * e);
+    std::vector<softlook::linear_state<T>> states;
     for (index t = 0; t < n; t += length) {
       const index count = std::min(length, n - t);
-      if (p.log_decay) policies.gate = p.log_decay->packed<T>(b).middleRows(t, count);
-      if (p.strength) policies.strength = p.strength->packed<T>(b).middleRows(t, count);
+      states.push_back(state);
+      policies.set_tokens(p, b, t, count);
       O.middleRows(t, count) = policies.run(p, Q.middleRows(t, count), K.middleRows(t, count),
                                             V.middleRows(t, count), state, map);
     }
@@ -179,6 +336,7 @@ linear_answer causal(const case_file& c, const mode& m, const linear_problem& p,
       a.state.set_head<T>(b, h, state.weights(h));
       a.key_sum.set_head<T>(b, h, state.key_sum(h));
     }
+    if (p.dO) causal_gradients(p, b, length, policies, states, map, a.gradients);
   }
   return a;
 }
@@ -186,12 +344,30 @@ linear_answer causal(const case_file& c, const mode& m, const linear_problem& p,
 /// φ in double, for the bounds.
 struct no_map {
   matrix<double> operator()(const matrix<double>& X) const { return X; }
+  /// What dX may be of a gradient of ones.
+  static double slope(const matrix<double>&) { return 1; }
 };
 struct elu_map {
   matrix<double> operator()(const matrix<double>& X) const {
     return X.unaryExpr([](double x) { return x > 0 ? x + 1 : std::exp(x); });
   }
+  static double slope(const matrix<double>&) { return 1; }
 };
+
+void raise_gradient_bounds(const linear_problem& p, const gradients_of<double>& most, index group,
+                           gradients_of<double>& bounds) {
+  // The way forward is gone through again, and its states are as wrong as they are.
+  const auto raise_to = [&](double& bound, double magnitude) {
+    bound = std::max(bound, 2 * roundings<float>(p, magnitude));
+  };
+  const auto times = static_cast<double>(group);
+  raise_to(bounds.Q, most.Q);
+  raise_to(bounds.K, times * most.K);
+  raise_to(bounds.V, times * most.V);
+  raise_to(bounds.log_decay, times * most.log_decay);
+  raise_to(bounds.strength, times * most.strength);
+  raise_to(bounds.state, times * most.state);
+}
 
 template <class Rows>
 void set_bounds(const mode& m, const linear_problem& p, const Rows& rows, linear_answer& a) {
@@ -204,6 +380,12 @@ void set_bounds(const mode& m, const linear_problem& p, const Rows& rows, linear
     a.output_bound = std::max(a.output_bound, roundings<float>(p, most.output));
     a.state_bound = std::max(a.state_bound, roundings<float>(p, most.state));
     a.key_sum_bound = std::max(a.key_sum_bound, roundings<float>(p, most.key_sum));
+    if (!p.dO) return;
+    const double slope = std::max(rows.slope(p.Q.head<double>(b, h).cwiseAbs()),
+                                  rows.slope(p.K.head<double>(b, h / group).cwiseAbs()));
+    raise_gradient_bounds(
+        p, gradient_magnitudes_of(p, x, p.dO->head<double>(b, h), b, h / group, true, slope), group,
+        a.gradient_bounds);
   });
 }
 
@@ -226,6 +408,7 @@ linear_problem read_problem(const case_file& c, layout how) {
   p.V = grid_of(c, c.input("v", 4), how);
   p.scale = c.number("scale", 1);
   if (c.has_input("initial_state")) p.state = grid_of(c, c.input("initial_state", 4));
+  if (c.has_input("grad_o")) p.dO = grid_of(c, c.input("grad_o", 4), how);
   return p;
 }
 
@@ -236,11 +419,32 @@ grid column_of(const case_file& c, const char* name, layout how) {
   return grid_of(c, t, how);
 }
 
-outputs with_state(const linear_answer& a, layout how) {
+produced in_layout(const grid& g, double bound, layout how) {
+  return how == layout::tokens_first ? tokens_first(g, bound) : heads_first(g, bound);
+}
+/// One column for each head, without its dimension.
+produced column_in_layout(const grid& g, double bound, layout how) {
+  produced out = in_layout(g, bound, how);
+  out.shape.pop_back();
+  return out;
+}
+
+outputs with_state(const linear_problem& p, const linear_answer& a, layout how) {
   outputs out;
-  out["o"] = how == layout::tokens_first ? tokens_first(a.output, a.output_bound)
-                                         : heads_first(a.output, a.output_bound);
+  out["o"] = in_layout(a.output, a.output_bound, how);
   out["final_state"] = heads_first(a.state, a.state_bound);
+  if (!p.dO) return out;
+  const gradients_of<grid>& g = a.gradients;
+  const gradients_of<double>& bounds = a.gradient_bounds;
+  out["grad_q"] = in_layout(g.Q, bounds.Q, how);
+  out["grad_k"] = in_layout(g.K, bounds.K, how);
+  out["grad_v"] = in_layout(g.V, bounds.V, how);
+  if (p.log_decay && p.log_decay->cols == 1)
+    out["grad_g"] = column_in_layout(g.log_decay, bounds.log_decay, how);
+  else if (p.log_decay)
+    out["grad_g"] = out["grad_gk"] = in_layout(g.log_decay, bounds.log_decay, how);
+  if (p.strength) out["grad_beta"] = column_in_layout(g.strength, bounds.strength, how);
+  if (p.state) out["grad_initial_state"] = heads_first(g.state, bounds.state);
   return out;
 }
 
@@ -258,7 +462,7 @@ outputs fla_linear(const case_file& c, const mode& m) {
   if (c.has_input("initial_z")) p.key_sum = initial_key_sum(c, p.K.heads);
   if (c.flag("normalize")) p.epsilon = 1e-10;
   const linear_answer a = solve(c, m, p);
-  outputs out = with_state(a, layout::tokens_first);
+  outputs out = with_state(p, a, layout::tokens_first);
   out["final_state_0"] = out["final_state"];
   out["final_state_1"] = tokens_first(a.key_sum, a.key_sum_bound);
   return out;
@@ -267,26 +471,26 @@ outputs fla_linear(const case_file& c, const mode& m) {
 outputs fla_delta(const case_file& c, const mode& m) {
   linear_problem p = read_problem(c, layout::heads_first);
   p.strength = column_of(c, "beta", layout::heads_first);
-  return with_state(solve(c, m, p), layout::heads_first);
+  return with_state(p, solve(c, m, p), layout::heads_first);
 }
 
 outputs fla_gated_delta(const case_file& c, const mode& m) {
   linear_problem p = read_problem(c, layout::tokens_first);
   p.strength = column_of(c, "beta", layout::tokens_first);
   p.log_decay = column_of(c, "g", layout::tokens_first);
-  return with_state(solve(c, m, p), layout::tokens_first);
+  return with_state(p, solve(c, m, p), layout::tokens_first);
 }
 
 outputs fla_simple_gla(const case_file& c, const mode& m) {
   linear_problem p = read_problem(c, layout::tokens_first);
   p.log_decay = column_of(c, "g", layout::tokens_first);
-  return with_state(solve(c, m, p), layout::tokens_first);
+  return with_state(p, solve(c, m, p), layout::tokens_first);
 }
 
 outputs fla_gla(const case_file& c, const mode& m) {
   linear_problem p = read_problem(c, layout::tokens_first);
   p.log_decay = grid_of(c, c.input("gk", 4), layout::tokens_first);
-  return with_state(solve(c, m, p), layout::tokens_first);
+  return with_state(p, solve(c, m, p), layout::tokens_first);
 }
 
 /// Each head `times` in a row.
@@ -294,6 +498,15 @@ grid repeated(const grid& g, index times) {
   grid r = grid::zeros(g.batches, g.heads * times, g.rows, g.cols);
   for_each_head(r,
                 [&](index b, index h) { r.set_head<double>(b, h, g.head<double>(b, h / times)); });
+  return r;
+}
+
+/// The sum over `times` heads in a row.
+grid gathered(const grid& g, index times) {
+  grid r = grid::zeros(g.batches, g.heads / times, g.rows, g.cols);
+  for_each_head(g, [&](index b, index h) {
+    r.set_head<double>(b, h / times, r.head<double>(b, h / times) + g.head<double>(b, h));
+  });
   return r;
 }
 
@@ -306,14 +519,20 @@ outputs fla_kda(const case_file& c, const mode& m) {
   p.K = repeated(p.K, times);
   p.strength = column_of(c, "beta", layout::tokens_first);
   p.log_decay = grid_of(c, c.input("g", 4), layout::tokens_first);
-  return with_state(solve(c, m, p), layout::tokens_first);
+  linear_answer a = solve(c, m, p);
+  const auto sums = static_cast<double>(times);
+  a.gradients.Q = gathered(a.gradients.Q, times);
+  a.gradients.K = gathered(a.gradients.K, times);
+  a.gradient_bounds.Q *= sums;
+  a.gradient_bounds.K *= sums;
+  return with_state(p, a, layout::tokens_first);
 }
 
 outputs fla_retention(const case_file& c, const mode& m) {
   linear_problem p = read_problem(c, layout::heads_first);
   const auto gamma = softlook::retention_decays<double>(p.K.heads);
   p.gamma.assign(gamma.data(), gamma.data() + gamma.size());
-  return with_state(solve(c, m, p), layout::heads_first);
+  return with_state(p, solve(c, m, p), layout::heads_first);
 }
 
 /// All products x_a·x_b of a row, behind 1 and the row itself if `series`.
@@ -336,6 +555,24 @@ struct quadratic {
         Y.col(behind + a * d + b) = weight * X.col(a).cwiseProduct(X.col(b));
     return Y;
   }
+  template <class Rows, class Gradient>
+  auto backward(const Rows& X, const Gradient& dY) const {
+    using T = typename Rows::Scalar;
+    const index d = X.cols(), behind = series ? d + 1 : 0;
+    const T weight = T(factor * (series ? std::sqrt(0.5) : 1));
+    matrix<T> dX = matrix<T>::Zero(X.rows(), d);
+    if (series) dX = T(std::sqrt(factor)) * dY.middleCols(1, d);
+    for (index a = 0; a < d; ++a)
+      for (index b = 0; b < d; ++b) {
+        const matrix<T> of = weight * dY.col(behind + a * d + b);
+        dX.col(a) += of.cwiseProduct(X.col(b));
+        dX.col(b) += of.cwiseProduct(X.col(a));
+      }
+    return dX;
+  }
+  double slope(const matrix<double>& X) const {
+    return backward(X, matrix<double>(matrix<double>::Ones(X.rows(), count(X.cols())))).maxCoeff();
+  }
 };
 
 /// Based: 1 + s + s²/2; Rebased: s². A user's feature map; the scale is in it.
@@ -345,10 +582,18 @@ outputs fla_quadratic(const case_file& c, const mode& m, bool series) {
   p.scale = 1;
   p.epsilon = 1e-6;
   p.features = map.count(p.K.cols);
-  return with_state(solve(c, m, p, features::map(p.features, map), map), layout::heads_first);
+  return with_state(p, solve(c, m, p, features::map(p.features, map), map), layout::heads_first);
 }
 outputs fla_based(const case_file& c, const mode& m) { return fla_quadratic(c, m, true); }
 outputs fla_rebased(const case_file& c, const mode& m) { return fla_quadratic(c, m, false); }
+
+outputs ft_gradients(const linear_problem& p, const gradients_of<grid>& g,
+                     const gradients_of<double>& bounds) {
+  if (!p.dO) return {};
+  return {{"grad_queries", tokens_first(g.Q, bounds.Q)},
+          {"grad_keys", tokens_first(g.K, bounds.K)},
+          {"grad_values", tokens_first(g.V, bounds.V)}};
+}
 
 outputs ft_causal(const case_file& c, const mode& m) {
   agree(c, "causal", 1);
@@ -357,12 +602,15 @@ outputs ft_causal(const case_file& c, const mode& m) {
   p.K = grid_of(c, c.input("keys", 4), layout::tokens_first);
   p.V = grid_of(c, c.input("values", 4), layout::tokens_first);
   p.epsilon = c.number("eps", 0);
+  if (c.has_input("grad_output"))
+    p.dO = grid_of(c, c.input("grad_output", 4), layout::tokens_first);
   const linear_answer a = solve(c, m, p, features::elu_plus_one{}, elu_map{});
   const index batches = p.K.batches, heads = p.K.heads;
-  return {
-      {"output", tokens_first(a.output, a.output_bound)},
-      {"state_S", heads_first(a.state, a.state_bound)},
-      {"state_Z", reshaped(heads_first(a.key_sum, a.key_sum_bound), {batches, heads, p.K.cols})}};
+  outputs out = ft_gradients(p, a.gradients, a.gradient_bounds);
+  out["output"] = tokens_first(a.output, a.output_bound);
+  out["state_S"] = heads_first(a.state, a.state_bound);
+  out["state_Z"] = reshaped(heads_first(a.key_sum, a.key_sum_bound), {batches, heads, p.K.cols});
+  return out;
 }
 
 /// The error of a mean of values with positive weights: terms of one sign do not cancel, so every
@@ -370,6 +618,48 @@ outputs ft_causal(const case_file& c, const mode& m) {
 double mixture_bound(index features, index keys, double feature_error, double value_magnitude) {
   const double sums = static_cast<double>(features) + 2 * static_cast<double>(keys) + 16;
   return 4 * (sums * std::numeric_limits<float>::epsilon() + feature_error) * value_magnitude;
+}
+
+/// Gradients where each batch has its own number of keys; the others have none.
+template <class T>
+gradients_of<grid> full_gradients(const mode& m, const linear_problem& p,
+                                  const std::vector<index>& real) {
+  gradients_of<grid> g;
+  g.Q = grid::zeros(p.Q.batches, p.Q.heads, p.Q.rows, p.Q.cols);
+  g.K = grid::zeros(p.K.batches, p.K.heads, p.K.rows, p.K.cols);
+  g.V = grid::zeros(p.V.batches, p.V.heads, p.V.rows, p.V.cols);
+  for (index b = 0; b < p.Q.batches; ++b) {
+    const index keys = real[static_cast<std::size_t>(b)];
+    const auto of_batch = softlook::linear_attention_backward(
+        p.Q.packed<T>(b), rows_of(p.K.packed<T>(b), 0, keys), rows_of(p.V.packed<T>(b), 0, keys),
+        p.dO->packed<T>(b), features::elu_plus_one{},
+        softlook::heads{.query = p.Q.heads, .kv = p.K.heads},
+        normalizations::sum{.epsilon = p.epsilon.value_or(0)}, softlook::options{.isa = m.isa});
+    matrix<T> dK = matrix<T>::Zero(p.K.rows, p.K.heads * p.K.cols);
+    matrix<T> dV = matrix<T>::Zero(p.V.rows, p.V.heads * p.V.cols);
+    dK.topRows(keys) = of_batch.dK;
+    dV.topRows(keys) = of_batch.dV;
+    g.Q.set_packed<T>(b, of_batch.dQ);
+    g.K.set_packed<T>(b, dK);
+    g.V.set_packed<T>(b, dV);
+  }
+  return g;
+}
+
+gradients_of<double> full_gradient_bounds(const linear_problem& p, const std::vector<index>& real) {
+  gradients_of<double> bounds;
+  const elu_map rows;
+  const index group = p.Q.heads / p.K.heads;
+  for_each_head(p.Q, [&](index b, index h) {
+    const index keys = real[static_cast<std::size_t>(b)];
+    const head_rows x{rows(p.Q.head<double>(b, h)),
+                      rows(p.K.head<double>(b, h / group)).topRows(keys),
+                      p.V.head<double>(b, h / group).topRows(keys)};
+    raise_gradient_bounds(
+        p, gradient_magnitudes_of(p, x, p.dO->head<double>(b, h), b, h / group, false, 1), group,
+        bounds);
+  });
+  return bounds;
 }
 
 template <class T, class Map>
@@ -404,8 +694,22 @@ outputs ft_full(const case_file& c, const mode& m) {
   const double exponential = 8 * std::numeric_limits<float>::epsilon();
   const Eigen::Map<const matrix<double>> values(V.values.data(), 1,
                                                 static_cast<index>(V.values.size()));
-  return {{"output",
-           tokens_first(O, mixture_bound(K.cols, K.rows, exponential, finite_magnitude(values)))}};
+  outputs out;
+  if (c.has_input("grad_output")) {
+    linear_problem p;
+    p.Q = Q;
+    p.K = K;
+    p.V = V;
+    p.epsilon = eps;
+    p.features = K.cols;
+    p.dO = grid_of(c, c.input("grad_output", 4), layout::tokens_first);
+    out = m.single_precision
+              ? ft_gradients(p, full_gradients<float>(m, p, real), full_gradient_bounds(p, real))
+              : ft_gradients(p, full_gradients<double>(m, p, real), {});
+  }
+  out["output"] =
+      tokens_first(O, mixture_bound(K.cols, K.rows, exponential, finite_magnitude(values)));
+  return out;
 }
 
 /// Queries, keys and values of performer-pytorch, and what its feature maps give.

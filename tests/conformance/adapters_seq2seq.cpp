@@ -1,4 +1,5 @@
 #include <softlook/attention/entmax.hpp>
+#include <softlook/gradient/decoder_attention.hpp>
 
 #include "decoder_cases.hpp"
 #include "projection.hpp"
@@ -196,6 +197,79 @@ attention_answer onmt_answer(const case_file& c, const mode& m, const attention_
   return a;
 }
 
+/// A gradient of weights that are outputs × inputs.
+produced transposed_weight(const Eigen::MatrixXd& g) {
+  return {{g.cols(), g.rows()}, {g.data(), g.data() + g.size()}, 0};
+}
+produced row_weight(const Eigen::MatrixXd& g, std::vector<index> shape) {
+  return {std::move(shape), {g.data(), g.data() + g.size()}, 0};
+}
+
+/// Of all batches: the score's weights get p's gradients, W_out those of `seen`.
+template <class P>
+void onmt_gradients(const case_file& c, const mode& m, const attention_call& call,
+                    const std::vector<std::optional<index>>& lengths, const P& p, P& dp,
+                    const softlook::linear_parameters<double>& seen,
+                    softlook::linear_parameters<double>& dseen, bool squash, outputs& out) {
+  tensor given = c.input("grad_attn_h");
+  if (given.rank() == 2) given.shape = {given.shape[0], 1, given.shape[1]};
+  const grid dH = grid_of_batch(c, given);
+  grid dQ = call.Q, dK = call.K;
+  const softlook::options how{.isa = m.isa};
+  for (index b = 0; b < call.Q.batches; ++b) {
+    const matrix<double> Q = call.Q.head<double>(b, 0), K = call.K.head<double>(b, 0);
+    const auto length = lengths[static_cast<std::size_t>(b)];
+    const softlook::masks::padding real{length.value_or(K.rows())};
+    softlook::saved_memory<double> memory;
+    softlook::saved_step<double> step;
+    softlook::saved_attentional<double> state;
+    softlook::memory_forward(p, K, K, memory, how);
+    softlook::step_forward(p, memory, Q, step, real, how);
+    softlook::attentional_forward(seen, step.context, Q, state, squash, how);
+    const matrix<double> both =
+        softlook::attentional_backward(seen, state, dH.head<double>(b, 0), dseen, how);
+    softlook::step_backward(p, memory, step, both.leftCols(K.cols()), matrix<double>(), dp, how);
+    softlook::memory_backward(p, memory, dp, how);
+    dQ.set_head<double>(b, 0, step.dQ + both.rightCols(Q.cols()));
+    dK.set_head<double>(b, 0, memory.dkeys + memory.dvalues);
+  }
+  out["grad_query"] = three_dimensional(dQ, 0);
+  out["grad_memory"] = three_dimensional(dK, 0);
+}
+
+void add_onmt_gradients(const case_file& c, const mode& m, const attention_call& call,
+                        const std::vector<std::optional<index>>& lengths, outputs& out) {
+  const std::string type = c.text("attn_type");
+  softlook::linear_parameters<double> seen;
+  seen.W = weight_matrix<double>(c, "linear_out.weight").transpose();
+  if (type == "mlp") {
+    seen.b = weight_row<double>(c, "linear_out.bias");
+    softlook::additive_parameters<double> p;
+    p.Wq = weight_matrix<double>(c, "linear_query.weight").transpose();
+    p.Wk = weight_matrix<double>(c, "linear_context.weight").transpose();
+    p.v = weight_row<double>(c, "v.weight").transpose();
+    p.b = weight_row<double>(c, "linear_query.bias").transpose();
+    auto dp = softlook::zeros_like(p);
+    auto dseen = softlook::zeros_like(seen);
+    onmt_gradients(c, m, call, lengths, p, dp, seen, dseen, false, out);
+    const index a = p.v.size();
+    out["grad_linear_query.weight"] = transposed_weight(dp.Wq);
+    out["grad_linear_context.weight"] = transposed_weight(dp.Wk);
+    out["grad_linear_query.bias"] = row_weight(dp.b, {a});
+    out["grad_v.weight"] = row_weight(dp.v, {1, a});
+    out["grad_linear_out.weight"] = transposed_weight(dseen.W);
+    out["grad_linear_out.bias"] = row_weight(dseen.b, {dseen.b.size()});
+    return;
+  }
+  softlook::multiplicative_parameters<double> p;
+  if (type == "general") p.W = weight_matrix<double>(c, "linear_in.weight").transpose();
+  auto dp = softlook::zeros_like(p);
+  auto dseen = softlook::zeros_like(seen);
+  onmt_gradients(c, m, call, lengths, p, dp, seen, dseen, true, out);
+  if (type == "general") out["grad_linear_in.weight"] = transposed_weight(dp.W);
+  out["grad_linear_out.weight"] = transposed_weight(dseen.W);
+}
+
 /// attn_h = tanh(W_out [context; q]), for mlp W_out [context; q] + b.
 outputs onmt(const case_file& c, const mode& m) {
   const std::string f = c.text("attn_func");
@@ -219,9 +293,12 @@ outputs onmt(const case_file& c, const mode& m) {
   outputs out;
   out["attn_h"] = three_dimensional(h, projected_error(a.bounds.output, W.W));
   out["align_vectors"] = three_dimensional(a.weights, a.bounds.weights);
+  if (c.has_input("grad_attn_h") && !m.single_precision)
+    add_onmt_gradients(c, m, call, lengths, out);
   if (one_step) {
     out["attn_h"].shape = {h.batches, h.cols};
     out["align_vectors"].shape = {a.weights.batches, a.weights.cols};
+    if (out.contains("grad_query")) out["grad_query"].shape = {h.batches, h.cols};
   }
   return out;
 }

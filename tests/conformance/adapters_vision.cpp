@@ -1,3 +1,4 @@
+#include <softlook/gradient/vision.hpp>
 #include <softlook/vision.hpp>
 #include <tuple>
 
@@ -72,6 +73,24 @@ outputs for_each_picture(const pictures& X, const mode& m, double bound, const L
   return {{"output", {{Y.batches, Y.rows, X.size.height, X.size.width}, Y.values, bound}}};
 }
 
+/// The gradient of every picture, dX = back(x, dY, size, options), in double, where the case has
+/// one.
+template <class Back>
+outputs with_gradient(const case_file& c, const mode& m, const pictures& X, outputs out,
+                      const Back& back) {
+  if (m.single_precision || !c.has_input("grad_output")) return out;
+  const tensor& given = c.input("grad_output", 4);
+  require(c, given.shape == c.input("x", 4).shape, "grad_output does not fit");
+  const grid dY{X.maps.batches, 1, X.maps.rows, X.maps.cols, given.values};
+  grid dX = X.maps;
+  for (index b = 0; b < dX.batches; ++b)
+    dX.set_head<double>(
+        b, 0,
+        back(X.maps.head<double>(b, 0), dY.head<double>(b, 0), X.size, m.options(std::nullopt)));
+  out["grad_x"] = {given.shape, dX.values, 0};
+  return out;
+}
+
 softlook::gate_function gate_of(const case_file& c, const char* otherwise) {
   const std::string name = c.text("gate", otherwise);
   if (name == "sigmoid") return softlook::gate_function::sigmoid;
@@ -80,8 +99,8 @@ softlook::gate_function gate_of(const case_file& c, const char* otherwise) {
 }
 
 template <class T>
-softlook::channel_attention<T> channel_layer(const case_file& c, const std::string& prefix,
-                                             const softlook::channel_attention_options& o) {
+softlook::channel_attention_parameters<T> channel_weights(const case_file& c,
+                                                          const std::string& prefix) {
   softlook::channel_attention_parameters<T> p;
   if (c.has_weight(prefix + "fc.weight")) {
     p.W2 = one_by_one<T>(c, prefix + "fc.weight");
@@ -92,7 +111,7 @@ softlook::channel_attention<T> channel_layer(const case_file& c, const std::stri
     p.W2 = one_by_one<T>(c, prefix + "fc2.weight");
     p.b2 = row_of<T>(c, prefix + "fc2.bias");
   }
-  return softlook::channel_attention<T>(p, o);
+  return p;
 }
 
 double channel_magnitude(const case_file& c, const pictures& X, const std::string& prefix) {
@@ -100,14 +119,35 @@ double channel_magnitude(const case_file& c, const pictures& X, const std::strin
   return through(c, prefix + "fc2", through(c, prefix + "fc1", largest(X)));
 }
 
+/// PyTorch's way back through a hard sigmoid multiplies by a sixth that was rounded to float, in
+/// double as well: the part of dX that comes through the gates.
+matrix<double> with_float_sixth(const matrix<double>& dX, const matrix<double>& dY,
+                                const matrix<double>& gates) {
+  const matrix<double> direct = gates.row(0).transpose().asDiagonal() * dY;
+  return direct + 6.0 * static_cast<double>(1.0F / 6.0F) * (dX - direct);
+}
+
 template <class T>
 outputs channel_gates(const case_file& c, const mode& m, softlook::gate_function gate,
                       softlook::pooled pooled = softlook::pooled::mean) {
   const pictures X = pictures_of(c);
-  const auto layer = channel_layer<T>(c, "", {.pooled = pooled, .gate = gate});
+  const softlook::channel_attention_options how{.pooled = pooled, .gate = gate};
+  const softlook::channel_attention<T> layer(channel_weights<T>(c, ""), how);
   const double bound = rounding(m, X, 16, 2 * channel_magnitude(c, X, ""));
-  return for_each_picture<T>(
-      X, m, bound, [&](const matrix<T>& x, const auto&, const auto& o) { return layer(x, o); });
+  const auto p = channel_weights<double>(c, "");
+  return with_gradient(
+      c, m, X,
+      for_each_picture<T>(
+          X, m, bound, [&](const matrix<T>& x, const auto&, const auto& o) { return layer(x, o); }),
+      [&](const matrix<double>& x, const matrix<double>& dY, const auto&, const auto& o) {
+        softlook::saved_gate<double> saved;
+        auto gradients = softlook::zeros_like(p);
+        softlook::channel_attention_forward(p, x, saved, how, o);
+        const matrix<double> dX =
+            softlook::channel_attention_backward(p, saved, dY, gradients, how, o);
+        return gate == softlook::gate_function::hard_sigmoid ? with_float_sixth(dX, dY, saved.gates)
+                                                             : dX;
+      });
 }
 outputs squeeze_excite(const case_file& c, const mode& m) {
   const auto gate = gate_of(c, "sigmoid");
@@ -129,10 +169,21 @@ template <class T>
 outputs neighbour_gates(const case_file& c, const mode& m, softlook::channel_ends ends) {
   const pictures X = pictures_of(c);
   agree(c, "kernel_size", static_cast<double>(c.weight("conv.weight", 3).shape[2]));
-  const softlook::efficient_channel_attention<T> layer(row_of<T>(c, "conv.weight"), {.ends = ends});
+  const softlook::efficient_channel_attention_options how{.ends = ends};
+  const softlook::efficient_channel_attention<T> layer(row_of<T>(c, "conv.weight"), how);
   const double bound = rounding(m, X, 16, through(c, "conv", largest(X)));
-  return for_each_picture<T>(
-      X, m, bound, [&](const matrix<T>& x, const auto&, const auto& o) { return layer(x, o); });
+  return with_gradient(
+      c, m, X,
+      for_each_picture<T>(
+          X, m, bound, [&](const matrix<T>& x, const auto&, const auto& o) { return layer(x, o); }),
+      [&](const matrix<double>& x, const matrix<double>& dY, const auto&, const auto&) {
+        const softlook::efficient_channel_attention_parameters<double> p{
+            row_of<double>(c, "conv.weight")};
+        softlook::saved_gate<double> saved;
+        auto gradients = softlook::zeros_like(p);
+        softlook::efficient_channel_attention_forward(p, x, saved, how);
+        return softlook::efficient_channel_attention_backward(p, saved, dY, gradients, how);
+      });
 }
 outputs efficient_channels(const case_file& c, const mode& m) {
   const auto ends = softlook::channel_ends::zeros;
@@ -155,8 +206,8 @@ T number(const case_file& c, const std::string& name) {
 
 /// A convolution to one plane and the batch normalisation behind it.
 template <class T>
-softlook::spatial_attention<T> spatial_layer(const case_file& c, const std::string& prefix,
-                                             softlook::pooled pooled) {
+softlook::spatial_attention_parameters<T> spatial_weights(const case_file& c,
+                                                          const std::string& prefix) {
   const tensor& W = c.weight(prefix + "conv.weight", 4);
   require(c, W.shape[0] == 1, "the convolution has several outputs");
   agree(c, "kernel_size", static_cast<double>(W.shape[3]));
@@ -167,7 +218,7 @@ softlook::spatial_attention<T> spatial_layer(const case_file& c, const std::stri
   std::tie(p.gain, p.shift) = softlook::gain_and_shift<T>(
       number<T>(c, prefix + "bn.weight"), number<T>(c, prefix + "bn.bias"),
       number<T>(c, prefix + "bn.running_mean"), number<T>(c, prefix + "bn.running_var"));
-  return softlook::spatial_attention<T>(p, {.pooled = pooled});
+  return p;
 }
 
 double spatial_magnitude(const case_file& c, const pictures& X, const std::string& prefix) {
@@ -180,12 +231,20 @@ double spatial_magnitude(const case_file& c, const pictures& X, const std::strin
 template <class T>
 outputs spatial_gates(const case_file& c, const mode& m) {
   const pictures X = pictures_of(c);
-  const auto layer = spatial_layer<T>(c, "conv.", softlook::pooled::mean_and_max);
+  const softlook::spatial_attention<T> layer(spatial_weights<T>(c, "conv."));
   const double bound = rounding(m, X, 98, spatial_magnitude(c, X, "conv."));
-  return for_each_picture<T>(
-      X, m, bound, [&](const matrix<T>& x, const softlook::map_size& size, const auto& o) {
-        return layer(x, size, o);
-      });
+  return with_gradient(c, m, X,
+                       for_each_picture<T>(X, m, bound,
+                                           [&](const matrix<T>& x, const softlook::map_size& size,
+                                               const auto& o) { return layer(x, size, o); }),
+                       [&](const matrix<double>& x, const matrix<double>& dY,
+                           const softlook::map_size& size, const auto&) {
+                         const auto p = spatial_weights<double>(c, "conv.");
+                         softlook::saved_gate<double> saved;
+                         auto gradients = softlook::zeros_like(p);
+                         softlook::spatial_attention_forward(p, x, size, saved, {});
+                         return softlook::spatial_attention_backward(p, saved, dY, gradients, {});
+                       });
 }
 outputs spatial(const case_file& c, const mode& m) {
   return m.single_precision ? spatial_gates<float>(c, m) : spatial_gates<double>(c, m);
@@ -194,14 +253,28 @@ outputs spatial(const case_file& c, const mode& m) {
 template <class T>
 outputs both_gates(const case_file& c, const mode& m, softlook::pooled pooled) {
   const pictures X = pictures_of(c);
-  const softlook::cbam<T> layer(channel_layer<T>(c, "channel.", {.pooled = pooled}),
-                                spatial_layer<T>(c, "spatial.conv.", pooled));
+  const softlook::channel_attention_options of_channels{.pooled = pooled};
+  const softlook::spatial_attention_options of_pixels{.pooled = pooled};
+  const softlook::cbam<T> layer(
+      softlook::channel_attention<T>(channel_weights<T>(c, "channel."), of_channels),
+      softlook::spatial_attention<T>(spatial_weights<T>(c, "spatial.conv."), of_pixels));
   const double steepness = 1 + channel_magnitude(c, X, "channel.");
   const double bound =
       rounding(m, X, 98, steepness * (1 + spatial_magnitude(c, X, "spatial.conv.")));
-  return for_each_picture<T>(
-      X, m, bound, [&](const matrix<T>& x, const softlook::map_size& size, const auto& o) {
-        return layer(x, size, o);
+  return with_gradient(
+      c, m, X,
+      for_each_picture<T>(X, m, bound,
+                          [&](const matrix<T>& x, const softlook::map_size& size, const auto& o) {
+                            return layer(x, size, o);
+                          }),
+      [&](const matrix<double>& x, const matrix<double>& dY, const softlook::map_size& size,
+          const auto& o) {
+        const softlook::cbam_parameters<double> p{channel_weights<double>(c, "channel."),
+                                                  spatial_weights<double>(c, "spatial.conv.")};
+        softlook::saved_cbam<double> saved;
+        auto gradients = softlook::zeros_like(p);
+        softlook::cbam_forward(p, x, size, saved, of_channels, of_pixels, o);
+        return softlook::cbam_backward(p, saved, dY, gradients, of_channels, of_pixels, o);
       });
 }
 outputs cbam(const case_file& c, const mode& m) {
@@ -234,24 +307,38 @@ double least_deviation(const case_file& c, const pictures& X) {
 }
 
 template <class T>
+softlook::global_context_parameters<T> context_weights(const case_file& c) {
+  return {.key = one_by_one<T>(c, "conv_attn.weight").transpose(),
+          .W1 = one_by_one<T>(c, "mlp_scale.fc1.weight"),
+          .b1 = row_of<T>(c, "mlp_scale.fc1.bias"),
+          .gain = row_of<T>(c, "mlp_scale.norm.weight"),
+          .bias = row_of<T>(c, "mlp_scale.norm.bias"),
+          .W2 = one_by_one<T>(c, "mlp_scale.fc2.weight"),
+          .b2 = row_of<T>(c, "mlp_scale.fc2.bias")};
+}
+
+template <class T>
 outputs pooled_context(const case_file& c, const mode& m) {
   const pictures X = pictures_of(c);
-  const softlook::global_context<T> layer(
-      {.key = one_by_one<T>(c, "conv_attn.weight").transpose(),
-       .W1 = one_by_one<T>(c, "mlp_scale.fc1.weight"),
-       .b1 = row_of<T>(c, "mlp_scale.fc1.bias"),
-       .gain = row_of<T>(c, "mlp_scale.norm.weight"),
-       .bias = row_of<T>(c, "mlp_scale.norm.bias"),
-       .W2 = one_by_one<T>(c, "mlp_scale.fc2.weight"),
-       .b2 = row_of<T>(c, "mlp_scale.fc2.bias")},
-      {.fusion = softlook::context_fusion::scale, .epsilon = c.number("eps", 1e-6)});
+  const softlook::global_context_options how{.fusion = softlook::context_fusion::scale,
+                                             .epsilon = c.number("eps", 1e-6)};
+  const softlook::global_context<T> layer(context_weights<T>(c), how);
   const double hidden = through(c, "mlp_scale.fc1", largest(X)) / least_deviation(c, X);
   const double magnitude =
       through(c, "mlp_scale.fc2",
               hidden * row_of<double>(c, "mlp_scale.norm.weight").cwiseAbs().maxCoeff());
-  return for_each_picture<T>(
-      X, m, rounding(m, X, 32, magnitude),
-      [&](const matrix<T>& x, const auto&, const auto& o) { return layer(x, o); });
+  return with_gradient(
+      c, m, X,
+      for_each_picture<T>(
+          X, m, rounding(m, X, 32, magnitude),
+          [&](const matrix<T>& x, const auto&, const auto& o) { return layer(x, o); }),
+      [&](const matrix<double>& x, const matrix<double>& dY, const auto&, const auto& o) {
+        const auto p = context_weights<double>(c);
+        softlook::saved_global_context<double> saved;
+        auto gradients = softlook::zeros_like(p);
+        softlook::global_context_forward(p, x, saved, how, o);
+        return softlook::global_context_backward(p, saved, dY, gradients, how, o);
+      });
 }
 outputs global_context(const case_file& c, const mode& m) {
   return m.single_precision ? pooled_context<float>(c, m) : pooled_context<double>(c, m);
@@ -262,11 +349,14 @@ outputs gathered(const case_file& c, const mode& m) {
   const pictures X = pictures_of(c);
   softlook::gather_excite_options options;
   if (const index extent = c.integer("extent", 0); extent > 0) options.extent = extent;
-  return for_each_picture<T>(
-      X, m, rounding(m, X, 16, largest(X)),
-      [&](const matrix<T>& x, const softlook::map_size& size, const auto& o) {
-        return softlook::gather_excite(x, size, options, o);
-      });
+  return with_gradient(
+      c, m, X,
+      for_each_picture<T>(X, m, rounding(m, X, 16, largest(X)),
+                          [&](const matrix<T>& x, const softlook::map_size& size, const auto& o) {
+                            return softlook::gather_excite(x, size, options, o);
+                          }),
+      [&](const matrix<double>& x, const matrix<double>& dY, const softlook::map_size& size,
+          const auto&) { return softlook::gather_excite_backward(x, size, dY, options); });
 }
 outputs gather_excite(const case_file& c, const mode& m) {
   return m.single_precision ? gathered<float>(c, m) : gathered<double>(c, m);
