@@ -2,18 +2,30 @@
 
 // Gradients: the way back of attention and of layers.
 //
-//   gradient/linear.hpp        linear maps; the shape that all of them have
-//   gradient/attention.hpp     attention
-//   gradient/norm.hpp          layer norm and RMS norm
-//   gradient/feed_forward.hpp  feed-forward, with a gate too
-//   gradient/multi_head.hpp    multi-head attention
-//   gradient/transformer.hpp   encoder, decoder, causal transformer: layers and stacks
-//   gradient/embedding.hpp     embeddings of tokens and of patches
+//   gradient/linear.hpp             linear maps; the shape that all of them have
+//   gradient/attention.hpp          attention
+//   gradient/norm.hpp               layer norm and RMS norm
+//   gradient/feed_forward.hpp       feed-forward, with a gate too
+//   gradient/multi_head.hpp         multi-head attention
+//   gradient/transformer.hpp        encoder, decoder, causal transformer: layers and stacks
+//   gradient/embedding.hpp          embeddings of tokens and of patches
+//   gradient/recurrent.hpp          recurrent cells: GRU, LSTM, SSRU, one step or sequences
+//   gradient/linear_attention.hpp   linear attention, fast weights, gates, the delta rule
+//   gradient/entmax.hpp             sparse softmax: sparsemax, 1.5-entmax, α-entmax
+//   gradient/decoder_attention.hpp  steps of Bahdanau's and Luong's attention over one memory
+//   gradient/decomposable.hpp       soft alignment of two sentences
+//   gradient/vision.hpp             gates of channels and pixels, global context, gather-excite
 
 #include "softlook/gradient/attention.hpp"
+#include "softlook/gradient/decoder_attention.hpp"
+#include "softlook/gradient/decomposable.hpp"
 #include "softlook/gradient/embedding.hpp"
+#include "softlook/gradient/entmax.hpp"
 #include "softlook/gradient/feed_forward.hpp"
 #include "softlook/gradient/linear.hpp"
+#include "softlook/gradient/linear_attention.hpp"
 #include "softlook/gradient/multi_head.hpp"
 #include "softlook/gradient/norm.hpp"
+#include "softlook/gradient/recurrent.hpp"
 #include "softlook/gradient/transformer.hpp"
+#include "softlook/gradient/vision.hpp"
