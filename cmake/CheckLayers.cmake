@@ -31,7 +31,7 @@ set(door_rank 10)
 # <room>/detail is for the room alone. The layers of a Transformer are made of the same parts as a
 # multi-head layer: attention_block, feed_forward, layer_stack. The way back checks weights and turns
 # rows as the way forward does.
-set(may_use_private "transformer of layer" "gradient of layer")
+set(may_use_private "transformer of layer" "gradient of layer" "gradient of vision")
 
 # The engine and private headers know what a policy is, never which one; these do, and why:
 #   engine/call    names the defaults of a call: no mask, scaled dot scores, sequential
