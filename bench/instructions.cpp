@@ -9,7 +9,7 @@
 #include <string>
 
 #include "softlook/attention.hpp"
-#include "softlook/gradients.hpp"
+#include "softlook/gradient/attention.hpp"
 #include "softlook/layers.hpp"
 #include "support/alibi.hpp"
 

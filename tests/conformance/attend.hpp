@@ -1,7 +1,7 @@
 #pragma once
 
 #include <optional>
-#include <softlook/gradients.hpp>
+#include <softlook/gradient/attention.hpp>
 #include <softlook/softlook.hpp>
 #include <stdexcept>
 #include <string>
