@@ -154,7 +154,7 @@ struct attention_plan {
   index keys_in_chunk = 0;          ///< few_queries: keys of a task
   index tasks = 0;                  ///< at a time
   index workers = 0;                ///< that get a task
-  std::size_t scratch_bytes = 0;    ///< of all workers
+  std::size_t scratch_bytes = 0;    ///< of all workers, at most: a step over few keys takes none
   std::size_t projected_bytes = 0;  ///< projected inputs: O((n + m)·a), 0 for dot products
   std::string reason{};             ///< why this kernel
 };

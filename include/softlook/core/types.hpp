@@ -149,18 +149,32 @@ template <class T>
   return {x.data, x.rows, x.cols, x.row_stride, x.col_stride};
 }
 
-/// Whether all of one matrix lies before all of the other. Neither is empty.
+/// The first and the last element of a matrix in memory.
+template <class T>
+struct memory_ends {
+  const T* first;
+  const T* last;
+};
+
+/// Of a matrix that is not empty.
+template <class T>
+[[nodiscard]] memory_ends<T> ends_of(const matrix_view<T>& x) {
+  const index r = (x.rows - 1) * x.row_stride, c = (x.cols - 1) * x.col_stride;
+  if (r >= 0 && c >= 0) return {x.data, x.data + r + c};
+  return {x.data + std::min<index>(r, 0) + std::min<index>(c, 0),
+          x.data + std::max<index>(r, 0) + std::max<index>(c, 0)};
+}
+
+/// Whether all of one matrix lies before all of the other.
+template <class T>
+[[nodiscard]] bool lie_apart(const memory_ends<T>& a, const memory_ends<T>& b) {
+  const std::less<const T*> before;
+  return before(a.last, b.first) || before(b.last, a.first);
+}
+/// Neither is empty.
 template <class T>
 [[nodiscard]] bool lie_apart(const matrix_view<T>& a, const matrix_view<T>& b) {
-  const auto ends_of = [](const matrix_view<T>& x) {
-    const index r = (x.rows - 1) * x.row_stride, c = (x.cols - 1) * x.col_stride;
-    return std::pair(x.data + std::min<index>(r, 0) + std::min<index>(c, 0),
-                     x.data + std::max<index>(r, 0) + std::max<index>(c, 0));
-  };
-  const auto [a_low, a_high] = ends_of(a);
-  const auto [b_low, b_high] = ends_of(b);
-  const std::less<const T*> before;
-  return before(a_high, b_low) || before(b_high, a_low);
+  return lie_apart(ends_of(a), ends_of(b));
 }
 
 /// A vector of either orientation as one row.

@@ -75,8 +75,8 @@ class bound_call {
         keys_(k),
         values_(v),
         policies_(where, ps...),
-        call_(policies_.bind(queries_.view(), keys_.shape(), value_shape(), key_source(),
-                             value_source())) {
+        call_(policies_.bind_here(queries_.view(), keys_.shape(), value_shape(), key_source(),
+                                  value_source())) {
     if constexpr (stated::projects) want_matrices();
   }
 
@@ -196,7 +196,7 @@ class bound_call {
   rows_as<K, scalar> keys_;
   rows_as<V, scalar> values_;
   stated policies_;
-  attention_call<scalar> call_;
+  attention_call<scalar>& call_;  // that of policies_
 };
 
 template <class Q, class K, class V, class... Ps>

@@ -53,6 +53,7 @@ template <class T, class Mask>
 [[nodiscard]] mask_calls<T> calls_of_mask(const Mask& mask, instruction_set isa) {
   mask_calls<T> calls;
   calls.mask = &mask;
+  calls.is_none = std::is_same_v<Mask, masks::none>;
   calls.check = check_of<T, Mask>();
   calls.key_range = [](const void* self, range queries, problem p) -> range {
     return static_cast<const Mask*>(self)->key_range(queries, p);
@@ -148,16 +149,17 @@ class stated_policies {
   [[nodiscard]] attention_call<T> bind(const matrix_view<T>& Q, const matrix_view<T>& K,
                                        const matrix_view<T>& V, const row_source<T>& keys,
                                        const row_source<T>& values) const {
-    attention_call<T> c(said_);
-    c.Q = Q;
-    c.K = K;
-    c.V = V;
-    c.key_rows = keys;
-    c.value_rows = values;
-    check_heads(c);
-    c.score = score_.template recipe<T>(c.where, c.query_features(), c.key_features());
-    check_call(c);
+    attention_call<T> c(**this);
+    place(c, Q, K, V, keys, values);
     return c;
+  }
+  /// The same for the only call of these policies, which is made where they are: half of what a
+  /// tiny call takes is copies.
+  [[nodiscard]] attention_call<T>& bind_here(const matrix_view<T>& Q, const matrix_view<T>& K,
+                                             const matrix_view<T>& V, const row_source<T>& keys,
+                                             const row_source<T>& values) {
+    place(said_, Q, K, V, keys, values);
+    return said_;
   }
   [[nodiscard]] attention_call<T> bind(const matrix_view<T>& Q, const matrix_view<T>& K,
                                        const matrix_view<T>& V) const {
@@ -173,7 +175,21 @@ class stated_policies {
   decltype(transforms_of(std::declval<const Ps&>()...)) transforms_;
   decltype(policy_or<mask_kind>(masks::none{}, std::declval<const Ps&>()...)) mask_;
   dropout dropout_;
-  call_policies<T> said_;
+  attention_call<T> said_;  // its matrices: see bind_here()
+
+ private:
+  void place(attention_call<T>& c, const matrix_view<T>& Q, const matrix_view<T>& K,
+             const matrix_view<T>& V, const row_source<T>& keys,
+             const row_source<T>& values) const {
+    c.Q = Q;
+    c.K = K;
+    c.V = V;
+    c.key_rows = keys;
+    c.value_rows = values;
+    check_heads(c);
+    c.score = score_.template recipe<T>(c.where, c.query_features(), c.key_features());
+    check_call(c);
+  }
 };
 
 /// The same, ready to be run.

@@ -114,6 +114,28 @@ struct few_args {
   index weights_stride = 0;
 };
 
+/// One query of each head, and keys and values that no policy tells apart: a step over a short
+/// cache. Head h reads those of head h / group; strides are from a head to the next.
+template <class T>
+struct single_query_args {
+  const T* Q = nullptr;  // columns of a head are contiguous
+  row_source<T> keys;    // of the first head
+  row_source<T> values;
+  T* O = nullptr;            // as Q
+  T* log_sum_exp = nullptr;  // or none
+  index head_stride_Q = 0;
+  index head_stride_K = 0;
+  index head_stride_V = 0;
+  index head_stride_O = 0;
+  index head_stride_log_sum_exp = 0;
+  index heads = 1;
+  index group = 1;
+  T query_scale = 1;
+};
+
+inline constexpr index max_single_keys = 128;
+inline constexpr index max_single_features = 256;
+
 /// Columns in a panel of packed weights: three of the widest vectors, which is a whole number of
 /// register tiles in every instruction set.
 template <class T>
@@ -167,6 +189,7 @@ template <class T, bool Additive>
 struct few_kernels {
   void (*few_queries)(const few_args<T, Additive>&, range keys, T* partial, T* scratch) = nullptr;
   void (*merge_chunks)(const few_args<T, Additive>&, T* partials, index chunks) = nullptr;
+  bool (*single_query)(const single_query_args<T>&) = nullptr;  // or none
 };
 
 template <class T, bool Additive>

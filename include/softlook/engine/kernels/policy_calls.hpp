@@ -28,6 +28,7 @@ struct mask_calls {
   using forbid_function = void (*)(const void*, T* S, const edit_block&, problem);
 
   const void* mask = nullptr;
+  bool is_none = false;  // every query sees every key
   void (*check)(const void*, const char* where, problem) = nullptr;
   range (*key_range)(const void*, range queries, problem) = nullptr;
   coverage (*coverage_of)(const void*, range queries, range keys, problem) = nullptr;

@@ -7,6 +7,7 @@
 #include "softlook/engine/run/plan.hpp"
 #include "softlook/engine/run/score_inputs.hpp"
 #include "softlook/engine/run/shown_weights.hpp"
+#include "softlook/engine/run/single_query.hpp"
 #include "softlook/engine/run/sinks.hpp"
 #include "softlook/engine/run/small.hpp"
 #include "softlook/engine/run/tasks.hpp"
@@ -368,6 +369,8 @@ void run_naive(const attention_call<T>& c) {
 template <bool Additive, reach Reach, class T>
 void run_forward(const attention_call<T>& c) {
   if (c.Q.rows == 0) return;
+  if constexpr (!Additive && Reach != reach::tiled)
+    if (run_single_query(c)) return;
   const register_shape& registers = registers_of<T>(c.isa);
   const input_sizes sizes = sizes_of_inputs(c);
   const planned_run planned = plan_run<Reach>(c, registers);

@@ -33,6 +33,7 @@ using SOFTLOOK_STAMP_COPIES::row_of;
 #include "softlook/engine/stamped/softmax/few_scores.inl"
 #include "softlook/engine/stamped/softmax/few_stored.inl"
 #include "softlook/engine/stamped/softmax/few_queries.inl"
+#include "softlook/engine/stamped/softmax/single_query.inl"
 #include "softlook/engine/stamped/gemm/packed_product.inl"
 #include "softlook/engine/stamped/gemm/stored_product.inl"
 #include "softlook/engine/stamped/layers/activation.inl"
@@ -46,8 +47,8 @@ template <class T>
 inline constexpr register_shape registers{lanes<T>, tile_vectors, tile_rows};
 
 template <class T, bool Additive>
-inline constexpr few_kernels<T, Additive> few{&few_queries<T, Additive>,
-                                              &merge_chunks<T, Additive>};
+inline constexpr few_kernels<T, Additive> few{&few_queries<T, Additive>, &merge_chunks<T, Additive>,
+                                              single_query_or_none<T, Additive>()};
 
 template <class T, bool Additive>
 inline constexpr weight_kernels<T, Additive> weights{&tiled_weights<T, Additive>,

@@ -52,13 +52,16 @@ __attribute__((noinline)) inline void dot_keys(const T* q, const T* keys, index 
 
 /// The same for fewer keys than a vector has lanes.
 template <class T>
-inline void dot_rest(const T* q, const row_block<T>& keys, index count, index features, T* scores) {
+__attribute__((noinline)) inline void dot_rest(const T* q, const row_block<T>& keys, index count,
+                                               index features, T* scores) {
   constexpr index n = lanes<T>;
   vec<T> sum[n];
-  for (index k = 0; k < n; ++k) {
+#pragma GCC unroll 16
+  for (index k = 0; k < n; ++k) sum[k] = vec<T>{};
+  const T* key = keys.data;
+  for (index k = 0; k < count; ++k, key += keys.stride) {
     vec<T> s = {};
-    for (index c = 0; k < count && c < features; c += n)
-      s = fma(load(q + c), load(keys.data + k * keys.stride + c), s);
+    for (index c = 0; c < features; c += n) s = fma(load(q + c), load(key + c), s);
     sum[k] = s;
   }
   const vec<T> all = sum_each<T, 1>(sum);
