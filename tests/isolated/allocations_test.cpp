@@ -10,6 +10,7 @@
 
 #include "softlook/attention/entmax.hpp"
 #include "softlook/exec/thread_pool.hpp"
+#include "softlook/gradient/transformer.hpp"
 #include "softlook/layer/linear_layer.hpp"
 #include "softlook/linear.hpp"
 #include "softlook/positional.hpp"
@@ -304,6 +305,25 @@ TYPED_TEST(Allocations, AreNoneInAWarmTransformer) {
           "transformer_encoder");
     }
   }
+}
+
+TYPED_TEST(Allocations, AreNoneInAWarmStepOfTraining) {
+  using T = TypeParam;
+  generator random = seed(424);
+  const row_major<T> X = random_matrix<row_major<T>>(200, 24, random);
+  workspace space;
+  const options opts{.workspace = &space};
+  const transformer_layer_options form{.heads = {.query = 4}, .norm_first = true};
+  transformer_encoder_parameters<T> p;
+  for (int k = 0; k < 2; ++k) p.layers.push_back(random_encoder_layer<T>(4, 6, 50, random));
+  auto gradients = zeros_like(p);
+  saved_transformer_encoder<T> saved;
+  const auto step = [&] {
+    causal_transformer_forward(p, form, X, saved, opts);
+    causal_transformer_backward(p, form, saved, saved.Y(), gradients, opts);
+  };
+  step();
+  EXPECT_EQ(used_by(step).count, 0u);
 }
 
 TYPED_TEST(Allocations, OfAForkOfADecodersCacheAreItsTablesAndThePageThatItWrites) {

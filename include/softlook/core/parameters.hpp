@@ -47,6 +47,23 @@ void walk_parameters(const std::string& name, const F& f, const G& g, P& first, 
   }
 }
 
+/// Whether all matrices of one are of the shapes of the other's; without a name, so without memory.
+template <class P>
+[[nodiscard]] bool same_shapes(const P& a, const P& b) {
+  bool same = true;
+  if constexpr (dense_expression<P>) {
+    same = a.rows() == b.rows() && a.cols() == b.cols();
+  } else if constexpr (parameter_struct<P>) {
+    P::visit([&](const char*, const auto& of_a,
+                 const auto& of_b) { same = same && same_shapes(of_a, of_b); },
+             a, b);
+  } else if constexpr (is_parameter_list<P>) {
+    same = a.size() == b.size();
+    for (std::size_t k = 0; same && k < a.size(); ++k) same = same_shapes(a[k], b[k]);
+  }
+  return same;
+}
+
 }  // namespace detail
 
 /// f(name, matrix) for every matrix of weights, or f(name, matrices…) for the same matrix of
