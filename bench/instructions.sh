@@ -39,6 +39,9 @@ avx2/functor d=64	2.211
 avx2/ALiBi d=64	2.206
 avx2/a head of 64x64	2.513
 avx2/one query, m=4096 d=128	3.099
+avx2/backward d=64	2.200
+avx2/backward d=128	2.111
+avx2/backward, causal d=64	2.386
 avx2/packed product 128x384x384	1.837
 avx2/packed product 128x1536x384	1.790
 avx2/additive, for a pair and feature	10.198
@@ -49,6 +52,9 @@ baseline/functor d=64	4.792
 baseline/ALiBi d=64	4.795
 baseline/a head of 64x64	4.947
 baseline/one query, m=4096 d=128	6.166
+baseline/backward d=64	4.732
+baseline/backward d=128	4.565
+baseline/backward, causal d=64	4.907
 baseline/packed product 128x384x384	4.226
 baseline/packed product 128x1536x384	4.165
 baseline/additive, for a pair and feature	15.650
