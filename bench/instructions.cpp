@@ -99,8 +99,10 @@ void count_all(const set& s) {
   count_attention(s, "a head of 64x64", 64, 64, 64, 1);
   count_attention(s, "one query, m=4096 d=128", 1, 4096, 128, 1);
   count_backward(s, "backward d=64", 1024, 64, 1);
-  count_backward(s, "backward d=128", 1024, 128, 1);
-  count_backward(s, "backward, causal d=64", 1024, 64, 0.5, softlook::masks::causal_top_left{});
+  if (s.isa == softlook::instruction_set::avx2) {
+    count_backward(s, "backward d=128", 1024, 128, 1);
+    count_backward(s, "backward, causal d=64", 1024, 64, 0.5, softlook::masks::causal_top_left{});
+  }
   count_product(s, 128, 384, 384);
   count_product(s, 128, 1536, 384);
   count_additive(s, 256, 128);

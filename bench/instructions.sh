@@ -53,8 +53,6 @@ baseline/ALiBi d=64	4.795
 baseline/a head of 64x64	4.947
 baseline/one query, m=4096 d=128	6.166
 baseline/backward d=64	4.732
-baseline/backward d=128	4.565
-baseline/backward, causal d=64	4.907
 baseline/packed product 128x384x384	4.226
 baseline/packed product 128x1536x384	4.165
 baseline/additive, for a pair and feature	15.650
