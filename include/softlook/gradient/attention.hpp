@@ -6,6 +6,7 @@
 
 #include "softlook/attention/attention.hpp"
 #include "softlook/engine/run/run_backward.hpp"
+#include "softlook/gradient/detail/products.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -74,11 +75,6 @@ void check_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
     raise<argument_error>("attention_backward: dsinks are asked for, but no sinks are given");
 }
 
-template <class M>
-void shape_like(M& to, index rows, index cols) {
-  if (to.rows() != rows || to.cols() != cols) to.resize(rows, cols);
-}
-
 }  // namespace detail
 
 /// The way back through attention(): from O = attention(Q, K, V, policies…), its log-sum-exp L and
@@ -128,9 +124,9 @@ void attention_backward_into(const Q& q, const K& k, const V& v, const O& o, con
       };
     }
     detail::check_backward(c, b);
-    detail::shape_like(gradients.dQ, q.rows(), q.cols());
-    detail::shape_like(gradients.dK, k.rows(), k.cols());
-    detail::shape_like(gradients.dV, v.rows(), v.cols());
+    detail::shape_as(gradients.dQ, q.rows(), q.cols());
+    detail::shape_as(gradients.dK, k.rows(), k.cols());
+    detail::shape_as(gradients.dV, v.rows(), v.cols());
     b.dQ = detail::writable_view(gradients.dQ);
     b.dK = detail::writable_view(gradients.dK);
     b.dV = detail::writable_view(gradients.dV);

@@ -74,21 +74,38 @@ void run_product(const product_kernels<T>& kernels, const executor_ref& exec,
   run_products<T, 1>(kernels, exec, {a});
 }
 
+/// Scalars of W and a bias, packed for products.
+template <class T>
+[[nodiscard]] constexpr index packed_size_with_bias(index inputs, index outputs) {
+  constexpr index width = packed_panel_width<T>;
+  return std::max(packed_size<T>(inputs, outputs), width) + round_up(outputs, width);
+}
+
+/// What products with W are told once it lies packed in `memory`, its bias behind it; a bias
+/// without columns is none.
+template <class T>
+[[nodiscard]] product_args<T> packed_with_bias(const product_kernels<T>& kernels,
+                                               const matrix_view<T>& W, const matrix_view<T>& bias,
+                                               T* memory) {
+  constexpr index width = packed_panel_width<T>;
+  product_args<T> a;
+  a.panels = memory;
+  if (W.rows > 0 && W.cols > 0) kernels.pack(W, memory);
+  if (bias.cols > 0) {
+    T* const row = memory + std::max(packed_size<T>(W.rows, W.cols), width);
+    for (index c = 0; c < round_up(W.cols, width); ++c) row[c] = c < bias.cols ? bias(0, c) : T(0);
+    a.bias = row;
+  }
+  return a;
+}
+
 /// X·W + bias for every head.
 template <class T>
 matrix_view<T> project(const product_kernels<T>& kernels, const executor_ref& exec,
                        const matrix_view<T>& X, index heads, const matrix_view<T>& W,
                        const std::optional<matrix_view<T>>& bias, T* packed, T* out) {
   const index features = X.cols / heads, columns = heads * W.cols;
-  kernels.pack(W, packed);
-  product_args<T> args;
-  args.panels = packed;
-  if (bias) {
-    T* const row = packed + packed_size<T>(W.rows, W.cols);
-    for (index c = 0; c < round_up(W.cols, packed_panel_width<T>); ++c)
-      row[c] = c < W.cols ? (*bias)(0, c) : T(0);
-    args.bias = row;
-  }
+  product_args<T> args = packed_with_bias(kernels, W, bias.value_or(matrix_view<T>{}), packed);
   for (index head = 0; head < heads; ++head) {
     args.X = X.columns(head * features, features);
     args.Y = {out + head * W.cols, X.rows, W.cols, columns, 1};

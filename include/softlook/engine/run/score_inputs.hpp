@@ -41,9 +41,7 @@ struct project_step {
   [[nodiscard]] index size(const score_side<T>& side) const {
     return side.X.rows * side.heads * W.cols;
   }
-  [[nodiscard]] index packed_weights() const {
-    return packed_size<T>(W.rows, W.cols) + round_up(W.cols, packed_panel_width<T>);
-  }
+  [[nodiscard]] index packed_weights() const { return packed_size_with_bias<T>(W.rows, W.cols); }
   matrix_view<T> forward(const layer_call& call, const score_side<T>& side, T* packed,
                          T* out) const {
     return project(products_of<T>(call.isa), call.exec, side.X, side.heads, W, bias, packed, out);

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <algorithm>
-
 #include "softlook/engine/call/layer_call.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -13,13 +11,9 @@ template <class T>
 class packed_weights {
  public:
   void pack(const layer_call& call, const matrix_view<T>& W, const matrix_view<T>& bias = {}) {
-    const index size = std::max<index>(packed_size<T>(W.rows, W.cols), packed_panel_width<T>);
-    const index columns = round_up(W.cols, packed_panel_width<T>);
-    memory_.resize(std::size_t(size + columns));
-    if (W.rows > 0 && W.cols > 0) products_of<T>(call.isa).pack(W, memory_.data());
-    bias_ = bias.cols > 0 ? size : 0;
-    for (index c = 0; bias_ > 0 && c < columns; ++c)
-      memory_[std::size_t(bias_ + c)] = c < bias.cols ? bias(0, c) : T(0);
+    memory_.resize(std::size_t(packed_size_with_bias<T>(W.rows, W.cols)));
+    const product_args<T> a = packed_with_bias(products_of<T>(call.isa), W, bias, memory_.data());
+    bias_ = a.bias ? a.bias - memory_.data() : 0;
   }
   /// Y = X·W + bias.
   void multiply(const layer_call& call, const matrix_view<T>& X,

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <algorithm>
-
 #include "softlook/engine/call/layer_call.hpp"
 
 // Products of the way forward and back. Weights change with each step of training, so they are
@@ -19,21 +17,14 @@ class matrix_products {
 
   [[nodiscard]] const layer_call& call() const { return call_; }
 
-  /// Y = X·W + bias; a bias without data is none. Y is apart from X and W.
+  /// Y = X·W + bias; a bias without columns is none. Y is apart from X and W.
   void multiply(const matrix_view<T>& X, const matrix_view<T>& W, const mutable_matrix_view<T>& Y,
                 const matrix_view<T>& bias = {}) {
-    product_args<T> a;
-    a.X = X;
-    a.Y = Y;
-    run(a, W, bias);
+    run(X, W, bias, Y, {});
   }
   /// Y += X·W.
   void add(const matrix_view<T>& X, const matrix_view<T>& W, const mutable_matrix_view<T>& Y) {
-    product_args<T> a;
-    a.X = X;
-    a.Y = Y;
-    a.residual = as_input(Y);
-    run(a, W, {});
+    run(X, W, {}, Y, as_input(Y));
   }
   /// sums += the sum of the rows of X; without data nothing.
   void add_column_sums(const matrix_view<T>& X, const mutable_matrix_view<T>& sums) const {
@@ -42,18 +33,14 @@ class matrix_products {
   }
 
  private:
-  void run(product_args<T>& a, const matrix_view<T>& W, const matrix_view<T>& bias) {
-    if (a.Y.rows == 0 || a.Y.cols == 0) return;
-    const index size = packed_size<T>(W.rows, W.cols);
-    const index columns = round_up(W.cols, packed_panel_width<T>);
-    T* const panels = scratch_.template take<T>(size + columns);
-    kernels_.pack(W, panels);
-    a.panels = panels;
-    if (bias.cols > 0) {
-      T* const row = panels + size;
-      for (index c = 0; c < columns; ++c) row[c] = c < bias.cols ? bias(0, c) : T(0);
-      a.bias = row;
-    }
+  void run(const matrix_view<T>& X, const matrix_view<T>& W, const matrix_view<T>& bias,
+           const mutable_matrix_view<T>& Y, const matrix_view<T>& residual) {
+    if (Y.rows == 0 || Y.cols == 0) return;
+    T* const memory = scratch_.template take<T>(packed_size_with_bias<T>(W.rows, W.cols));
+    product_args<T> a = packed_with_bias(kernels_, W, bias, memory);
+    a.X = X;
+    a.Y = Y;
+    a.residual = residual;
     run_product(kernels_, call_.exec, a);
   }
 
@@ -61,6 +48,18 @@ class matrix_products {
   const product_kernels<T>& kernels_;
   call_scratch scratch_;
 };
+
+template <class T>
+void copy_rows(const matrix_view<T>& from, const mutable_matrix_view<T>& to) {
+  for (index i = 0; i < to.rows; ++i)
+    for (index c = 0; c < to.cols; ++c) to(i, c) = from(i, c);
+}
+/// to += from
+template <class T>
+void add_rows_to(const matrix_view<T>& from, const mutable_matrix_view<T>& to) {
+  for (index i = 0; i < to.rows; ++i)
+    for (index c = 0; c < to.cols; ++c) to(i, c) += from(i, c);
+}
 
 /// Gives a matrix a shape, without touching memory that it has.
 template <class Matrix>

@@ -69,12 +69,6 @@ template <class T>
   return b.cols > 0 ? b.columns(first, count) : matrix_view<T>{};
 }
 
-template <class T>
-void copy_rows(const matrix_view<T>& from, const mutable_matrix_view<T>& to) {
-  for (index i = 0; i < to.rows; ++i)
-    for (index c = 0; c < to.cols; ++c) to(i, c) = from(i, c);
-}
-
 /// f(entry of each…) for all entries of views of one shape.
 template <class F, class View, class... Views>
 void for_each_entry(const F& f, const View& first, const Views&... others) {

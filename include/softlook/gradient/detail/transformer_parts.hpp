@@ -34,11 +34,9 @@ void residual_rows(const executor_ref& exec, bool norm_first, const norm_rule<T>
   if (norm_first)
     norm_rows(exec, norm, X, kept.norm, input);
   else
-    for (index i = 0; i < X.rows; ++i)
-      for (index c = 0; c < X.cols; ++c) input(i, c) = X(i, c);
+    copy_rows(X, input);
   f(as_input(input), output);
-  for (index i = 0; i < X.rows; ++i)
-    for (index c = 0; c < X.cols; ++c) output(i, c) += X(i, c);
+  add_rows_to(X, output);
   if (!norm_first) norm_rows(exec, norm, as_input(output), kept.norm, output);
 }
 
@@ -55,8 +53,7 @@ const row_major<T>& residual_rows_back(const executor_ref& exec, bool norm_first
   if (norm_first) {
     f(view_of(kept.input), dY, dX);
     norm_rows_back(exec, norm, kept.norm, as_input(dX), {dgain, dbias, dX});
-    for (index i = 0; i < dY.rows; ++i)
-      for (index c = 0; c < dY.cols; ++c) dX(i, c) += dY(i, c);
+    add_rows_to(dY, dX);
   } else {
     shape_as(kept.dsum, dY.rows, dY.cols);
     const auto dsum = writable_view(kept.dsum);
