@@ -80,16 +80,8 @@ template <class Q, class K, class V, class G, class... Ps>
     const readable<K> keys(k);
     const readable<V> values(v);
     const readable<G> given(dO);
-    linear_call<T> c;
-    c.where = form.where;
-    c.causal = form.causal;
-    c.Q = queries.view();
-    c.K = keys.view();
-    c.V = values.view();
-    c.exec = exec_of(policies...);
-    c.map.kind = form.fast_weights ? feature_kind::as_given : feature_kind::elu_plus_one;
-    c.divisor = form.fast_weights ? divisor_kind::one : divisor_kind::sum;
-    (set_linear_policy(c, policies), ...);
+    linear_call<T> c =
+        linear_call_of<T>(form, queries.view(), keys.view(), values.view(), policies...);
     feature_slopes<T> slopes;
     (set_feature_slopes(slopes, policies), ...);
     const layer_call call{form.where, c.exec, c.opts, chosen_instruction_set(form.where, c.opts)};

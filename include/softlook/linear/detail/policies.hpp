@@ -99,6 +99,24 @@ struct linear_form {
   bool fast_weights;  // defaults: φ(x) = x, no divisor
 };
 
+/// A call of these matrices, with what its policies say; its output is not set.
+template <class T, class... Ps>
+[[nodiscard]] linear_call<T> linear_call_of(const linear_form& form, const matrix_view<T>& Q,
+                                            const matrix_view<T>& K, const matrix_view<T>& V,
+                                            const Ps&... policies) {
+  linear_call<T> c;
+  c.where = form.where;
+  c.causal = form.causal;
+  c.Q = Q;
+  c.K = K;
+  c.V = V;
+  c.exec = exec_of(policies...);
+  c.map.kind = form.fast_weights ? feature_kind::as_given : feature_kind::elu_plus_one;
+  c.divisor = form.fast_weights ? divisor_kind::one : divisor_kind::sum;
+  (set_linear_policy(c, policies), ...);
+  return c;
+}
+
 template <class Q, class K, class V, class O, class State, class... Ps>
 void linear_into(const linear_form& form, const Q& q, const K& k, const V& v, O& o, State* state,
                  const Ps&... policies) {
@@ -107,17 +125,9 @@ void linear_into(const linear_form& form, const Q& q, const K& k, const V& v, O&
     const readable<Q> queries(q);
     const readable<K> keys(k);
     const readable<V> values(v);
-    linear_call<T> c;
-    c.where = form.where;
-    c.causal = form.causal;
-    c.Q = queries.view();
-    c.K = keys.view();
-    c.V = values.view();
+    linear_call<T> c =
+        linear_call_of<T>(form, queries.view(), keys.view(), values.view(), policies...);
     c.O = writable_view(o);
-    c.exec = exec_of(policies...);
-    c.map.kind = form.fast_weights ? feature_kind::as_given : feature_kind::elu_plus_one;
-    c.divisor = form.fast_weights ? divisor_kind::one : divisor_kind::sum;
-    (set_linear_policy(c, policies), ...);
     if (state) {
       check_sizes(form.where, "state.heads()", state->heads(), "heads.kv", c.kv(),
                   "a state for each head of keys and values");
