@@ -77,22 +77,28 @@ using saved_transformer_decoder =
 
 namespace detail {
 
+/// Weights, options, X and policies fit: of a layer or of a stack.
+template <class T, class Parameters, class Inputs>
+void check_way_ahead(const char* where, const Parameters& p, const transformer_layer_options& o,
+                     const matrix_view<T>& X, const Inputs& in) {
+  if constexpr (requires { p.layers; })
+    check_stack<T>(where, p, o, X, in);
+  else
+    check_rows_of<T>(where, p, o, X, in);
+}
 template <class T, class Parameters, class Inputs, class Kept>
-void run_forward(const char* where, const Parameters& p, const transformer_layer_options& o,
-                 const layer_call& call, const Inputs& in, const matrix_view<T>& X, Kept& kept) {
+void go_ahead(const Parameters& p, const transformer_layer_options& o, const layer_call& call,
+              const Inputs& in, const matrix_view<T>& X, Kept& kept) {
   matrix_products<T> products(call);
   const layer_run<T> run{products, o};
-  if constexpr (requires { p.layers; }) {
-    check_stack<T>(where, p, o, X, in);
+  if constexpr (requires { p.layers; })
     run_stack_forward<T>(run, p, in, X, kept);
-  } else {
-    check_rows_of<T>(where, p, o, X, in);
+  else
     run_layer_forward<T>(run, p, in, X, kept);
-  }
 }
 template <class T, class Parameters, class Inputs, class Saved>
-void run_backward(const Parameters& p, const transformer_layer_options& o, const layer_call& call,
-                  const Inputs& in, Saved& saved, Parameters& gradients) {
+void go_back(const Parameters& p, const transformer_layer_options& o, const layer_call& call,
+             const Inputs& in, Saved& saved, Parameters& gradients) {
   matrix_products<T> products(call);
   const layer_run<T> run{products, o};
   if constexpr (requires { p.layers; })
@@ -101,7 +107,7 @@ void run_backward(const Parameters& p, const transformer_layer_options& o, const
     saved.dX = run_layer_backward<T>(run, p, in, saved.rows, view_of(saved.dY), gradients);
 }
 
-/// Gradients and dY fit; `first` is the first layer of what has been run.
+/// Gradients and dY fit.
 template <class Parameters, class Saved, class G>
 void check_way_back(const char* where, const Parameters& p, const Saved& saved, const G& dY,
                     const Parameters& gradients) {
@@ -123,8 +129,9 @@ const auto& encoder_ahead(const char* where, const Parameters& p,
   static_assert(multi_head_policies::check<T, Ps...>());
   const readable<X> in(x);
   const inner_attention_of<T, Ps...> inner(where, ps...);
-  run_forward<T>(where, p, o, layer_call_of(where, ps...), encoder_rows<T>{inner}, in.view(),
-                 saved.rows);
+  const encoder_rows<T> rows{inner};
+  check_way_ahead<T>(where, p, o, in.view(), rows);
+  go_ahead<T>(p, o, layer_call_of(where, ps...), rows, in.view(), saved.rows);
   return saved.Y();
 }
 template <class T, class Parameters, class G, class Saved, class... Ps>
@@ -134,33 +141,38 @@ const auto& encoder_back(const char* where, const Parameters& p, const transform
   check_way_back(where, p, saved, dY, gradients);
   saved.dY = dY;
   const inner_attention_of<T, Ps...> inner(where, ps...);
-  run_backward<T>(p, o, layer_call_of(where, ps...), encoder_rows<T>{inner}, saved, gradients);
+  go_back<T>(p, o, layer_call_of(where, ps...), encoder_rows<T>{inner}, saved, gradients);
   return saved.dX;
 }
 
+/// f(the attention to the rows, the attention to the memory), as the policies say.
+template <class T, class F, class... Ps>
+void with_decoder_attentions(const char* where, const F& f, const Ps&... ps) {
+  static_assert(decoder_policies::check<T, Ps...>());
+  with_inner_at<T, target_attention>(
+      where,
+      [&](const inner_attention<T>& self) {
+        with_inner_at<T, memory_attention>(
+            where, [&](const inner_attention<T>& cross) { f(self, cross); }, ps...);
+      },
+      ps...);
+}
 template <class T, class Parameters, class X, class M, class Saved, class... Ps>
 const auto& decoder_ahead(const char* where, const Parameters& p,
                           const transformer_layer_options& o, const X& x, const M& memory,
                           Saved& saved, const Ps&... ps) {
-  static_assert(decoder_policies::check<T, Ps...>());
   const readable<X> in(x);
-  const layer_call call = layer_call_of(where, ps...);
   const readable<M> seen(memory);
-  const auto run = [&](const inner_attention<T>& self, const inner_attention<T>& cross) {
-    const auto at = seen.view();
-    if constexpr (requires { p.layers; })
-      check_stack<T>(where, p, o, in.view(), decoder_attentions<T>{self, cross, at, {}});
-    else
-      check_rows_of<T>(where, p, o, in.view(), decoder_attentions<T>{self, cross, at, {}});
-    saved.memory = memory;
-    run_forward<T>(where, p, o, call, decoder_attentions<T>{self, cross, view_of(saved.memory), {}},
-                   in.view(), saved.rows);
-  };
-  with_inner_at<T, target_attention>(
+  const layer_call call = layer_call_of(where, ps...);
+  with_decoder_attentions<T>(
       where,
-      [&](const auto& self) {
-        with_inner_at<T, memory_attention>(
-            where, [&](const auto& cross) { run(self, cross); }, ps...);
+      [&](const inner_attention<T>& self, const inner_attention<T>& cross) {
+        const auto rows = [&](const matrix_view<T>& at) {
+          return decoder_attentions<T>{self, cross, at, {}};
+        };
+        check_way_ahead<T>(where, p, o, in.view(), rows(seen.view()));
+        saved.memory = memory;
+        go_ahead<T>(p, o, call, rows(view_of(saved.memory)), in.view(), saved.rows);
       },
       ps...);
   return saved.Y();
@@ -168,22 +180,17 @@ const auto& decoder_ahead(const char* where, const Parameters& p,
 template <class T, class Parameters, class G, class Saved, class... Ps>
 const auto& decoder_back(const char* where, const Parameters& p, const transformer_layer_options& o,
                          Saved& saved, const G& dY, Parameters& gradients, const Ps&... ps) {
-  static_assert(decoder_policies::check<T, Ps...>());
   check_way_back(where, p, saved, dY, gradients);
   saved.dY = dY;
   saved.dmemory.setZero(saved.memory.rows(), saved.memory.cols());
   const layer_call call = layer_call_of(where, ps...);
-  const auto run = [&](const inner_attention<T>& self, const inner_attention<T>& cross) {
-    run_backward<T>(
-        p, o, call,
-        decoder_attentions<T>{self, cross, view_of(saved.memory), writable_view(saved.dmemory)},
-        saved, gradients);
-  };
-  with_inner_at<T, target_attention>(
+  with_decoder_attentions<T>(
       where,
-      [&](const auto& self) {
-        with_inner_at<T, memory_attention>(
-            where, [&](const auto& cross) { run(self, cross); }, ps...);
+      [&](const inner_attention<T>& self, const inner_attention<T>& cross) {
+        go_back<T>(
+            p, o, call,
+            decoder_attentions<T>{self, cross, view_of(saved.memory), writable_view(saved.dmemory)},
+            saved, gradients);
       },
       ps...);
   return saved.dX;
