@@ -47,6 +47,7 @@ namespace detail {
 
 #define SOFTLOOK_STAMP_ROOM "softlook/engine/stamped/kernels.inl"
 #include "softlook/engine/stamped/all_sets.inl"
+#undef SOFTLOOK_STAMP_BUILTINS
 
 #if defined(__x86_64__)
 /// Conversions of 16-bit numbers (F16C), of which not every compiler knows how to ask.

@@ -10,7 +10,7 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// ∂f/∂s of a chain of transforms: its own derivative, or by a dual number.
+/// ∂f/∂s of a chain of transforms, by a dual number.
 template <class F, class T>
 [[nodiscard]] inline T slope_of_score(const F& f, T s, std::int32_t i, std::int32_t j, problem p) {
   return f(math::dual<T>(s, T(1)), i, j, p).derivative;

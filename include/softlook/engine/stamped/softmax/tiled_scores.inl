@@ -11,7 +11,7 @@ class scores_end {
   SOFTLOOK_ALWAYS_INLINE softmax_step<T>* beside() { return nullptr; }
   SOFTLOOK_ALWAYS_INLINE score_place<T> next(const query_tile<T>&) {
     live_.rows = live_.count = 0;
-    return {S_, &live_, unused_};
+    return {S_, &live_};
   }
   SOFTLOOK_ALWAYS_INLINE void before_packing(const args&, key_tile<T, Additive>&, const T*) {}
   SOFTLOOK_ALWAYS_INLINE void take(const args&, query_tile<T>& q, key_tile<T, Additive>& k) {
@@ -31,7 +31,6 @@ class scores_end {
   const mutable_matrix_view<T>& to_;
   T* S_;
   live_keys live_;
-  alignas(vector_bytes) T unused_[tile_vectors * lanes<T>] = {};
 };
 
 template <class T, bool Additive>

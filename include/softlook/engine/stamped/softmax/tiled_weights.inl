@@ -14,7 +14,7 @@ class weights_end {
   SOFTLOOK_ALWAYS_INLINE softmax_step<T>* beside() { return nullptr; }
   SOFTLOOK_ALWAYS_INLINE score_place<T> next(const query_tile<T>&) {
     live_.rows = live_.count = 0;
-    return {S_, &live_, unused_};
+    return {S_, &live_};
   }
   SOFTLOOK_ALWAYS_INLINE void before_packing(const args&, key_tile<T, Additive>&, const T*) {}
   SOFTLOOK_ALWAYS_INLINE void take(const args& a, query_tile<T>& q, key_tile<T, Additive>& k) {
@@ -69,7 +69,6 @@ class weights_end {
   const weight_request<T>& to_;
   T* S_;
   live_keys live_;
-  alignas(vector_bytes) T unused_[tile_vectors * lanes<T>] = {};
 };
 
 template <class T, bool Additive>
