@@ -93,12 +93,6 @@ template <parameter_struct P>
   return zeros;
 }
 
-/// The same weights in another scalar type, cast_parameters<double>(p); settings are kept where
-/// their type does not depend on it.
-template <class To, template <class> class P, class From>
-  requires parameter_struct<P<From>>
-[[nodiscard]] P<To> cast_parameters(const P<From>& p);
-
 namespace detail {
 
 /// Lists get their length before they are walked.
@@ -114,6 +108,8 @@ void match_lists(P& to, const U& from) {
 
 }  // namespace detail
 
+/// The same weights in another scalar type, cast_parameters<double>(p); settings are kept where
+/// their type does not depend on it.
 template <class To, template <class> class P, class From>
   requires parameter_struct<P<From>>
 [[nodiscard]] P<To> cast_parameters(const P<From>& p) {

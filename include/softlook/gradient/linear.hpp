@@ -8,14 +8,13 @@ SOFTLOOK_NAMESPACE_BEGIN
 
 /// \defgroup gradients Gradients of layers
 /// What training needs of every layer, in one shape:
-///   Y = …_forward(weights, inputs, saved, policies…)          keeps in `saved` what the way back
-///   needs dX = …_backward(weights, saved, dY, gradients, policies…)  adds to `gradients`, which is
-///   a struct
-///                                                              of the weights' own form
-/// `saved` owns Y, dX and what lies between; used again for the same shapes, and with
-/// options{.workspace}, a call allocates nothing. The way back must see the weights and the
-/// policies of the way forward. Gradients are those of a number L with dL/dY = dY. They are added
-/// up, so that several inputs share weights: begin with zeros_like(weights).
+///   Y = …_forward(weights, inputs, saved, policies…)
+///   dX = …_backward(weights, saved, dY, gradients, policies…)
+/// The way forward keeps in `saved` what the way back needs; that adds to `gradients`, a struct of
+/// the weights' own form. `saved` owns Y, dX and what lies between; used again for the same shapes,
+/// and with options{.workspace}, a call allocates nothing. The way back must see the weights and
+/// the policies of the way forward. Gradients are those of a number L with dL/dY = dY. They are
+/// added up, so that several inputs share weights: begin with zeros_like(weights).
 /// \cases tests/conformance/data/torch/transformer
 /// \{
 
