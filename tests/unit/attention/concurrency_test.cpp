@@ -19,7 +19,7 @@ template <class T>
 class Concurrency : public ::testing::Test {
  protected:
   problem_inputs<T> p =
-      random_problem<T>({.queries = 150, .keys = 90, .features = 12, .values = 9}, seed(201));
+      random_problem<T>({.queries = 150, .keys = 90, .features = 60, .values = 57}, seed(201));
 };
 TYPED_TEST_SUITE(Concurrency, scalars, scalar_names);
 

@@ -63,6 +63,18 @@ TEST(PlanAttention, CountsWorkersAndProjectedInputs) {
             4000 * 16 * sizeof(float));
 }
 
+TEST(PlanAttention, WakesNobodyForWhatOneThreadHasDoneBefore) {
+  const exec::thread_pool pool(2);
+  for (const auto& [n, workers] : {std::pair{64, 1}, std::pair{300, 2}}) {
+    const auto p = inputs(n, n);
+    EXPECT_EQ(plan_attention(p.Q, p.K, p.V, pool).workers, workers) << n;
+  }
+  auto random = seed(94);
+  const auto Q = random_matrix<row_major<float>>(64, 32, random);
+  EXPECT_EQ(plan_attention(Q, Q, Q, heads{.query = 2}, pool).workers, 2)
+      << "heads are tasks anyway";
+}
+
 TEST(PlanAttention, SaysWhatACallWithAWorkspaceTakes) {
   for (const index n : {1, 3, 50, 700}) {
     const auto p = inputs(n, 300);

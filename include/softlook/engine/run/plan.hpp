@@ -56,6 +56,10 @@ inline constexpr index scratch_limit = index{4} << 20;
   return std::max(768 * 1024 / key_bytes / r.rows * r.rows, r.rows);
 }
 
+/// Multiply-adds that are worth waking another thread for: 10 µs and more of the tiled kernel. Half
+/// of a smaller task takes as long as the other half's thread needs to come.
+inline constexpr index least_task = index{3} << 18;
+
 /// Register tiles of queries in a task: as many as leave their packed queries and outputs, and a
 /// tile of keys and values, in a quarter of the second-level cache (whose other half may belong to
 /// another thread, and which also sees what is passing through); fewer where that leaves workers
@@ -71,7 +75,14 @@ inline constexpr index scratch_limit = index{4} << 20;
   const index least = std::clamp(index{640 * 1024} / (row_bytes * r.width()), index{1}, index{5});
   const index most = std::clamp(room / (row_bytes * r.width()), least, index{12});
   const index tiles = ceil_div(std::max<index>(s.queries, 1), r.width());
-  const index wanted_tasks = workers > 1 ? ceil_div(4 * workers, s.query_heads) : 1;
+  index wanted_tasks = workers > 1 ? ceil_div(4 * workers, s.query_heads) : 1;
+  if (wanted_tasks > 1) {
+    // Additive scores take some ten instructions for a feature of a pair, sixteen to a
+    // multiply-add.
+    const double pair = double((s.additive ? 16 : 1) * s.features + s.values);
+    const double worth = double(s.queries) * double(s.keys) * pair / double(least_task);
+    wanted_tasks = worth < double(wanted_tasks) ? std::max(index(worth), index{1}) : wanted_tasks;
+  }
   const index tasks = std::max(ceil_div(tiles, most), std::min(wanted_tasks, ceil_div(tiles, 2)));
   return ceil_div(tiles, tasks);
 }
