@@ -90,6 +90,71 @@ SOFTLOOK_ALWAYS_INLINE void transpose4x8(const float* source, index stride, floa
 }
 #endif
 
+/// Prefetches four rows. Rows far apart are more streams than the processor follows by itself.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE void prefetch_rows(const T* first, index row_stride, index depth) {
+  for (index r = 0; r < 4; ++r)
+    for (index c = 0; c < depth; c += 64 / index(sizeof(T)))
+      prefetch(first + r * row_stride + c, 0);
+}
+
+#if SOFTLOOK_STAMP_BYTES >= 32
+/// target = (source · diag(scale))ᵀ of eight rows and eight columns: half of the instructions of
+/// transpose4(). Rows r and r + 4 share a vector, whose halves are transposed side by side.
+SOFTLOOK_ALWAYS_INLINE void transpose8(const float* source, index source_stride, float* target,
+                                       index target_stride, float scale) {
+  typedef float row __attribute__((vector_size(32)));
+  const row s = {scale, scale, scale, scale, scale, scale, scale, scale};
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    row x[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+      row4<float> low, high;
+      __builtin_memcpy(&low, source + k * source_stride + 4 * half, sizeof low);
+      __builtin_memcpy(&high, source + (k + 4) * source_stride + 4 * half, sizeof high);
+      x[k] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7) * s;
+    }
+    const row ab_low = __builtin_shufflevector(x[0], x[1], 0, 8, 1, 9, 4, 12, 5, 13);
+    const row ab_high = __builtin_shufflevector(x[0], x[1], 2, 10, 3, 11, 6, 14, 7, 15);
+    const row cd_low = __builtin_shufflevector(x[2], x[3], 0, 8, 1, 9, 4, 12, 5, 13);
+    const row cd_high = __builtin_shufflevector(x[2], x[3], 2, 10, 3, 11, 6, 14, 7, 15);
+    x[0] = __builtin_shufflevector(ab_low, cd_low, 0, 1, 8, 9, 4, 5, 12, 13);
+    x[1] = __builtin_shufflevector(ab_low, cd_low, 2, 3, 10, 11, 6, 7, 14, 15);
+    x[2] = __builtin_shufflevector(ab_high, cd_high, 0, 1, 8, 9, 4, 5, 12, 13);
+    x[3] = __builtin_shufflevector(ab_high, cd_high, 2, 3, 10, 11, 6, 7, 14, 15);
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k)
+      __builtin_memcpy(target + (4 * half + k) * target_stride, &x[k], sizeof x[k]);
+  }
+}
+#endif
+
+/// Packs as many rows as can be transposed eight at a time, and returns how many.
+template <class T>
+SOFTLOOK_ALWAYS_INLINE index pack_eights([[maybe_unused]] const T* source,
+                                         [[maybe_unused]] index rows, [[maybe_unused]] index depth,
+                                         [[maybe_unused]] index stride,
+                                         [[maybe_unused]] index width, [[maybe_unused]] T scale,
+                                         [[maybe_unused]] T* panel) {
+  index r = 0;
+#if SOFTLOOK_STAMP_BYTES >= 32
+  if constexpr (sizeof(T) == 4)
+    if (width >= 8)
+      for (; r + 8 <= rows; r += 8) {
+        const T* const from = source + r * stride;
+        if (r + 12 <= rows) prefetch_rows(from + 8 * stride, stride, depth);
+        if (r + 16 <= rows) prefetch_rows(from + 12 * stride, stride, depth);
+        index c = 0;
+        for (; c + 8 <= depth; c += 8)
+          transpose8(from + c, stride, panel + c * width + r, width, scale);
+        for (; c < depth; ++c)
+          for (index k = 0; k < 8; ++k) panel[c * width + r + k] = from[k * stride + c] * scale;
+      }
+#endif
+  return r;
+}
+
 /// Transposes as many columns of four rows into a panel of four as can be done eight at a time, and
 /// returns how many. Half of the instructions of transpose4(), which can do all.
 template <class T>
@@ -103,14 +168,6 @@ SOFTLOOK_ALWAYS_INLINE index transpose_eights([[maybe_unused]] const T* source,
     for (; c + 8 <= depth; c += 8) transpose4x8(source + c, stride, panel + 4 * c);
 #endif
   return c;
-}
-
-/// Prefetches four rows. Rows far apart are more streams than the processor follows by itself.
-template <class T>
-SOFTLOOK_ALWAYS_INLINE void prefetch_rows(const T* first, index row_stride, index depth) {
-  for (index r = 0; r < 4; ++r)
-    for (index c = 0; c < depth; c += 64 / index(sizeof(T)))
-      prefetch(first + r * row_stride + c, 0);
 }
 
 /// One panel of `width` rows (a multiple of 4) from `rows` ≤ width rows; the rest is zero. A matrix
@@ -127,6 +184,7 @@ __attribute__((noinline)) inline void pack_panel(const T* source, index rows, in
   // At once: a few zeros for each column are a call of memset each.
   if (rows < width) __builtin_memset(panel, 0, std::size_t(depth * width) * sizeof(T));
   if (col_stride == 1) {
+    r = pack_eights(source, rows, depth, row_stride, width, scale, panel);
     for (; r < whole_rows; r += 4) {
       const T* from = source + r * row_stride;
       if (r + 8 <= rows) prefetch_rows(from + 4 * row_stride, row_stride, depth);
