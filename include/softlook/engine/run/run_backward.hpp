@@ -23,7 +23,8 @@ struct backward_matrices {
   matrix_view<T> dL;  // n×heads, or no data
   mutable_matrix_view<T> dQ, dK, dV;
   double* dsinks = nullptr;  // one for each query head
-  /// Who takes the gradients of the scores of a head; blocks of other keys may come at the same time.
+  /// Who takes the gradients of the scores of a head; blocks of other keys may come at the same
+  /// time.
   void* self = nullptr;
   void (*take)(void* self, index head, const score_gradient_block<T>&) = nullptr;
   index first_query = 0, first_key = 0;  // of a sequence
@@ -50,7 +51,6 @@ struct backward_plan {
   at.lanes = s.queries <= r.width() ? round_up(std::max<index>(s.queries, 1), r.lanes)
                                     : query_tiles * r.width();
   const index stored = std::min(key_tile, round_up(std::max<index>(s.keys, 1), r.rows));
-  const index panel = 192 / s.scalar_bytes;  // as packed weights
   layout_cursor cursor(64 / s.scalar_bytes);
   cursor.take(at.walk.total);
   at.outputs = cursor.take(at.lanes * s.values);
@@ -60,8 +60,8 @@ struct backward_plan {
   at.kept = cursor.take(stored * r.width());
   at.weights = cursor.take(stored * at.lanes);
   at.score_gradients = cursor.take(stored * at.lanes);
-  at.query_rows = cursor.take(at.lanes * round_up(s.features, panel));
-  at.output_rows = cursor.take(at.lanes * round_up(s.values, panel));
+  at.query_rows = cursor.take(at.lanes * round_up(s.features, r.lanes));
+  at.output_rows = cursor.take(at.lanes * round_up(s.values, r.lanes));
   at.logs = cursor.take(at.lanes);
   at.dots = cursor.take(at.lanes);
   at.ones = cursor.take(r.width());
@@ -70,21 +70,21 @@ struct backward_plan {
   return at;
 }
 
-/// Blocks of the square: small enough that two workers share one head, large enough that what is
-/// packed for a task is used often.
-[[nodiscard]] constexpr index square_block(index rows) { return rows <= 4096 ? 192 : 384; }
-
 [[nodiscard]] constexpr backward_plan plan_backward(const call_sizes& s, const register_shape& r) {
   backward_plan p;
   const index key_tile = key_tile_for(s, r);
-  const index rows = std::max(s.queries, s.keys);
-  p.query_block = square_block(rows);
-  // Whole tiles: 192 and 384 are multiples of the keys in a tile of short rows.
-  p.key_block = round_up(square_block(rows), key_tile);
+  // Small enough that two workers share a head, large enough that what is packed for a task is used
+  // often: queries once for all keys of a task, a tile of keys for its queries. Whole tiles of
+  // short rows.
+  p.query_block = 192;
+  p.key_block = round_up(index{s.keys <= 1024 ? 192 : s.keys <= 4096 ? 384 : 768}, key_tile);
   const index most = std::max<index>(p.query_block / r.width(), 1);
-  const index room = (index{384} << 10) /
+  // What a step of queries uses, besides a tile of keys: half of a second-level cache, or all of a
+  // small one.
+  const index room = (index{r.lanes * s.scalar_bytes == 64 ? 800 : 512} << 10) /
                      ((3 * (s.features + s.values) + 2 * key_tile) * s.scalar_bytes * r.width());
-  const index tiles = std::clamp<index>(room, 1, std::min<index>(most, max_query_tiles));
+  const index fit = std::clamp<index>(room, 1, std::min<index>(most, max_query_tiles));
+  const index tiles = ceil_div(most, ceil_div(most, fit));
   p.layout = backward_layout_for(s, r, key_tile, tiles);
   p.query_step = tiles * r.width();
   p.query_blocks = ceil_div(std::max<index>(s.queries, 1), p.query_block);

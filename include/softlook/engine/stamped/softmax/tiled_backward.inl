@@ -13,27 +13,70 @@
 template <class T>
 inline constexpr T no_pair = T(-0.0);
 
-/// scale times the rows of a block as the right operand of a product, in panels as packed weights
-/// are; columns are filled up to whole vectors, which is all that is read. Returns whether they are
-/// finite.
+/// Vectors of a panel of `vectors` in all: panels of one register tile and less, nearly as wide as
+/// each other, because a tile of one vector reads as much as it multiplies.
+SOFTLOOK_ALWAYS_INLINE index panel_vectors(index vectors) {
+  return ceil_div(vectors, ceil_div(vectors, index(tile_vectors)));
+}
+
+/// f(first column, columns, width) of each panel; columns are filled up to whole vectors.
+template <class T, class F>
+SOFTLOOK_ALWAYS_INLINE void each_panel(index cols, const F& f) {
+  for (index c = 0; c < cols;) {
+    const index width = panel_vectors(ceil_div(cols - c, index(lanes<T>))) * lanes<T>;
+    f(c, cols - c < width ? cols - c : width, width);
+    c += width;
+  }
+}
+
+/// scale times the rows of a block as the right operand of a product, in panels, a row behind the
+/// other. Returns whether they are finite.
 template <class T>
 inline bool pack_block(const matrix_view<T>& X, range rows, T scale, T* panels) {
   const index count = rows.count();
-  bool finite = true;
-  for (index c = 0; c < X.cols; c += panel_width<T>, panels += panel_width<T> * count) {
-    const index cols = X.cols - c < panel_width<T> ? X.cols - c : index(panel_width<T>);
-    const index padded = round_up(cols, lanes<T>);
+  vec<T> zero = {};
+  each_panel<T>(X.cols, [&](index c, index cols, index width) SOFTLOOK_STAMP_LAMBDA {
+    T* const panel = panels + c * count;
     const index whole = X.col_stride == 1 ? cols / lanes<T> * lanes<T> : 0;
     for (index r = 0; r < count; ++r) {
       const T* const from = row_of(X, rows.begin + r) + c * X.col_stride;
-      T* const to = panels + r * panel_width<T>;
-      for (index x = 0; x < whole; x += lanes<T>) store(to + x, load(from + x) * broadcast(scale));
-      for (index x = whole; x < padded; ++x)
+      T* const to = panel + r * width;
+      for (index x = 0; x < whole; x += lanes<T>) {
+        const vec<T> y = load(from + x) * broadcast(scale);
+        store(to + x, y);
+        zero = zero + (y - y);
+      }
+      for (index x = whole; x < width; ++x)
         to[x] = x < cols ? from[x * X.col_stride] * scale : T(0);
+      for (index x = whole; x < width; x += lanes<T>) zero = zero + (load(to + x) - load(to + x));
     }
-    finite = finite && all_finite(row_block<T>{panels, panel_width<T>, count}, count, cols);
-  }
-  return finite;
+  });
+  T sum = 0;
+  for (int l = 0; l < lanes<T>; ++l) sum += zero[l];
+  return sum == 0;
+}
+
+/// Rows of P or dS against such a panel.
+template <class T>
+struct key_rows : strided_operand<T, tile_rows, 1> {
+  SOFTLOOK_ALWAYS_INLINE index wide_step(int width) const { return width; }
+};
+
+/// Y += A·B for the rows of a register tile, where they lie.
+template <class T, int Vectors>
+__attribute__((noinline)) inline void add_product_rows(key_rows<T> A, const T* B, T* Y,
+                                                       index row_stride, index depth) {
+  vec<T> sum[tile_rows][Vectors];
+  clear_sums<T>(sum);
+#pragma GCC unroll 8
+  for (int r = 0; r < tile_rows; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) prefetch(Y + r * row_stride + v * lanes<T>, 0);
+  add_steps<0, Vectors>(A, B, depth, sum);
+#pragma GCC unroll 8
+  for (int r = 0; r < tile_rows; ++r, Y += row_stride)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) store(Y + v * lanes<T>, load(Y + v * lanes<T>) + sum[r][v]);
 }
 
 /// Y += X, `cols` numbers beside each other.
@@ -313,32 +356,33 @@ class backward_end {
     p.Y = Y.rows_from(pending_.begin, count);
     p.residual = {p.Y.data, p.Y.rows, p.Y.cols, p.Y.row_stride, p.Y.col_stride};
     if (careful_) return add_careful_sums(p, B, scale);
-    for (index column = 0; column < Y.cols; column += tile_vectors * lanes<T>) {
-      const index left = Y.cols - column;
-      const T* panel =
-          panels + column / panel_width<T> * panel_width<T> * p.X.cols + column % panel_width<T>;
+    each_panel<T>(Y.cols, [&](index column, index, index width) SOFTLOOK_STAMP_LAMBDA {
+      const T* const panel = panels + column * p.X.cols;
       for (index i = 0; i < count; i += tile_rows) {
         const range seen = intersection(seen_[i / tile_rows], {0, p.X.cols});
         if (seen.empty()) continue;
-        if (left > 2 * lanes<T>)
+        if (width == 3 * lanes<T>)
           add_key_tile<3>(p, i, column, seen, panel);
-        else if (left > lanes<T>)
+        else if (width == 2 * lanes<T>)
           add_key_tile<2>(p, i, column, seen, panel);
         else
           add_key_tile<1>(p, i, column, seen, panel);
       }
-    }
+    });
   }
 
   template <int Vectors>
   void add_key_tile(const product_args<T>& p, index i, index column, range seen, const T* panel) {
     constexpr index width = Vectors * lanes<T>;
-    alignas(64) T tile[tile_rows * width];
     const index used = p.X.rows - i < tile_rows ? p.X.rows - i : tile_rows;
-    const T* const from = panel + seen.begin * panel_width<T>;
-    auto x = rows_of_X<T, tile_rows, 1>(p, i, used, seen.begin);
+    const T* const from = panel + seen.begin * width;
+    key_rows<T> x{rows_of_X<T, tile_rows, 1>(p, i, used, seen.begin)};
     x.ahead = reinterpret_cast<std::uintptr_t>(from);
-    micro_kernel<T, tile_rows, Vectors, finish::store>(x, from, tile, seen.count(), nullptr);
+    const bool whole = used == tile_rows && p.Y.cols - column >= width && p.Y.col_stride == 1;
+    if (whole)
+      return add_product_rows<T, Vectors>(x, from, &p.Y(i, column), p.Y.row_stride, seen.count());
+    alignas(64) T tile[tile_rows * width]{};
+    add_product_rows<T, Vectors>(x, from, tile, width, seen.count());
     if (p.Y.col_stride != 1) return finish_tile(p, i, used, column, tile, width);
     const index cols = p.Y.cols - column < width ? p.Y.cols - column : width;
     for (index r = 0; r < used; ++r) add_to_row(&p.Y(i + r, column), tile + r * width, cols);
