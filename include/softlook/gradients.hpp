@@ -15,6 +15,7 @@
 //   gradient/decoder_attention.hpp  steps of Bahdanau's and Luong's attention over one memory
 //   gradient/decomposable.hpp       soft alignment of two sentences
 //   gradient/vision.hpp             gates of channels and pixels, global context, gather-excite
+//   gradient/hard.hpp               hard attention (REINFORCE), entropies of weights
 
 #include "softlook/gradient/attention.hpp"
 #include "softlook/gradient/decoder_attention.hpp"
@@ -22,6 +23,7 @@
 #include "softlook/gradient/embedding.hpp"
 #include "softlook/gradient/entmax.hpp"
 #include "softlook/gradient/feed_forward.hpp"
+#include "softlook/gradient/hard.hpp"
 #include "softlook/gradient/linear.hpp"
 #include "softlook/gradient/linear_attention.hpp"
 #include "softlook/gradient/multi_head.hpp"
