@@ -15,6 +15,7 @@
 //   gradient/decoder_attention.hpp  steps of Bahdanau's and Luong's attention over one memory
 //   gradient/decomposable.hpp       soft alignment of two sentences
 //   gradient/vision.hpp             gates of channels and pixels, global context, gather-excite
+//   gradient/local.hpp              local attention, monotonic and with predicted positions
 //   gradient/hard.hpp               hard attention (REINFORCE), entropies of weights
 
 #include "softlook/gradient/attention.hpp"
@@ -26,6 +27,7 @@
 #include "softlook/gradient/hard.hpp"
 #include "softlook/gradient/linear.hpp"
 #include "softlook/gradient/linear_attention.hpp"
+#include "softlook/gradient/local.hpp"
 #include "softlook/gradient/multi_head.hpp"
 #include "softlook/gradient/norm.hpp"
 #include "softlook/gradient/recurrent.hpp"

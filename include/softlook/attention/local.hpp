@@ -125,6 +125,23 @@ template <class T>
   return sorted;
 }
 
+/// Attention of sorted queries over their windows, and what its weights were normalised by.
+template <class Matrix, class K, class V, class... Ps>
+[[nodiscard]] multi_head_state<Matrix> state_over_windows(
+    const char* where, const row_major<typename Matrix::Scalar>& sorted, const K& k,
+    const V& values, const sorted_windows<typename Matrix::Scalar>& windows,
+    const Ps&... policies) {
+  auto bound = bind(where, sorted, k, values, policies...);
+  multi_head_state<Matrix> state{Matrix(sorted.rows(), bound.output_columns()),
+                                 Matrix(sorted.rows(), heads_of(policies...).query)};
+  bound.pin(local_kernel(policies...)).set_kernels();
+  bound.call().O = writable_view(state.output);
+  bound.call().log_sum_exp = writable_view(state.log_sum_exp);
+  check_output(bound.call());
+  run_over_windows(bound.call(), windows);
+  return state;
+}
+
 /// a_i(j) = softmax_j(s_i)·g_i(j) over the windows. The kernels give softmax(s + ln g)·V, and what
 /// it was normalised by; the log-sum-exp of s alone gives back the paper's weights.
 template <class Q, class K, class V, class... Ps>
@@ -133,23 +150,14 @@ template <class Q, class K, class V, class... Ps>
                                                   index half_width, const Ps&... policies) {
   using T = scalar_of<Q>;
   using matrix = plain_matrix_like<Q>;
+  const char* where = "local_attention";
   const index heads = heads_of(policies...).query;
   const readable<Q> given(q);
   const row_major<T> sorted = rows_by_window(given.view(), heads, windows);
-  const auto state_over_windows = [&](const auto& values, const auto&... ps) {
-    auto bound = bind("local_attention", sorted, k, values, ps...);
-    multi_head_state<matrix> state{matrix(q.rows(), bound.output_columns()),
-                                   matrix(q.rows(), heads)};
-    bound.pin(local_kernel(policies...)).set_kernels();
-    bound.call().O = writable_view(state.output);
-    bound.call().log_sum_exp = writable_view(state.log_sum_exp);
-    check_output(bound.call());
-    run_over_windows(bound.call(), windows);
-    return state;
-  };
-  const auto favoured = state_over_windows(v, policies..., gaussian_of(windows, half_width));
+  const auto favoured = state_over_windows<matrix>(where, sorted, k, v, windows, policies...,
+                                                   gaussian_of(windows, half_width));
   const row_major<T> nothing(k.rows(), 0);
-  const auto plain = state_over_windows(nothing, policies...);
+  const auto plain = state_over_windows<matrix>(where, sorted, k, nothing, windows, policies...);
   matrix output(q.rows(), favoured.output.cols());
   const index e = output.cols() / heads;
   for (index head = 0; head < heads; ++head)

@@ -121,14 +121,16 @@ class sorted_windows {
 template <class T>
 struct gaussian_transform {
   using policy_kind = transform_kind;
+  static constexpr bool is_shift = true;
   const std::int32_t* centre;
   const T* offset;
   T sharpness;  // 1 / (2σ²) = 2 / D²
 
-  /// Of query i of a head: `i` counts those of the heads before it.
+  /// j − p_i and ln g_i(j) of query i of a head: `i` counts those of the heads before it.
+  [[nodiscard]] T distance(index i, std::int32_t j) const { return T(j - centre[i]) - offset[i]; }
   [[nodiscard]] T exponent(index i, std::int32_t j) const {
-    const T distance = T(j - centre[i]) - offset[i];
-    return -sharpness * distance * distance;
+    const T away = distance(i, j);
+    return -sharpness * away * away;
   }
   template <class S>
   [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
