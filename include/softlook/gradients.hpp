@@ -17,6 +17,7 @@
 //   gradient/vision.hpp             gates of channels and pixels, global context, gather-excite
 //   gradient/local.hpp              local attention, monotonic and with predicted positions
 //   gradient/hard.hpp               hard attention (REINFORCE), entropies of weights
+//   gradient/positional.hpp         positional attention: learned logits, factors
 
 #include "softlook/gradient/attention.hpp"
 #include "softlook/gradient/decoder_attention.hpp"
@@ -30,6 +31,7 @@
 #include "softlook/gradient/local.hpp"
 #include "softlook/gradient/multi_head.hpp"
 #include "softlook/gradient/norm.hpp"
+#include "softlook/gradient/positional.hpp"
 #include "softlook/gradient/recurrent.hpp"
 #include "softlook/gradient/transformer.hpp"
 #include "softlook/gradient/vision.hpp"

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "softlook/attention/attention.hpp"
+#include "softlook/core/dual.hpp"
 #include "softlook/engine/run/run_backward.hpp"
 #include "softlook/gradient/detail/products.hpp"
 
@@ -48,6 +49,15 @@ inline constexpr bool only_shifts = false;
 template <class... Fs>
 inline constexpr bool only_shifts<transform_chain<Fs...>> =
     ((only_adds<Fs> || requires { Fs::is_shift; }) && ...);
+
+/// f'(s) of the transforms of a score.
+template <class T, class Chain>
+[[nodiscard]] T slope_of(const Chain& chain, T s, index i, index j, const problem& p) {
+  if constexpr (only_shifts<Chain>)
+    return T(1);
+  else
+    return chain(math::dual<T>{s, T(1)}, std::int32_t(i), std::int32_t(j), p).derivative;
+}
 
 /// The derivative of the transforms, where it is not 1.
 template <class T, class Stated>

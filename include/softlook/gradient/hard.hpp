@@ -52,15 +52,6 @@ void check_choices(const char* where, const C& choice, index queries, index keys
                        "it is the row of a key, or -1 where there is none");
 }
 
-/// f'(s) of the transforms of a score.
-template <class T, class Chain>
-[[nodiscard]] T slope_of(const Chain& chain, T s, index i, index j, const problem& p) {
-  if constexpr (only_shifts<Chain>)
-    return T(1);
-  else
-    return chain(math::dual<T>{s, T(1)}, std::int32_t(i), std::int32_t(j), p).derivative;
-}
-
 /// Adds the gradient of the chosen scores, given that of the log-probabilities, and hands dO to the
 /// chosen values.
 template <class T, class Chain, class C, class G, class Matrix>
