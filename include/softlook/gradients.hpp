@@ -18,6 +18,7 @@
 //   gradient/local.hpp              local attention, monotonic and with predicted positions
 //   gradient/hard.hpp               hard attention (REINFORCE), entropies of weights
 //   gradient/positional.hpp         positional attention: learned logits, factors
+//   gradient/transforms.hpp         what transforms hold: biases, slopes, temperatures, T5, Shaw
 
 #include "softlook/gradient/attention.hpp"
 #include "softlook/gradient/decoder_attention.hpp"
@@ -34,4 +35,5 @@
 #include "softlook/gradient/positional.hpp"
 #include "softlook/gradient/recurrent.hpp"
 #include "softlook/gradient/transformer.hpp"
+#include "softlook/gradient/transforms.hpp"
 #include "softlook/gradient/vision.hpp"
