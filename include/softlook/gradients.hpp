@@ -19,6 +19,7 @@
 //   gradient/hard.hpp               hard attention (REINFORCE), entropies of weights
 //   gradient/positional.hpp         positional attention: learned logits, factors
 //   gradient/transforms.hpp         what transforms hold: biases, slopes, temperatures, T5, Shaw
+//   gradient/non_local.hpp          non-local blocks, dual attention, attention pooling of maps
 
 #include "softlook/gradient/attention.hpp"
 #include "softlook/gradient/decoder_attention.hpp"
@@ -31,6 +32,7 @@
 #include "softlook/gradient/linear_attention.hpp"
 #include "softlook/gradient/local.hpp"
 #include "softlook/gradient/multi_head.hpp"
+#include "softlook/gradient/non_local.hpp"
 #include "softlook/gradient/norm.hpp"
 #include "softlook/gradient/positional.hpp"
 #include "softlook/gradient/recurrent.hpp"

@@ -221,19 +221,7 @@ class efficient_channel_attention : public map_gate<efficient_channel_attention<
   return std::max<index>(t % 2 == 0 ? t + 1 : t, 3);
 }
 
-namespace detail {
-
-/// One number as a matrix, for those who go through weights.
-template <class T>
-[[nodiscard]] Eigen::Map<Eigen::Matrix<T, 1, 1>> as_matrix(T& x) {
-  return Eigen::Map<Eigen::Matrix<T, 1, 1>>(&x);
-}
-template <class T>
-[[nodiscard]] Eigen::Map<const Eigen::Matrix<T, 1, 1>> as_matrix(const T& x) {
-  return Eigen::Map<const Eigen::Matrix<T, 1, 1>>(&x);
-}
-
-}  // namespace detail
+namespace detail {}  // namespace detail
 
 /// The weights of spatial_attention.
 template <class T>

@@ -29,7 +29,54 @@ struct non_local_parameters {
   matrix Wo{};                 ///< values × channels; empty: none
   row bq{}, bk{}, bv{}, bo{};  ///< empty: none
   T gain = 1;                  ///< times what is added; DANet learns it, starting from 0
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("Wq", p.Wq...);
+    f("Wk", p.Wk...);
+    f("Wv", p.Wv...);
+    f("Wo", p.Wo...);
+    f("bq", p.bq...);
+    f("bk", p.bk...);
+    f("bv", p.bv...);
+    f("bo", p.bo...);
+    const auto number = [&](const char* name, auto... m) { f(name, m...); };
+    number("gain", detail::as_matrix(p.gain)...);
+  }
 };
+
+namespace detail {
+
+/// The number of channels that the matrices agree on; 0: any.
+template <class T>
+[[nodiscard]] index check_non_local(const char* where, const non_local_parameters<T>& p) {
+  const bool values = p.Wv.size() > 0, outputs = p.Wo.size() > 0;
+  check_sizes(where, "Wk.rows()", p.Wk.rows(), "Wq.rows()", p.Wq.rows(),
+              "queries and keys are made of the same pixels");
+  check_sizes(where, "Wk.cols()", p.Wk.cols(), "Wq.cols()", p.Wq.cols(),
+              "queries and keys share one feature size");
+  const index channels = p.Wq.size() > 0 ? p.Wq.rows() : (values ? p.Wv.rows() : p.Wo.cols());
+  if (values)
+    check_sizes(where, "Wv.rows()", p.Wv.rows(), "channels", channels,
+                "values are made of the same pixels");
+  const index mixed = values ? p.Wv.cols() : channels;
+  if (outputs)
+    check_sizes(where, "Wo.rows()", p.Wo.rows(), values ? "Wv.cols()" : "channels", mixed,
+                "the mixed values are projected");
+  check_sizes(where, outputs ? "Wo.cols()" : "Wv.cols()", outputs ? p.Wo.cols() : mixed, "channels",
+              channels, "what is added has a number for each channel");
+  const auto bias = [&](const char* name, const auto& b, const char* of, const auto& W) {
+    (void)checked_row(where, name, view_of(b), of, W.cols());
+  };
+  bias("bq.size()", p.bq, "Wq.cols()", p.Wq);
+  bias("bk.size()", p.bk, "Wk.cols()", p.Wk);
+  bias("bv.size()", p.bv, "Wv.cols()", p.Wv);
+  bias("bo.size()", p.bo, "Wo.cols()", p.Wo);
+  check_factor<T>(where, "gain", p.gain);
+  return channels;
+}
+
+}  // namespace detail
 
 /// Non-local block: every pixel takes up what similar pixels hold, wherever they are,
 ///   Y = X + gain·(Wo·softmax((Wq x)·(Wk x)) Wv x + bo),
@@ -47,26 +94,24 @@ class non_local_block : public matrix_layer<non_local_block<T>, T> {
   /// \throws shape_error  unless the matrices fit each other; argument_error  unless the gain is
   /// finite.
   explicit non_local_block(const non_local_parameters<T>& p)
-      : channels_(agreed_channels(p)),
+      : channels_(detail::check_non_local(name_, p)),
         features_(p.Wq.cols()),
         projects_(p.Wo.size() > 0),
         out_(detail::view_of(p.Wo),
-             detail::checked_row("non_local_block", "bo.size()", detail::view_of(p.bo), "Wo.cols()",
+             detail::checked_row(name_, "bo.size()", detail::view_of(p.bo), "Wo.cols()",
                                  p.Wo.cols()),
              activation::none),
         gain_(p.gain) {
-    detail::check_factor<T>("non_local_block", "gain", gain_);
-    const auto bias = [](const char* name, const auto& b, const char* of, index count) {
-      const auto row = detail::checked_row("non_local_block", name, detail::view_of(b), of, count);
-      return row.cols == 0 ? detail::row_vector<T>::Zero(count).eval() : b;
+    const auto bias = [](const auto& b, index count) {
+      return b.size() == 0 ? detail::row_vector<T>::Zero(count).eval() : b;
     };
     typename non_local_parameters<T>::matrix W(channels_, 2 * features_ + p.Wv.cols());
     if (features_ > 0) W.leftCols(2 * features_) << p.Wq, p.Wk;
     if (p.Wv.cols() > 0) W.rightCols(p.Wv.cols()) = p.Wv;
     detail::row_vector<T> b(W.cols());
-    b.head(features_) = bias("bq.size()", p.bq, "Wq.cols()", features_);
-    b.segment(features_, features_) = bias("bk.size()", p.bk, "Wk.cols()", features_);
-    b.tail(p.Wv.cols()) = bias("bv.size()", p.bv, "Wv.cols()", p.Wv.cols());
+    b.head(features_) = bias(p.bq, features_);
+    b.segment(features_, features_) = bias(p.bk, features_);
+    b.tail(p.Wv.cols()) = bias(p.bv, p.Wv.cols());
     embed_ = {detail::view_of(W), detail::view_of(b), activation::none};
   }
 
@@ -137,27 +182,6 @@ class non_local_block : public matrix_layer<non_local_block<T>, T> {
       const embedded& e, const detail::call_policies<T>& policies) {
     const auto score = scores::dot{}.recipe<T>(name_, e.Q.cols, e.K.cols);
     return detail::inner_call(policies, score, e.Q, e.K, e.V);
-  }
-
-  /// The number of channels that the matrices agree on.
-  static index agreed_channels(const non_local_parameters<T>& p) {
-    const char* where = name_;
-    const bool values = p.Wv.size() > 0, outputs = p.Wo.size() > 0;
-    detail::check_sizes(where, "Wk.rows()", p.Wk.rows(), "Wq.rows()", p.Wq.rows(),
-                        "queries and keys are made of the same pixels");
-    detail::check_sizes(where, "Wk.cols()", p.Wk.cols(), "Wq.cols()", p.Wq.cols(),
-                        "queries and keys share one feature size");
-    const index channels = p.Wq.size() > 0 ? p.Wq.rows() : (values ? p.Wv.rows() : p.Wo.cols());
-    if (values)
-      detail::check_sizes(where, "Wv.rows()", p.Wv.rows(), "channels", channels,
-                          "values are made of the same pixels");
-    const index mixed = values ? p.Wv.cols() : channels;
-    if (outputs)
-      detail::check_sizes(where, "Wo.rows()", p.Wo.rows(), values ? "Wv.cols()" : "channels", mixed,
-                          "the mixed values are projected");
-    detail::check_sizes(where, outputs ? "Wo.cols()" : "Wv.cols()", outputs ? p.Wo.cols() : mixed,
-                        "channels", channels, "what is added has a number for each channel");
-    return channels;
   }
 
   index channels_ = 0;

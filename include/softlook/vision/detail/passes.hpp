@@ -238,5 +238,15 @@ void add_to_map(const matrix_view<T>& X, const mutable_matrix_view<T>& Y, T gain
     for (index j = 0; j < Y.cols; ++j) Y(i, j) = X(i, j) + gain * z(i, j);
 }
 
+/// One number as a matrix, for those who go through weights.
+template <class T>
+[[nodiscard]] Eigen::Map<Eigen::Matrix<T, 1, 1>> as_matrix(T& x) {
+  return Eigen::Map<Eigen::Matrix<T, 1, 1>>(&x);
+}
+template <class T>
+[[nodiscard]] Eigen::Map<const Eigen::Matrix<T, 1, 1>> as_matrix(const T& x) {
+  return Eigen::Map<const Eigen::Matrix<T, 1, 1>>(&x);
+}
+
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END
