@@ -20,7 +20,9 @@ namespace detail {
 
 template <class T, class P>
 void set_feature_slopes(feature_slopes<T>& slopes, const P& p) {
-  if constexpr (policy_of_kind<P, feature_function_kind> && !requires { P::feature_kind; }) {
+  if constexpr (is_random_features<P>) {
+    slopes = slopes_of_random(p);
+  } else if constexpr (policy_of_kind<P, feature_function_kind> && !requires { P::feature_kind; }) {
     constexpr bool has_backward =
         requires(const strided_map<T, int(Eigen::ColMajor)>& X) { p.f.backward(X, X); };
     static_assert(has_backward,
@@ -93,7 +95,8 @@ template <class Q, class K, class V, class G, class... Ps>
 }  // namespace detail
 
 /// The gradients of linear_attention(), given that of its output: dO, n×(query·e). Policies are
-/// those of the way forward; of a features::map, f has also backward(X, dY), which gives dX.
+/// those of the way forward; of a features::map, f has also backward(X, dY), which gives dX. With
+/// random_features it is the Performer's, given its projection.
 /// \throws shape_error, argument_error  as linear_attention(), and unless dO fits.
 /// Cost: O((n + m)·d·e) time, memory linear in n and m.
 template <dense_expression Q, dense_expression K, dense_expression V, dense_expression G,

@@ -71,6 +71,39 @@ TEST(LinearAttentionGradient, OfAllKeysIsThatOfDifferences) {
   check("squares", features::map(9, squares{}), normalizations::sum{.epsilon = 0.1});
 }
 
+// Eleven features are no whole vectors.
+TEST(LinearAttentionGradient, OfThePerformerIsThatOfDifferences) {
+  generator random = seed(16210);
+  problem_of p(5, 7, random), square(6, 6, random);
+  for (const random_feature_options& o :
+       {random_feature_options{.features = 11, .seed = 4},
+        random_feature_options{.features = 16, .scale = 0.3, .key_shift = 0.5},
+        random_feature_options{.features = 11, .epsilon = 0.25}}) {
+    const random_features<double> favor(3, o);
+    const auto check = [&](const char* what, const auto&... policies) {
+      const gradients g = linear_attention_backward(p.Q, p.K, p.V, p.dO, p.of, favor, policies...);
+      p.expect(
+          g,
+          [&] {
+            return inner_product(p.dO, linear_attention(p.Q, p.K, p.V, p.of, favor, policies...));
+          },
+          what);
+    };
+    check("sum");
+    check("none", normalizations::none{});
+    check("sum, epsilon", normalizations::sum{.epsilon = 0.3}, options{.scale = 0.5});
+    const gradients g =
+        causal_linear_attention_backward(square.Q, square.K, square.V, square.dO, square.of, favor);
+    square.expect(
+        g,
+        [&] {
+          return inner_product(
+              square.dO, causal_linear_attention(square.Q, square.K, square.V, square.of, favor));
+        },
+        "in order");
+  }
+}
+
 TEST(LinearAttentionGradient, InOrderIsThatOfDifferences) {
   generator random = seed(16202);
   for (const index n : {1, 11}) {

@@ -74,8 +74,12 @@ class linear_backward_run {
   void map_rows(const matrix_view<T>& X, bool keys, T scale,
                 const mutable_matrix_view<T>& out) const {
     if (c_.map.apply) {
-      aligned_vector<T> numbers(std::size_t(X.rows + 1));
-      c_.map.apply(c_.map.self, c_.where, call_.isa, X, keys, out, numbers.data());
+      // Whole vectors, which a map may write.
+      const index stride = round_up(out.cols, state_step);
+      aligned_vector<T> rows(std::size_t(X.rows * stride)), numbers(std::size_t(X.rows + 1));
+      const mutable_matrix_view<T> mapped{rows.data(), X.rows, out.cols, stride, 1};
+      c_.map.apply(c_.map.self, c_.where, call_.isa, X, keys, mapped, numbers.data());
+      copy_rows(as_input(mapped), out);
     } else {
       for (index i = 0; i < out.rows; ++i)
         for (index f = 0; f < out.cols; ++f) out(i, f) = feature_of(c_.map.kind, X(i, f));
@@ -84,12 +88,12 @@ class linear_backward_run {
       for (index f = 0; f < out.cols; ++f) out(i, f) *= scale;
   }
   /// dX of X's features' gradient, which it may change.
-  void map_rows_back(const matrix_view<T>& X, T scale, const mutable_matrix_view<T>& dY,
+  void map_rows_back(const matrix_view<T>& X, bool keys, T scale, const mutable_matrix_view<T>& dY,
                      const mutable_matrix_view<T>& dX) const {
     for (index i = 0; i < dY.rows && scale != T(1); ++i)
       for (index f = 0; f < dY.cols; ++f) dY(i, f) *= scale;
     if (slopes_.back) {
-      slopes_.back(slopes_.self, c_.where, X, as_input(dY), dX);
+      slopes_.back(slopes_.self, c_.where, X, keys, as_input(dY), dX);
       return;
     }
     for (index i = 0; i < dX.rows; ++i)
@@ -312,10 +316,10 @@ class linear_backward_run {
     }
     store(d, head, dstate);
 
-    map_rows_back(head_of(c_.K, head, inputs), T(1), features_of(x.dkeys),
+    map_rows_back(head_of(c_.K, head, inputs), true, T(1), features_of(x.dkeys),
                   head_of(to_.dK, head, inputs));
     for (index g = 0; g < group; ++g)
-      map_rows_back(head_of(c_.Q, head * group + g, inputs), scale_,
+      map_rows_back(head_of(c_.Q, head * group + g, inputs), false, scale_,
                     features_of(x.dqueries + g * n * features_),
                     head_of(to_.dQ, head * group + g, inputs));
   }
@@ -343,13 +347,13 @@ class linear_backward_run {
       for (index i = 0; i < n; ++i) divisor_back(given, i, z, queries, Y, dqueries, dz);
       products.add(view_of(Y), view_of(S).transpose(), writable_view(dqueries));
       products.add(view_of(queries).transpose(), view_of(Y), writable_view(dS));
-      map_rows_back(Q, scale_, writable_view(dqueries), head_of(to_.dQ, of_query, inputs));
+      map_rows_back(Q, false, scale_, writable_view(dqueries), head_of(to_.dQ, of_query, inputs));
     }
     for (index j = 0; j < m; ++j)
       for (index f = 0; f < features_; ++f) dkeys(j, f) = dz(0, f);
     products.add(V, view_of(dS).transpose(), writable_view(dkeys));
     products.multiply(view_of(keys), view_of(dS), head_of(to_.dV, head, e));
-    map_rows_back(K, T(1), writable_view(dkeys), head_of(to_.dK, head, inputs));
+    map_rows_back(K, true, T(1), writable_view(dkeys), head_of(to_.dK, head, inputs));
   }
   /// Row i of Y becomes its gradient; what goes through the divisor joins dqueries and dz.
   void divisor_back(const matrix_view<T>& given, index i, const matrix& z, const matrix& queries,

@@ -1,25 +1,27 @@
 #pragma once
 
 #include <cmath>
+#include <vector>
 
 #include "softlook/linear/attention.hpp"
+#include "softlook/linear/random_features.hpp"
 
 // Slopes of what linear attention is made of: feature maps and divisors.
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// dφ(X) to dX for a user's feature map.
+/// dφ(X) of queries or of keys to dX, for a user's feature map and for random features.
 template <class T>
 struct feature_slopes {
   const void* self = nullptr;
-  void (*back)(const void* self, const char* where, const matrix_view<T>& X,
+  void (*back)(const void* self, const char* where, const matrix_view<T>& X, bool keys,
                const matrix_view<T>& dY, const mutable_matrix_view<T>& dX) = nullptr;
 };
 
 template <class T, class Map>
 [[nodiscard]] feature_slopes<T> slopes_of_map(const Map& m) {
-  return {&m, [](const void* self, const char* where, const matrix_view<T>& X,
+  return {&m, [](const void* self, const char* where, const matrix_view<T>& X, bool,
                  const matrix_view<T>& dY, const mutable_matrix_view<T>& dX) {
             using matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
             const matrix d = static_cast<const Map*>(self)->f.backward(map_of<Eigen::ColMajor>(X),
@@ -32,6 +34,53 @@ template <class T, class Map>
               for (index c = 0; c < dX.cols; ++c) dX(i, c) = d(i, c);
           }};
 }
+
+/// Of one row, in place of its z = root·W x, with φ_r = (e^{z_r − s} + ε)/√features: dz_r of every
+/// r, where s is the largest z of a query's row and |root·x|²/2 of a key's, or with ε. Returns
+/// −ds, for the latter.
+template <class T>
+[[nodiscard]] T random_row_back(const matrix_view<T>& dY, index i, T shift, bool by_row, T* z) {
+  if (dY.cols == 0) return T(0);
+  const T factor = T(1) / std::sqrt(T(dY.cols));
+  index most = 0;
+  for (index r = 1; by_row && r < dY.cols; ++r) most = z[r] > z[most] ? r : most;
+  const T from = by_row ? shift + z[most] : shift;
+  T sum = 0;
+  for (index r = 0; r < dY.cols; ++r) {
+    z[r] = factor * math::exp(z[r] - from) * dY(i, r);
+    sum += z[r];
+  }
+  if (by_row) z[most] -= sum;
+  return sum;
+}
+
+/// \see Choromanski et al., 2021, Lemma 1.
+template <class T>
+[[nodiscard]] feature_slopes<T> slopes_of_random(const random_features<T>& map) {
+  return {map.calls().self, [](const void* self, const char*, const matrix_view<T>& X, bool keys,
+                               const matrix_view<T>& dY, const mutable_matrix_view<T>& dX) {
+            const auto& of = *static_cast<const random_projection<T>*>(self);
+            const bool normed = keys || of.epsilon > 0;
+            std::vector<T> z(std::size_t(X.rows * dY.cols)), norms(std::size_t(X.rows));
+            of.project(best_instruction_set(), X, {z.data(), X.rows, dY.cols, dY.cols, 1});
+            if (normed) of.half_norms(X, norms.data());
+            for (index i = 0; i < X.rows; ++i) {
+              T* const row = z.data() + i * dY.cols;
+              const T shift = norms[std::size_t(i)] + (keys ? of.key_shift : T(0));
+              const T by_norm = random_row_back(dY, i, shift, !keys, row);
+              for (index c = 0; c < X.cols; ++c) {
+                T sum = 0;
+                for (index r = 0; r < dY.cols; ++r) sum += row[r] * of.W(r, c);
+                dX(i, c) = of.root * sum - (normed ? of.root * of.root * by_norm * X(i, c) : T(0));
+              }
+            }
+          }};
+}
+
+template <class P>
+inline constexpr bool is_random_features = false;
+template <class T>
+inline constexpr bool is_random_features<random_features<T>> = true;
 
 /// One number of a feature map, and its slope.
 template <class T>
