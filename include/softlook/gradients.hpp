@@ -20,6 +20,9 @@
 //   gradient/positional.hpp         positional attention: learned logits, factors
 //   gradient/transforms.hpp         what transforms hold: biases, slopes, temperatures, T5, Shaw
 //   gradient/non_local.hpp          non-local blocks, dual attention, attention pooling of maps
+//   gradient/nystrom.hpp            Nyström attention
+//   gradient/linformer.hpp          Linformer
+//   gradient/location.hpp           location-based attention
 
 #include "softlook/gradient/attention.hpp"
 #include "softlook/gradient/decoder_attention.hpp"
@@ -30,10 +33,13 @@
 #include "softlook/gradient/hard.hpp"
 #include "softlook/gradient/linear.hpp"
 #include "softlook/gradient/linear_attention.hpp"
+#include "softlook/gradient/linformer.hpp"
 #include "softlook/gradient/local.hpp"
+#include "softlook/gradient/location.hpp"
 #include "softlook/gradient/multi_head.hpp"
 #include "softlook/gradient/non_local.hpp"
 #include "softlook/gradient/norm.hpp"
+#include "softlook/gradient/nystrom.hpp"
 #include "softlook/gradient/positional.hpp"
 #include "softlook/gradient/recurrent.hpp"
 #include "softlook/gradient/transformer.hpp"
