@@ -23,6 +23,7 @@
 //   gradient/nystrom.hpp            Nyström attention
 //   gradient/linformer.hpp          Linformer
 //   gradient/location.hpp           location-based attention
+//   gradient/monotonic.hpp          monotonic attention in expectation
 
 #include "softlook/gradient/attention.hpp"
 #include "softlook/gradient/decoder_attention.hpp"
@@ -36,6 +37,7 @@
 #include "softlook/gradient/linformer.hpp"
 #include "softlook/gradient/local.hpp"
 #include "softlook/gradient/location.hpp"
+#include "softlook/gradient/monotonic.hpp"
 #include "softlook/gradient/multi_head.hpp"
 #include "softlook/gradient/non_local.hpp"
 #include "softlook/gradient/norm.hpp"
