@@ -54,6 +54,7 @@ struct saved_step {
   matrix context{};    ///< n×e
   matrix dQ{};         ///< written by step_backward()
   matrix dscores{}, dprojected{};
+  double scale = 1;  ///< of the scores, options::scale
 
   [[nodiscard]] std::size_t bytes() const {
     using detail::bytes_of;
@@ -237,6 +238,7 @@ const auto& step_forward(const P<T>& p, const saved_memory<T>& memory, const Q& 
     const detail::layer_call call = detail::layer_call_of(where, policies...);
     detail::matrix_products<T> products(call);
     saved.Q = q;
+    saved.scale = call.opts.scale.value_or(1);
     detail::weigh(where, products, p, memory, saved, policies...);
     detail::shape_as(saved.context, q.rows(), memory.values.cols());
     products.multiply(detail::view_of(saved.weights), detail::view_of(memory.values),
@@ -269,6 +271,7 @@ const auto& step_backward(const P<T>& p, saved_memory<T>& memory, saved_step<T>&
   products.add(detail::view_of(saved.weights).transpose(), given.view(),
                detail::writable_view(memory.dvalues));
   detail::softmax_back(detail::view_of(saved.weights), detail::writable_view(saved.dscores));
+  if (saved.scale != 1) saved.dscores *= T(saved.scale);
   detail::scores_back(products, p, memory, saved, gradients);
   return saved.dQ;
 }

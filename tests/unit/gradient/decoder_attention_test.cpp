@@ -61,6 +61,7 @@ TEST(DecoderAttentionGradient, OfBahdanauIsThatOfDifferences) {
   for (const bool biased : {false, true}) {
     expect_steps(additive_of(biased, random), 4, 3, random);
     expect_steps(additive_of(biased, random), 4, 3, random, masks::padding{5});
+    expect_steps(additive_of(biased, random), 4, 3, random, options{.scale = 1.7});
   }
 }
 
@@ -70,6 +71,7 @@ TEST(DecoderAttentionGradient, OfLuongIsThatOfDifferences) {
   general.W = random_matrix<matrix>(4, 3, random, 0.5);
   expect_steps(general, 4, 3, random);
   expect_steps(general, 4, 3, random, masks::padding{5});
+  expect_steps(general, 4, 3, random, options{.scale = 0.3});
   expect_steps(multiplicative(), 3, 3, random);
 }
 
