@@ -24,6 +24,7 @@
 //   gradient/linformer.hpp          Linformer
 //   gradient/location.hpp           location-based attention
 //   gradient/monotonic.hpp          monotonic attention in expectation
+//   gradient/location_aware.hpp     steps of location-aware attention and of coverage; the coverage loss
 
 #include "softlook/gradient/attention.hpp"
 #include "softlook/gradient/decoder_attention.hpp"
@@ -37,6 +38,7 @@
 #include "softlook/gradient/linformer.hpp"
 #include "softlook/gradient/local.hpp"
 #include "softlook/gradient/location.hpp"
+#include "softlook/gradient/location_aware.hpp"
 #include "softlook/gradient/monotonic.hpp"
 #include "softlook/gradient/multi_head.hpp"
 #include "softlook/gradient/non_local.hpp"

@@ -65,8 +65,17 @@ struct saved_step {
 
 namespace detail {
 
-template <class T>
-void check_memory(const char* where, const additive_parameters<T>& p, index key_features) {
+/// Weights of an additive score, whatever else it looks at.
+template <class P>
+concept additive_weights = requires(const P& p) {
+  p.Wq;
+  p.Wk;
+  p.v;
+  p.b;
+};
+
+template <additive_weights P>
+void check_memory(const char* where, const P& p, index key_features) {
   const char* rule = "queries and keys are projected to one hidden size";
   check_sizes(where, "Wk.rows()", p.Wk.rows(), "keys.cols()", key_features,
               "Wk maps a key to a hidden features");
@@ -86,9 +95,8 @@ void check_memory(const char* where, const multiplicative_parameters<T>& p, inde
 
 // Of each kind of score: keys are projected, and back; queries are projected; scores go back.
 
-template <class T>
-void project_memory(matrix_products<T>& products, const additive_parameters<T>& p,
-                    saved_memory<T>& m) {
+template <class T, additive_weights P>
+void project_memory(matrix_products<T>& products, const P& p, saved_memory<T>& m) {
   shape_as(m.projected, m.keys.rows(), p.Wk.cols());
   products.multiply(view_of(m.keys), view_of(p.Wk), writable_view(m.projected));
 }
@@ -103,9 +111,8 @@ void project_memory(matrix_products<T>& products, const multiplicative_parameter
   products.multiply(view_of(m.keys), view_of(p.W).transpose(), writable_view(m.projected));
 }
 
-template <class T>
-void project_memory_back(matrix_products<T>& products, const additive_parameters<T>& p,
-                         saved_memory<T>& m, additive_parameters<T>& g) {
+template <class T, additive_weights P>
+void project_memory_back(matrix_products<T>& products, const P& p, saved_memory<T>& m, P& g) {
   const auto d = view_of(m.dprojected);
   products.add(view_of(m.keys).transpose(), d, writable_view(g.Wk));
   products.multiply(d, view_of(p.Wk).transpose(), writable_view(m.dkeys));
@@ -202,13 +209,17 @@ inline constexpr bool is_decoder_parameters<multiplicative_parameters<T>> = true
 /// additive_parameters or multiplicative_parameters.
 template <class P>
 concept decoder_parameters = detail::is_decoder_parameters<P>;
+/// Those, or the weights of another additive score: whatever a memory is projected by.
+template <class P>
+concept memory_parameters =
+    decoder_parameters<P> || (parameter_struct<P> && detail::additive_weights<P>);
 
 /// The memory that a decoder will look at: keys, m×d_k, projected as bahdanau_attention (additive)
 /// or luong_attention do, and values, m×e. Gradients of an earlier memory are forgotten.
 /// \param policies  an executor and options.
 /// \throws shape_error  unless the weights fit each other and the keys, and a value is for a key.
 template <template <class> class P, class T, dense_expression K, dense_expression V, class... Ps>
-  requires decoder_parameters<P<T>>
+  requires memory_parameters<P<T>>
 void memory_forward(const P<T>& p, const K& keys, const V& values, saved_memory<T>& memory,
                     const Ps&... policies) {
   const char* where = "memory_forward";
@@ -279,7 +290,7 @@ const auto& step_backward(const P<T>& p, saved_memory<T>& memory, saved_step<T>&
 /// The way back of the memory, after that of its steps: gives memory.dkeys; memory.dvalues is
 /// complete. Where keys and values are one matrix, its gradient is their sum.
 template <template <class> class P, class T, class... Ps>
-  requires decoder_parameters<P<T>>
+  requires memory_parameters<P<T>>
 const auto& memory_backward(const P<T>& p, saved_memory<T>& memory, P<T>& gradients,
                             const Ps&... policies) {
   const char* where = "memory_backward";

@@ -97,6 +97,16 @@ struct location_aware_parameters {
   matrix U;        ///< k×a
   vector v;        ///< a
   vector b{};      ///< a
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("Wq", p.Wq...);
+    f("Wk", p.Wk...);
+    f("filters", p.filters...);
+    f("U", p.U...);
+    f("v", p.v...);
+    f("b", p.b...);
+  }
 };
 
 /// Location-aware attention: additive scores that also see a convolution of the weights of the step
@@ -151,6 +161,15 @@ struct coverage_parameters {
   vector w_c;  ///< a
   vector v;    ///< a
   vector b{};  ///< a
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("Wq", p.Wq...);
+    f("Wk", p.Wk...);
+    f("w_c", p.w_c...);
+    f("v", p.v...);
+    f("b", p.b...);
+  }
 };
 
 /// Attention with coverage: additive scores that see how much a key was attended to so far,
