@@ -2,13 +2,12 @@
 // A program of its own, because the exceptions are trapped: the first one ends it.
 #include <gtest/gtest.h>
 
-#include <cfenv>
-
 #include "softlook/exec/thread_pool.hpp"
 #include "softlook/layer/linear_layer.hpp"
 #include "softlook/seq2seq/bahdanau_attention.hpp"
 #include "softlook/seq2seq/luong_attention.hpp"
 #include "softlook/transformer/encoder.hpp"
+#include "tests/support/floating_point.hpp"
 #include "tests/support/layers.hpp"
 #include "tests/support/random.hpp"
 #include "tests/support/ways.hpp"
@@ -17,27 +16,6 @@ namespace softlook {
 namespace {
 
 using namespace softlook_test;
-
-constexpr int forbidden = FE_INVALID | FE_DIVBYZERO;
-
-/// Traps where the platform can, and looks at the flags anyway.
-class no_exceptions {
- public:
-  no_exceptions() {
-    std::feclearexcept(FE_ALL_EXCEPT);
-#if defined(__GLIBC__)
-    feenableexcept(forbidden);
-#endif
-  }
-  ~no_exceptions() {
-#if defined(__GLIBC__)
-    fedisableexcept(forbidden);
-#endif
-    EXPECT_EQ(std::fetestexcept(forbidden), 0);
-  }
-  no_exceptions(const no_exceptions&) = delete;
-  no_exceptions& operator=(const no_exceptions&) = delete;
-};
 
 template <class T>
 class FloatingPointExceptions : public ::testing::Test {

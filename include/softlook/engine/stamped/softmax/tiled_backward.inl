@@ -195,7 +195,10 @@ class backward_end {
     step.rows_left = live_.rows;
     step.vectors = q.vectors;
     for (index x = 0; x < width; x += lanes<T>) {
-      store(step.safe + x, load(scratch_ + at_.logs + lane + x));
+      // L of huge scores may be rounded below them, but no weight is larger than 1.
+      vec<T> top = load(scratch_ + at_.logs + lane + x);
+      raise_to_maximum<T>(S_ + x, live_.rows, width, top);
+      store(step.safe + x, top);
       store(step.added + x, vec<T>{});
     }
     multiply_values(q, k, step);
