@@ -1,5 +1,6 @@
 #include "softlook/gradient/attention.hpp"
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -279,6 +280,49 @@ TEST(AttentionGradientOf, PoliciesIsThatOfDifferences) {
   const auto loss = [&] { return inner_product(dO, state().output); };
   expect_gradient("B", B, dB, loss);
   expect_gradient("sink", sink, dsink, loss);
+}
+
+// l(x + h·w) − l(x − h·w) = 2h·⟨dl, w⟩, of directions as large as the inputs are. Scores are of one
+// size, so that no softmax is a choice: what one input is larger by, another is smaller by.
+TEST(AttentionGradientOf, ADirectionIsThatOfDifferencesAtEveryMagnitude) {
+  generator random = seed(16130);
+  using matrix = row_major<double>;
+  const heads h{.query = 2, .kv = 1};
+  struct magnitudes {
+    double Q, K, V, dO;
+  };
+  for (const double size : {1e-3, 1.0, 1e3})
+    for (const magnitudes& of : {magnitudes{size, 1 / size, 1, 1},
+                                 {1 / size, size, size, 1},
+                                 {1, 1, size, 1 / size},
+                                 {1, 1, size, size}}) {
+      const auto matrices = [&] {
+        return std::array<matrix, 3>{random_matrix<matrix>(31, 12, random, of.Q),
+                                     random_matrix<matrix>(57, 6, random, of.K),
+                                     random_matrix<matrix>(57, 10, random, of.V)};
+      };
+      const auto x = matrices(), w = matrices();
+      const matrix dO = random_matrix<matrix>(31, 20, random, of.dO);
+      const auto check = [&](const auto&... policies) {
+        const auto loss = [&](double step) {
+          std::array<matrix, 3> at;
+          for (std::size_t k = 0; k < 3; ++k) at[k] = x[k] + step * w[k];
+          return inner_product(dO, attention(at[0], at[1], at[2], h, policies...));
+        };
+        const auto s = attention_with_log_sum_exp(x[0], x[1], x[2], h, policies...);
+        const auto g =
+            attention_backward(x[0], x[1], x[2], s.output, s.log_sum_exp, dO, h, policies...);
+        const double along =
+            inner_product(g.dQ, w[0]) + inner_product(g.dK, w[1]) + inner_product(g.dV, w[2]);
+        double nearest = std::numeric_limits<double>::infinity();
+        for (const double step : {1e-4, 1e-5, 1e-6})
+          nearest = std::min(nearest, std::abs((loss(step) - loss(-step)) / (2 * step) - along));
+        ASSERT_TRUE(std::isfinite(along));
+        EXPECT_LE(nearest, 1e-8 * std::max(std::abs(along), of.V * of.dO)) << size;
+      };
+      check();
+      check(masks::causal_bottom_right{}, transforms::soft_cap{2});
+    }
 }
 
 TEST(AttentionGradientOf, WrongShapesIsRefusedBeforeAnythingIsWritten) {
