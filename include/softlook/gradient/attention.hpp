@@ -8,6 +8,7 @@
 #include "softlook/core/dual.hpp"
 #include "softlook/engine/run/run_backward.hpp"
 #include "softlook/gradient/detail/products.hpp"
+#include "softlook/gradient/score_weights.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -40,6 +41,8 @@ struct backward_extras {
   /// Takes every live block once. With an executor blocks of different heads or keys come from
   /// several threads; those of the same keys come in the order of the queries' rounds.
   std::function<void(const score_gradients<T>&, index head)> scores{};
+  /// Of the score, where it has weights.
+  score_weight_gradients<T> weights{};
 };
 
 namespace detail {
@@ -90,20 +93,24 @@ void check_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
 /// The way back through attention(): from O = attention(Q, K, V, policies…), its log-sum-exp L and
 /// dO = dl/dO of some number l the gradients dl/dQ, dl/dK, dl/dV:
 ///   P = e^{S − L},  dV = Pᵀ dO,  dS = P ∘ (dO Vᵀ − D) ∘ f'(S),  D_i = Σ_c dO_ic O_ic − dL_i
-///   dQ = scale · dS K,  dK = scale · dSᵀ Q
+///   dot:       dQ = scale · dS K,  dK = scale · dSᵀ Q
+///   additive:  dQ_ia = scale · v_a Σ_j dS_ij (1 − t²),  dK_ja = scale · v_a Σ_i dS_ij (1 − t²),
+///              dv_a = scale · Σ_ij dS_ij t,  t = tanh(q_ia + k_ja)
+/// With projections these are gradients of what they give: dQ = dQ'·Wᵀ, dW = Qᵀ·dQ'.
 ///
 /// \see Dao et al., "FlashAttention", 2022, algorithm 4.
 /// Q: n×d, K: m×d, V: m×e, O and dO: n×e, L: n, or n×heads with heads{…}, as
 /// attention_with_log_sum_exp() gives them. Grouped heads add up in their keys and values. A query
 /// without keys gives and gets nothing. Policies are those of the call: any mask and transforms,
-/// dropout, sinks, heads, segments, an executor, options; scores are scaled_dot or dot. A transform
-/// is differentiated by a dual number (math::dual), unless it only adds; a user's function must
-/// take one, or `auto`. Masked keys and values touch nothing, whatever they hold. Scores are
-/// computed again, tile by tile: memory is O(n + m) besides what is returned. Bits depend neither
-/// on threads, executor nor storage. With options{.workspace} and gradients of these shapes
-/// attention_backward_into() allocates nothing.
+/// dropout, sinks, heads, segments, an executor, options; scores are scaled_dot, dot, general,
+/// additive, additive_projected or concat, gradients of whose weights are in extras. A transform is
+/// differentiated by a dual number (math::dual), unless it only adds; a user's function must take
+/// one, or `auto`. Masked keys and values touch nothing, whatever they hold. Scores are computed
+/// again, tile by tile: memory is O(n + m) besides what is returned, and projected inputs. Bits
+/// depend neither on threads, executor nor storage. With options{.workspace} and gradients of these
+/// shapes attention_backward_into() allocates nothing.
 /// \throws shape_error  unless shapes fit; as attention() otherwise, before anything is written.
-/// Cost: five products of n·m·d.
+/// Cost: five products of n·m·d; of additive scores two and a half times attention().
 template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
           dense_expression L, dense_expression G, class... Ps>
 void attention_backward_into(const Q& q, const K& k, const V& v, const O& o, const L& log_sum_exp,
@@ -114,8 +121,10 @@ void attention_backward_into(const Q& q, const K& k, const V& v, const O& o, con
     using T = detail::scalar_of<Q>;
     auto bound = detail::bind("attention_backward", q, k, v, policies...);
     using stated = std::remove_cvref_t<decltype(bound.policies())>;
-    static_assert(!stated::is_additive && !stated::projects,
-                  "softlook: attention_backward() takes scaled_dot or dot scores");
+    using score = typename stated::score_type;
+    static_assert(detail::has_way_back<score>,
+                  "softlook: attention_backward() takes scaled_dot, dot, general, additive, "
+                  "additive_projected or concat scores");
     auto& c = bound.call();
     detail::add_derivative(c, bound.policies());
     const detail::readable<O> output(o);
@@ -134,13 +143,18 @@ void attention_backward_into(const Q& q, const K& k, const V& v, const O& o, con
       };
     }
     detail::check_backward(c, b);
+    [[maybe_unused]] const auto projections = detail::projections_of<score>(c, extras.weights);
+    b.dv = extras.weights.v;
     detail::shape_as(gradients.dQ, q.rows(), q.cols());
     detail::shape_as(gradients.dK, k.rows(), k.cols());
     detail::shape_as(gradients.dV, v.rows(), v.cols());
     b.dQ = detail::writable_view(gradients.dQ);
     b.dK = detail::writable_view(gradients.dK);
     b.dV = detail::writable_view(gradients.dV);
-    detail::run_backward(c, b);
+    if constexpr (stated::projects)
+      detail::run_projected_backward<stated::is_additive>(c, b, projections);
+    else
+      detail::run_backward<stated::is_additive>(c, b);
   }
 }
 template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,

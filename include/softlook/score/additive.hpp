@@ -44,6 +44,7 @@ template <class T>
 struct additive_projected {
   using policy_kind = score_kind;
   static constexpr bool is_additive = true;
+  static constexpr bool projects = false;
   using scalar = T;
 
   explicit additive_projected(detail::kept_vector<T> v) : v_(softlook::detail::as_row(v)) {}

@@ -95,6 +95,8 @@ class stated_policies {
  public:
   static constexpr bool has_options = (is_options<Ps> || ...);
   static constexpr bool has_sequences = (is_sequences<Ps> || ...);
+  using score_type =
+      decltype(policy_or<score_kind>(scores::scaled_dot{}, std::declval<const Ps&>()...));
 
   stated_policies(const char* where, const Ps&... ps)
       : stated_policies(layer_call_of(where, ps...), ps...) {}
@@ -124,10 +126,8 @@ class stated_policies {
   stated_policies(const stated_policies&) = delete;
   stated_policies& operator=(const stated_policies&) = delete;
 
-  static constexpr bool is_additive = decltype(policy_or<score_kind>(
-      scores::scaled_dot{}, std::declval<const Ps&>()...))::is_additive;
-  static constexpr bool projects = may_project<decltype(policy_or<score_kind>(
-      scores::scaled_dot{}, std::declval<const Ps&>()...))>();
+  static constexpr bool is_additive = score_type::is_additive;
+  static constexpr bool projects = may_project<score_type>();
 
   /// The kernels within a call's reach; the naive one if some options may ask for it.
   template <reach Reach, bool may_be_naive>
@@ -168,9 +168,6 @@ class stated_policies {
   }
 
  protected:
-  using score_type =
-      decltype(policy_or<score_kind>(scores::scaled_dot{}, std::declval<const Ps&>()...));
-
   score_type score_;
   decltype(transforms_of(std::declval<const Ps&>()...)) transforms_;
   decltype(policy_or<mask_kind>(masks::none{}, std::declval<const Ps&>()...)) mask_;

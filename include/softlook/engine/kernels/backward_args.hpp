@@ -36,26 +36,33 @@ struct backward_layout {
   index weights = 0, score_gradients = 0;  // P and dS of a block of queries and a tile of keys
   index query_rows = 0, output_rows = 0;   // scale·Q and dO as right operands
   index logs = 0, dots = 0, ones = 0, rows = 0;
+  // Additive: queries of a block in each form, e^{2k} of a tile of `keys` keys, their sums, and
+  // scale·v.
+  index query_panel = 0, query_form = 0, query_sizes = 0;
+  index key_exponentials = 0, key_sums = 0, keys = 0;
+  index factors = 0;
   index total = 0;
 };
 
 /// The way back of one head, for some of its queries and keys. The source of values of `scores` is
 /// that of the keys: they are the values of dQ = dS·K.
-template <class T>
+template <class T, bool Additive>
 struct backward_args {
-  forward_args<T, false> scores;
+  forward_args<T, Additive> scores;
   row_source<T> values;
   matrix_view<T> dO;
   const T* log_sum_exp = nullptr;     // in units of log 4; 0 where there is no key
   const T* dots = nullptr;            // Σ dO ∘ O − dL of each query
   mutable_matrix_view<T> dQ, dK, dV;  // are added to
   T scale = 1;
+  matrix_view<T> v;  // additive: 1×a, without the scale
+  T* dv = nullptr;   // additive: a numbers, without the scale; are added to
   backward_layout layout;
   score_gradient_request<T> request;
 };
 
-template <class T>
-using backward_kernel = void (*)(const backward_args<T>&, range queries, T* scratch);
+template <class T, bool Additive>
+using backward_kernel = void (*)(const backward_args<T, Additive>&, range queries, T* scratch);
 
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END

@@ -19,9 +19,10 @@ template <class F, class T>
 #define SOFTLOOK_STAMP_ROOM "softlook/engine/stamped/backward.inl"
 #include "softlook/engine/stamped/all_sets.inl"
 
-template <class T>
-[[nodiscard]] backward_kernel<T> backward_kernel_of([[maybe_unused]] instruction_set isa) {
-  return SOFTLOOK_STAMPED(isa, tiled_backward<T>);
+template <class T, bool Additive>
+[[nodiscard]] backward_kernel<T, Additive> backward_kernel_of(
+    [[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, tiled_backward<T, Additive>);
 }
 
 /// The derivative of a chain of transforms, compiled for a set.

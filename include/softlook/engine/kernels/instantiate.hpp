@@ -46,8 +46,9 @@
   prefix template std::vector<row_major<T>> run_stored<true, T>(const attention_call<T>&);
 
 /// The way back of attention.
-#define SOFTLOOK_INSTANTIATE_BACKWARD(prefix, T) \
-  prefix template void run_backward<T>(const attention_call<T>&, const backward_matrices<T>&);
+#define SOFTLOOK_INSTANTIATE_BACKWARD(prefix, T, additive)                 \
+  prefix template void run_backward<additive, T>(const attention_call<T>&, \
+                                                 const backward_matrices<T>&);
 
 /// The checks of a call, its masks and transforms.
 #define SOFTLOOK_INSTANTIATE_CHECKS(prefix, T)                   \

@@ -22,7 +22,8 @@ struct backward_matrices {
   matrix_view<T> dO;
   matrix_view<T> dL;  // n×heads, or no data
   mutable_matrix_view<T> dQ, dK, dV;
-  double* dsinks = nullptr;  // one for each query head
+  double* dsinks = nullptr;   // one for each query head
+  mutable_matrix_view<T> dv;  // of additive scores, 1×a; or no data
   /// Who takes the gradients of the scores of a head; blocks of other keys may come at the same
   /// time.
   void* self = nullptr;
@@ -60,12 +61,21 @@ struct backward_plan {
   at.kept = cursor.take(stored * r.width());
   at.weights = cursor.take(stored * at.lanes);
   at.score_gradients = cursor.take(stored * at.lanes);
-  at.query_rows = cursor.take(at.lanes * round_up(s.features, r.lanes));
+  at.query_rows = cursor.take(s.additive ? 0 : at.lanes * round_up(s.features, r.lanes));
   at.output_rows = cursor.take(at.lanes * round_up(s.values, r.lanes));
   at.logs = cursor.take(at.lanes);
   at.dots = cursor.take(at.lanes);
   at.ones = cursor.take(r.width());
   at.rows = cursor.take(r.width() * s.features);
+  if (s.additive) {
+    at.query_form = round_up(at.lanes * s.features + r.lanes, 64);
+    at.query_panel = cursor.take(3 * at.query_form);
+    at.query_sizes = cursor.take(at.lanes);
+    at.keys = stored;
+    at.key_exponentials = cursor.take(stored * s.features + r.lanes);
+    at.key_sums = cursor.take(stored * s.features);
+    at.factors = cursor.take(s.features);
+  }
   at.total = cursor.total();
   return at;
 }
@@ -80,9 +90,12 @@ struct backward_plan {
   p.key_block = round_up(index{s.keys <= 1024 ? 192 : s.keys <= 4096 ? 384 : 768}, key_tile);
   const index most = std::max<index>(p.query_block / r.width(), 1);
   // What a step of queries uses, besides a tile of keys: half of a second-level cache, or all of a
-  // small one.
-  const index room = (index{r.lanes * s.scalar_bytes == 64 ? 800 : 512} << 10) /
-                     ((3 * (s.features + s.values) + 2 * key_tile) * s.scalar_bytes * r.width());
+  // small one. Of additive scores terms cost so much that it does not matter where their operands
+  // come from.
+  const index forms = s.additive ? 4 : 3;
+  const index kib = s.additive || r.lanes * s.scalar_bytes == 64 ? 800 : 512;
+  const index room = (kib << 10) / ((forms * s.features + 3 * s.values + 2 * key_tile) *
+                                    s.scalar_bytes * r.width());
   const index fit = std::clamp<index>(room, 1, std::min<index>(most, max_query_tiles));
   const index tiles = ceil_div(most, ceil_div(most, fit));
   p.layout = backward_layout_for(s, r, key_tile, tiles);
@@ -127,14 +140,14 @@ template <class T>
 }
 
 /// One block of queries of a head and one block of its keys.
-template <class T>
+template <bool Additive, class T>
 void backward_task(const running_call<T>& run, const backward_plan& p,
                    const backward_matrices<T>& b, index head, range queries, range keys,
-                   const T* logs, const T* dots, T* scratch) {
+                   const T* logs, const T* dots, T* dv, T* scratch) {
   const attention_call<T>& c = run.call;
   const index kv_head = head / c.group(), e = c.values();
-  backward_args<T> a;
-  a.scores = run.template args_of_head<false>(p.layout.walk, head);
+  backward_args<T, Additive> a;
+  a.scores = run.template args_of_head<Additive>(p.layout.walk, head);
   const index d = a.scores.Q.cols;
   call_frame frame = c.frame;
   frame.first_key += keys.begin;
@@ -153,6 +166,8 @@ void backward_task(const running_call<T>& run, const backward_plan& p,
   a.dK = columns_of_head(b.dK, kv_head, d, adjacent).rows_from(keys.begin, keys.count());
   a.dV = columns_of_head(b.dV, kv_head, e, adjacent).rows_from(keys.begin, keys.count());
   a.scale = T(run.scale);
+  a.v = c.score.v;
+  a.dv = dv;
   a.layout = p.layout;
   struct receiver {
     const backward_matrices<T>& to;
@@ -168,11 +183,12 @@ void backward_task(const running_call<T>& run, const backward_plan& p,
                    r.to.take(r.to.self, r.head, of_call);
                  }};
   for (index first = queries.begin; first < queries.end; first += p.query_step)
-    backward_kernel_of<T>(c.isa)(a, {first, std::min(first + p.query_step, queries.end)}, scratch);
+    backward_kernel_of<T, Additive>(c.isa)(a, {first, std::min(first + p.query_step, queries.end)},
+                                           scratch);
 }
 
 /// The gradients of one problem, added to what is there.
-template <class T>
+template <bool Additive, class T>
 void add_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
   const index n = c.Q.rows, m = c.K.rows, group = c.group();
   if (n == 0 || m == 0) return;
@@ -188,11 +204,18 @@ void add_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
   const input_sizes sizes = sizes_of_inputs(c);
   const index numbers = round_up(n * c.query_heads, 16);
   call_scratch arena(c.opts.workspace);
-  T* const start = arena.take<T>(sizes.total() + 2 * numbers + workers * p.layout.total);
-  const running_call<T> run{c, inputs_of(c, start), nullptr};
+  // Each block of keys sums dv by itself.
+  const index hidden = Additive ? round_up(c.score.v.cols, 16) : 0;
+  T* const start =
+      arena.take<T>(sizes.total() + 2 * numbers + tasks * hidden + workers * p.layout.total);
+  T* const v = start + sizes.total() - sizes.v;
+  const running_call<T> run{c, inputs_of(c, start), v};
+  if constexpr (Additive) make_score_vector<true>(c, run.score_scale(), v);
   T* const logs = start + sizes.total();
   T* const dots = logs + numbers;
-  T* const scratch = dots + numbers;
+  T* const dv = dots + numbers;
+  T* const scratch = dv + tasks * hidden;
+  std::fill(dv, scratch, T(0));
   run_tasks(c.exec, c.query_heads, [&](index head, index) {
     make_row_numbers(c, b, head, logs + head * n, dots + head * n);
     if (b.dsinks) b.dsinks[head] += sink_gradient(c, b, head, dots + head * n);
@@ -203,21 +226,23 @@ void add_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
       const index i = (j + round) % rounds;
       if (i >= rows) return;
       const index head = kv_head * group + i / p.query_blocks, block = i % p.query_blocks;
-      backward_task(run, p, b, head,
-                    {block * p.query_block, std::min((block + 1) * p.query_block, n)},
-                    {j * p.key_block, std::min((j + 1) * p.key_block, m)}, logs + head * n,
-                    dots + head * n, scratch + worker * p.layout.total);
+      backward_task<Additive>(
+          run, p, b, head, {block * p.query_block, std::min((block + 1) * p.query_block, n)},
+          {j * p.key_block, std::min((j + 1) * p.key_block, m)}, logs + head * n, dots + head * n,
+          dv + task * hidden, scratch + worker * p.layout.total);
     });
+  for (index task = 0; b.dv.data && task < tasks; ++task)
+    for (index k = 0; k < b.dv.cols; ++k) b.dv(0, k) += T(run.scale) * dv[task * hidden + k];
 }
 
 /// The gradients of a checked call by the tiled kernel.
-template <class T>
+template <bool Additive, class T>
 void run_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
   clear(b.dQ);
   clear(b.dK);
   clear(b.dV);
   for (index head = 0; b.dsinks && head < c.query_heads; ++head) b.dsinks[head] = 0;
-  if (c.sequences.count == 0) return add_backward(c, b);
+  if (c.sequences.count == 0) return add_backward<Additive>(c, b);
   for (index s = 0; s < c.sequences.count; ++s) {
     const range queries = c.sequences.queries_of(s), keys = c.keys_of_sequence(s);
     backward_matrices<T> part = b;
@@ -230,7 +255,7 @@ void run_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
     part.dV = b.dV.rows_from(keys.begin, keys.count());
     part.first_query = queries.begin;
     part.first_key = keys.begin;
-    add_backward(sequence_of(c, s), part);
+    add_backward<Additive>(sequence_of(c, s), part);
   }
 }
 
@@ -240,8 +265,10 @@ SOFTLOOK_NAMESPACE_END
 #if SOFTLOOK_USES_COMPILED
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
-SOFTLOOK_INSTANTIATE_BACKWARD(extern, float)
-SOFTLOOK_INSTANTIATE_BACKWARD(extern, double)
+SOFTLOOK_INSTANTIATE_BACKWARD(extern, float, false)
+SOFTLOOK_INSTANTIATE_BACKWARD(extern, double, false)
+SOFTLOOK_INSTANTIATE_BACKWARD(extern, float, true)
+SOFTLOOK_INSTANTIATE_BACKWARD(extern, double, true)
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END
 #endif

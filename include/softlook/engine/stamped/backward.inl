@@ -2,5 +2,6 @@
 
 // clang-format off
 #include "softlook/engine/stamped/softmax/slopes.inl"
+#include "softlook/engine/stamped/softmax/additive_backward.inl"
 #include "softlook/engine/stamped/softmax/tiled_backward.inl"
 // clang-format on

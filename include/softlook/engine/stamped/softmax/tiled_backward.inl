@@ -87,20 +87,23 @@ SOFTLOOK_ALWAYS_INLINE void add_to_row(T* Y, const T* X, index cols) {
   for (; c < cols; ++c) Y[c] += X[c];
 }
 
-template <class T>
+template <class T, bool Additive>
 class backward_end {
  public:
-  using args = forward_args<T, false>;
-  backward_end(const backward_args<T>& b, range queries, T* scratch)
+  using args = forward_args<T, Additive>;
+  backward_end(const backward_args<T, Additive>& b, range queries, T* scratch)
       : b_(b),
         at_(b.layout),
         queries_(queries),
         scratch_(scratch),
-        S_(scratch + b.layout.walk.scores) {
+        S_(scratch + b.layout.walk.scores),
+        slopes_(b, queries, scratch) {
     const index count = queries.count();
-    const bool finite_Q = pack_block(b.scores.Q, queries, b.scale, scratch + at_.query_rows);
-    const bool finite_dO = pack_block(b.dO, queries, T(1), scratch + at_.output_rows);
-    finite_ = finite_Q && finite_dO;
+    finite_ = pack_block(b.dO, queries, T(1), scratch + at_.output_rows);
+    if constexpr (Additive)
+      finite_ = finite_ && slopes_.finite();
+    else
+      finite_ = pack_block(b.scores.Q, queries, b.scale, scratch + at_.query_rows) && finite_;
     for (index l = 0; l < at_.lanes; ++l) {
       const bool used = l < count;
       scratch[at_.logs + l] = used ? b.log_sum_exp[queries.begin + l] : infinity<T>;
@@ -116,7 +119,7 @@ class backward_end {
     const bool wanted = b_.scores.policy->transform.derivative || b_.request.take;
     return {S_, &live_, nullptr, wanted ? scratch_ + at_.raw : nullptr};
   }
-  void before_packing(const args&, key_tile<T, false>& k, const T*) {
+  void before_packing(const args&, key_tile<T, Additive>& k, const T*) {
     finish_keys();
     pending_ = k.keys;
     b_.values.read->pack(b_.values, k.keys, tile_rows, scratch_ + at_.value_panels);
@@ -124,10 +127,25 @@ class backward_end {
     careful_ = !finite_ || !all_finite(scratch_ + at_.value_panels, count);
     for (index p = 0; p * tile_rows < k.keys.count(); ++p) seen_[p] = {};
   }
-  void take(const args& a, query_tile<T>& q, key_tile<T, false>& k) {
+  void take(const args& a, query_tile<T>& q, key_tile<T, Additive>& k) {
     if (live_.rows == 0) return;
     careful_ = careful_ || !k.finite;
     weigh(a, q, k);
+    if constexpr (!Additive) add_keys(a, q, k);
+  }
+  void flush(const args&, key_tile<T, Additive>&) {
+    finish_keys();
+    if constexpr (Additive) add_rows(b_.dQ, queries_, slopes_.query_sums(), at_.lanes);
+  }
+  void finish(const args&, query_tile<T>& q) {
+    if constexpr (!Additive) finish_queries(q);
+  }
+
+ private:
+  [[nodiscard]] index lane_of(const query_tile<T>& q) const { return q.first - queries_.begin; }
+
+  /// dQᵀ += Kᵀ dSᵀ
+  void add_keys(const args& a, query_tile<T>& q, key_tile<T, Additive>& k) {
     scored_tile<T> tile;
     tile.queries = &q;
     tile.S = scratch_ + at_.products;
@@ -139,26 +157,38 @@ class backward_end {
       add_products(a, tile, k, scratch_ + at_.ones);
     q.started = true;
   }
-  void flush(const args&, key_tile<T, false>&) { finish_keys(); }
   /// dQ += scale·dS K
-  void finish(const args& a, query_tile<T>& q) {
+  void finish_queries(query_tile<T>& q) {
     if (!q.started) return;
-    const index width = q.vectors * lanes<T>, d = a.Q.cols;
+    const index width = q.vectors * lanes<T>, d = b_.dQ.cols;
     T* const rows = scratch_ + at_.rows;
     for (index x = 0; x < width; x += lanes<T>) store(q.sum + x, broadcast(b_.scale));
     unpack_panel(q.output, width, rows, q.used, d, d, index(1), q.sum);
-    for (index l = 0; l < q.used; ++l)
-      if (b_.dQ.col_stride == 1)
-        add_to_row(row_of(b_.dQ, q.first + l), rows + l * d, d);
+    add_unpacked(b_.dQ, {q.first, q.first + q.used}, rows);
+  }
+  /// Rows of Y += the rows of a panel, times v and the scale of the scores.
+  void add_rows(const mutable_matrix_view<T>& Y, range rows, const T* panel, index width) {
+    const T* const factors = scratch_ + at_.factors;
+    T* const unpacked = scratch_ + at_.rows;
+    const index d = Y.cols, step = tile_vectors * lanes<T>;
+    for (index first = rows.begin; first < rows.end; first += step, panel += step) {
+      const index left = rows.end - first, count = left < step ? left : step;
+      unpack_panel(panel, width, unpacked, count, d, d, index(1));
+      for (index r = 0; r < count; ++r)
+        for (index c = 0; c < d; ++c) unpacked[r * d + c] *= factors[c];
+      add_unpacked(Y, {first, first + count}, unpacked);
+    }
+  }
+  static void add_unpacked(const mutable_matrix_view<T>& Y, range rows, const T* from) {
+    for (index r = rows.begin; r < rows.end; ++r, from += Y.cols)
+      if (Y.col_stride == 1)
+        add_to_row(row_of(Y, r), from, Y.cols);
       else
-        for (index c = 0; c < d; ++c) b_.dQ(q.first + l, c) += rows[l * d + c];
+        for (index c = 0; c < Y.cols; ++c) Y(r, c) += from[c];
   }
 
- private:
-  [[nodiscard]] index lane_of(const query_tile<T>& q) const { return q.first - queries_.begin; }
-
   /// dPᵀ of the live keys, the exponentials beside it.
-  void multiply_values(const query_tile<T>& q, key_tile<T, false>& k, softmax_step<T>& step) {
+  void multiply_values(const query_tile<T>& q, key_tile<T, Additive>& k, softmax_step<T>& step) {
     const index width = q.vectors * lanes<T>, e = b_.values.cols, lane = lane_of(q);
     T* const outputs = scratch_ + at_.outputs + lane * e;
     if (!packed_[lane / lanes<T>]) {
@@ -184,7 +214,7 @@ class backward_end {
   }
 
   /// P and dS of a register tile, from its scores.
-  void weigh(const args& a, query_tile<T>& q, key_tile<T, false>& k) {
+  void weigh(const args& a, query_tile<T>& q, key_tile<T, Additive>& k) {
     const index width = q.vectors * lanes<T>, lane = lane_of(q);
     if (careful_) {
       // What is forbidden is known from the scores, which the exponentials replace.
@@ -249,7 +279,8 @@ class backward_end {
     }
   }
 
-  SOFTLOOK_SMALL void hand_over(const query_tile<T>& q, const key_tile<T, false>& k, index width) {
+  SOFTLOOK_SMALL void hand_over(const query_tile<T>& q, const key_tile<T, Additive>& k,
+                                index width) {
     const T* dS = scratch_ + at_.products;
     const T* S = scratch_ + at_.raw;
     for (const product_run* run = live_.runs; run < live_.runs + live_.count; ++run) {
@@ -263,7 +294,7 @@ class backward_end {
   }
 
   /// dS = dS ∘ f'(S); private keys have no transform.
-  void multiply_slopes(const args& a, const query_tile<T>& q, const key_tile<T, false>& k,
+  void multiply_slopes(const args& a, const query_tile<T>& q, const key_tile<T, Additive>& k,
                        index width) {
     using bits = typename simd<T>::bits;
     T* S = scratch_ + at_.raw;
@@ -345,8 +376,13 @@ class backward_end {
   void finish_keys() {
     if (pending_.empty()) return;
     add_key_sums(b_.dV, scratch_ + at_.weights, scratch_ + at_.output_rows, b_.dO, T(1));
-    add_key_sums(b_.dK, scratch_ + at_.score_gradients, scratch_ + at_.query_rows, b_.scores.Q,
-                 b_.scale);
+    if constexpr (Additive) {
+      slopes_.add(pending_.count(), seen_, careful_);
+      add_rows(b_.dK, pending_, slopes_.key_sums(), slopes_.keys_apart());
+    } else {
+      add_key_sums(b_.dK, scratch_ + at_.score_gradients, scratch_ + at_.query_rows, b_.scores.Q,
+                   b_.scale);
+    }
     pending_ = {};
   }
 
@@ -403,7 +439,7 @@ class backward_end {
     }
   }
 
-  const backward_args<T>& b_;
+  const backward_args<T, Additive>& b_;
   const backward_layout& at_;
   range queries_;
   T* scratch_;
@@ -414,10 +450,11 @@ class backward_end {
   live_keys live_;
   range seen_[max_key_tile / tile_rows]{};  // lanes that have P and dS, for each panel of keys
   bool packed_[max_query_tiles * tile_vectors]{};
+  std::conditional_t<Additive, additive_slopes<T>, no_slopes<T>> slopes_;
 };
 
-template <class T>
-void tiled_backward(const backward_args<T>& b, range queries, T* scratch) {
-  backward_end<T> end(b, queries, scratch);
+template <class T, bool Additive>
+void tiled_backward(const backward_args<T, Additive>& b, range queries, T* scratch) {
+  backward_end<T, Additive> end(b, queries, scratch);
   walk_tiles(b.scores, queries, scratch, end);
 }
