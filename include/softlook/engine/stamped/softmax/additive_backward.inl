@@ -13,7 +13,7 @@
 // some panels of keys, which no executor changes.
 
 /// Keys of a feature that are taken together: as many as the registers hold.
-inline constexpr int slope_rows = vector_bytes == 64 ? 4 : 2;
+inline constexpr int slope_rows = 4;
 
 /// Keys and queries of the sums, in one form, and where they go.
 template <class T>
@@ -38,20 +38,11 @@ SOFTLOOK_ALWAYS_INLINE vec<T> signed_tanh(vec<T> a, vec<T> b) {
     return tanh_of<T>(a + b);
   } else {
     constexpr bool moderate = Form == additive_form::moderate;
-    const vec<T> one = broadcast(T(1)), d = fma(a, b, broadcast(moderate ? T(0.5) : T(1)));
-#if SOFTLOOK_STAMP_RECIPROCAL
-    if constexpr (sizeof(T) == 4) {
-      const vec<T> r = near_reciprocal(d), newton = negative_fma(d, r, broadcast(T(2)));
-      if constexpr (moderate)
-        return fma(r, newton, -one);
-      else
-        return (a + b) * r * newton;
-    }
-#endif
+    const vec<T> d = fma(a, b, broadcast(moderate ? T(0.5) : T(1)));
     if constexpr (moderate)
-      return one / d - one;
+      return add_quotient<T, false>(d, d, broadcast(T(-1)));
     else
-      return (a + b) / d;
+      return add_quotient<T, true>(a + b, d, vec<T>{});
   }
 }
 template <additive_form Form>
@@ -94,7 +85,7 @@ SOFTLOOK_ALWAYS_INLINE void sum_lanes(const T* x, T* to) {
 template <class T, int Rows, additive_form Form, bool Careful>
 SOFTLOOK_ALWAYS_INLINE void add_slopes_of_keys(const T* keys, const T* queries, const T* dS,
                                                index dS_apart, range seen, T* query_sums,
-                                               T* key_sums, vec<T> (&v_sum)[Rows]) {
+                                               T* key_sums, vec<T> (&v_sum)[2]) {
   vec<T> a[Rows], sum[Rows];
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) {
@@ -108,16 +99,16 @@ SOFTLOOK_ALWAYS_INLINE void add_slopes_of_keys(const T* keys, const T* queries, 
 #pragma GCC unroll 8
     for (int r = 0; r < Rows; ++r) {
       const vec<T> t = signed_tanh<T, Form>(a[r], b), d = load(dS + r * dS_apart + l);
+      if constexpr (!Careful) accumulate(v_sum[r % 2], d, t);
       const vec<T> slope = negative_fma(t, t, broadcast(T(1)));
       if constexpr (Careful) {
         const vec<T> g = of_pairs<T>(d, d * slope);
         of_queries = of_queries + g;
         sum[r] = sum[r] + g;
-        v_sum[r] = v_sum[r] + of_pairs<T>(d, d * t);
+        v_sum[r % 2] = v_sum[r % 2] + of_pairs<T>(d, d * t);
       } else {
-        of_queries = fma(d, slope, of_queries);
-        sum[r] = fma(d, slope, sum[r]);
-        v_sum[r] = fma(d, t, v_sum[r]);
+        accumulate(of_queries, d, slope);
+        accumulate(sum[r], d, slope);
       }
     }
     store(query_sums + l, of_queries);
@@ -132,7 +123,7 @@ __attribute__((noinline)) inline void add_slopes(const slope_sums<T>& s, range p
   constexpr int rows = Form == additive_form::large ? 1 : slope_rows;
   alignas(vector_bytes) T sums[tile_rows * lanes<T>];
   for (index c = 0; c < s.depth; ++c) {
-    vec<T> v_sum[rows] = {};
+    vec<T> v_sum[2] = {};
     for (index p = panels.begin; p < panels.end; ++p) {
       const T* const keys = s.keys + (p * s.depth + c) * tile_rows;
       const T* const dS = s.dS + p * tile_rows * s.lanes_apart;
@@ -143,9 +134,9 @@ __attribute__((noinline)) inline void add_slopes(const slope_sums<T>& s, range p
       for (index r = 0; r < tile_rows; r += 4)
         sum_lanes(sums + r * lanes<T>, s.key_sums + c * s.keys_apart + p * tile_rows + r);
     }
-    for (int r = 1; r < rows; ++r) v_sum[0] = v_sum[0] + v_sum[r];
+    const vec<T> v_all = v_sum[0] + v_sum[1];
     T sum = 0;
-    for (int l = 0; l < lanes<T>; ++l) sum += v_sum[0][l];
+    for (int l = 0; l < lanes<T>; ++l) sum += v_all[l];
     s.v_sums[c] += T(slope_sign<Form>) * sum;
   }
 }
