@@ -58,6 +58,7 @@ struct backward_args {
   matrix_view<T> v;  // additive: 1×a, without the scale
   T* dv = nullptr;   // additive: a numbers, without the scale; are added to
   backward_layout layout;
+  T raw_unit = 1;  // from the unit of scores before transforms to that of the request
   score_gradient_request<T> request;
 };
 

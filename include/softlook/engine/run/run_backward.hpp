@@ -169,6 +169,7 @@ void backward_task(const running_call<T>& run, const backward_plan& p,
   a.v = c.score.v;
   a.dv = dv;
   a.layout = p.layout;
+  a.raw_unit = T(c.policy.transform ? 1 : 1 / log4_e);
   struct receiver {
     const backward_matrices<T>& to;
     index head;

@@ -282,7 +282,10 @@ class backward_end {
   SOFTLOOK_SMALL void hand_over(const query_tile<T>& q, const key_tile<T, Additive>& k,
                                 index width) {
     const T* dS = scratch_ + at_.products;
-    const T* S = scratch_ + at_.raw;
+    T* S = scratch_ + at_.raw;
+    const vec<T> unit = broadcast(b_.raw_unit);
+    if (b_.raw_unit != 1)
+      for (index x = 0; x < live_.rows * width; x += lanes<T>) store(S + x, load(S + x) * unit);
     for (const product_run* run = live_.runs; run < live_.runs + live_.count; ++run) {
       b_.request.take(b_.request.self, {{dS, q.used, run->steps, 1, width},
                                         {S, q.used, run->steps, 1, width},
