@@ -9,10 +9,13 @@
 #include <softlook/exec/thread_pool.hpp>
 #include <softlook/transformer.hpp>
 
-#include "safetensors.hpp"
+#include "examples/support/safetensors.hpp"
 #include "wordpiece.hpp"
 
 namespace minilm {
+
+using examples::float_matrix;
+using examples::safetensors;
 
 /// What the model makes of a text: its tokens, and a point on the unit sphere. Texts that mean
 /// similar things lie close to each other; the cosine of their angle is a.embedding · b.embedding.

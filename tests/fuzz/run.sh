@@ -46,7 +46,7 @@ build() {
     onnx_file) tested=examples/vit/onnx_file.cpp ;;
     gguf) tested=examples/smollm/gguf.cpp ;;
     tokenizer) tested="examples/smollm/tokenizer.cpp examples/smollm/gguf.cpp" library=-lutf8proc ;;
-    *) tested=examples/minilm/$1.cpp ;;
+    safetensors) tested=examples/support/safetensors.cpp ;;
   esac
   # shellcheck disable=SC2086  # several flags
   for source in tests/fuzz/$1_fuzz.cpp $tested; do

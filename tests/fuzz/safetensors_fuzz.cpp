@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <span>
 
-#include "examples/minilm/safetensors.hpp"
+#include "examples/support/safetensors.hpp"
 
 namespace {
 
@@ -13,7 +13,7 @@ void require(bool truth) {
   if (!truth) std::abort();
 }
 
-void use(const minilm::safetensors& file, std::size_t size) {
+void use(const examples::safetensors& file, std::size_t size) {
   std::size_t total = 0;
   unsigned sum = 0;
   for (const auto& [name, tensor] : file.tensors()) {
@@ -33,8 +33,8 @@ void use(const minilm::safetensors& file, std::size_t size) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {
-    use(minilm::safetensors(std::as_bytes(std::span(data, size)), "fuzz"), size);
-  } catch (const minilm::model_error&) {
+    use(examples::safetensors(std::as_bytes(std::span(data, size)), "fuzz"), size);
+  } catch (const examples::model_error&) {
   }
   return 0;
 }

@@ -1,22 +1,23 @@
-#include "safetensors.hpp"
+#include "examples/support/safetensors.hpp"
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "examples/support/files.hpp"
 
 static_assert(std::endian::native == std::endian::little, "tensors are stored little-endian");
 
-namespace minilm {
+namespace examples {
 namespace {
 
 using json = nlohmann::json;
-using examples::product;
 using std::to_string;
 
 // As in the reference implementation: a larger header is taken for an attack on the reader's
@@ -231,7 +232,7 @@ raw_tensor checked(const entry& e, std::span<const std::byte> data, const auto& 
 
 safetensors::safetensors(const std::filesystem::path& file) : name_(file.string()) {
   std::size_t size = 0;
-  std::tie(mapping_, size) = examples::map_file(name_);
+  std::tie(mapping_, size) = map_file(name_);
   read({mapping_.get(), size});
 }
 
@@ -305,8 +306,59 @@ Eigen::Map<const float_matrix> safetensors::matrix(const std::string& name, Eige
   return found;
 }
 
+void safetensors::check_matrix(const std::string& name, const raw_tensor& t, const char* dtype,
+                               Eigen::Index rows, Eigen::Index cols) const {
+  if (t.dtype != dtype) fail(name, "it is " + t.dtype + " but the program needs " + dtype);
+  const std::vector<std::uint64_t> shape = {static_cast<std::uint64_t>(rows),
+                                            static_cast<std::uint64_t>(cols)};
+  if (t.shape != shape)
+    fail(name, "its shape is " + listed(t.shape) + " but the program needs " + listed(shape));
+}
+
 void safetensors::fail(const std::string& name, const std::string& what) const {
   throw model_error(name_ + ": tensor " + quoted(name) + ": " + what);
 }
 
-}  // namespace minilm
+std::byte* safetensors_writer::place(const std::string& name, const char* dtype,
+                                     std::vector<std::uint64_t> shape, std::size_t bytes) {
+  for (const written& t : tensors_)
+    if (t.name == name) throw model_error("the tensor " + quoted(name) + " is added twice");
+  const std::size_t begin = data_.size();
+  data_.resize(begin + bytes);
+  tensors_.push_back({name, dtype, std::move(shape), begin, begin + bytes});
+  return data_.data() + begin;
+}
+
+std::string safetensors_writer::header() const {
+  json all = json::object();
+  if (!metadata_.empty()) all["__metadata__"] = metadata_;
+  for (const written& t : tensors_)
+    all[t.name] = {{"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {t.begin, t.end}}};
+  std::string text = all.dump();
+  // So that the numbers of a file that is mapped lie at multiples of their size.
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  return text;
+}
+
+void safetensors_writer::write(const std::filesystem::path& file) const {
+  const auto fail = [&file](const std::string& what) {
+    throw model_error(file.string() + ": the file cannot be written" + what);
+  };
+  const std::string text = header();
+  const auto length = static_cast<std::uint64_t>(text.size());
+  const std::filesystem::path part = file.string() + ".part";
+  {
+    std::ofstream out(part, std::ios::binary | std::ios::trunc);
+    out.write(reinterpret_cast<const char*>(&length), sizeof length);
+    out.write(text.data(), static_cast<std::streamsize>(text.size()));
+    out.write(reinterpret_cast<const char*>(data_.data()),
+              static_cast<std::streamsize>(data_.size()));
+    out.close();
+    if (!out) fail("");
+  }
+  std::error_code error;
+  std::filesystem::rename(part, file, error);
+  if (error) fail(": " + error.message());
+}
+
+}  // namespace examples

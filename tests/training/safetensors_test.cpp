@@ -1,4 +1,4 @@
-#include "examples/minilm/safetensors.hpp"
+#include "examples/support/safetensors.hpp"
 
 #include <gtest/gtest.h>
 
@@ -11,8 +11,8 @@
 
 namespace {
 
-using minilm::model_error;
-using minilm::safetensors;
+using examples::model_error;
+using examples::safetensors;
 using softlook_test::message_of;
 
 std::string file_of(const std::string& header, const std::string& data,
@@ -54,7 +54,7 @@ const std::vector<float> values = {1, 2, 3, 4, 5, 6, 7, 8, 9};
 TEST(Safetensors, GivesMatricesAndVectors) {
   const std::string file = file_of(good + "  ", bytes_of(values));
   const safetensors s = read(file);
-  minilm::float_matrix a(2, 3), b(1, 3);
+  examples::float_matrix a(2, 3), b(1, 3);
   a << 1, 2, 3, 4, 5, 6;
   b << 7, 8, 9;
   EXPECT_EQ(s.matrix("a"), a);
