@@ -13,6 +13,8 @@
 //   gradient/linear_attention.hpp   linear attention, fast weights, gates, the delta rule
 //   gradient/entmax.hpp             sparse softmax: sparsemax, 1.5-entmax, α-entmax
 //   gradient/decoder_attention.hpp  steps of Bahdanau's and Luong's attention over one memory
+//   gradient/maxout.hpp             the largest of each pair of columns
+//   gradient/bahdanau.hpp           Bahdanau's encoder-decoder as a whole
 //   gradient/decomposable.hpp       soft alignment of two sentences
 //   gradient/vision.hpp             gates of channels and pixels, global context, gather-excite
 //   gradient/local.hpp              local attention, monotonic and with predicted positions
@@ -27,6 +29,7 @@
 //   gradient/location_aware.hpp     steps of location-aware attention and of coverage; the coverage loss
 
 #include "softlook/gradient/attention.hpp"
+#include "softlook/gradient/bahdanau.hpp"
 #include "softlook/gradient/decoder_attention.hpp"
 #include "softlook/gradient/decomposable.hpp"
 #include "softlook/gradient/embedding.hpp"
@@ -39,6 +42,7 @@
 #include "softlook/gradient/local.hpp"
 #include "softlook/gradient/location.hpp"
 #include "softlook/gradient/location_aware.hpp"
+#include "softlook/gradient/maxout.hpp"
 #include "softlook/gradient/monotonic.hpp"
 #include "softlook/gradient/multi_head.hpp"
 #include "softlook/gradient/non_local.hpp"

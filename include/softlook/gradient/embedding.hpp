@@ -39,6 +39,28 @@ struct saved_token_embedding {
   }
 };
 
+namespace detail {
+
+/// Each id is that of a row of an embedding.
+template <class Id>
+void check_ids(const char* where, std::span<const Id> ids, index tokens) {
+  for (const Id id : ids)
+    if (id < 0 || id >= tokens)
+      raise_argument(where, "an id", double(id),
+                     "it lies below tokens.rows(), " + std::to_string(tokens));
+}
+
+/// Row i of D is added to row ids[i] of `to`, in the order of i.
+template <class T, class Id, class Matrix>
+void add_to_rows(std::span<const Id> ids, const matrix_view<T>& D, Matrix& to) {
+  for (index i = 0; i < D.rows; ++i) {
+    T* const row = to.row(ids[std::size_t(i)]).data();
+    for (index c = 0; c < D.cols; ++c) row[c] += D(i, c);
+  }
+}
+
+}  // namespace detail
+
 /// Row i of Y = row ids[i] of the tokens, plus row i of the positions -> saved.Y.
 /// \throws argument_error  for an id that is no token;
 ///         shape_error     for more ids than positions, or of other features than the tokens.
@@ -48,10 +70,7 @@ const auto& token_embedding_forward(const token_embedding_parameters<T>& p,
                                     saved_token_embedding<T>& saved) {
   const char* where = "token_embedding_forward";
   const index n = index(ids.size());
-  for (const std::int32_t id : ids)
-    if (id < 0 || id >= p.tokens.rows())
-      detail::raise_argument(where, "an id", double(id),
-                             "it lies below tokens.rows(), " + std::to_string(p.tokens.rows()));
+  detail::check_ids(where, ids, p.tokens.rows());
   if (p.positions.size() > 0) {
     detail::check_sizes(where, "positions.cols()", p.positions.cols(), "tokens.cols()",
                         p.tokens.cols(), "a position is added to a token");
@@ -79,10 +98,8 @@ void token_embedding_backward(const token_embedding_parameters<T>& p,
   detail::check_output_gradient(where, dY, saved.Y);
   const detail::readable<G> given(dY);
   const auto d = given.view();
-  for (index i = 0; i < d.rows; ++i) {
-    T* const to = gradients.tokens.row(saved.ids[std::size_t(i)]).data();
-    for (index c = 0; c < d.cols; ++c) to[c] += d(i, c);
-    if (p.positions.size() == 0) continue;
+  detail::add_to_rows(std::span<const std::int32_t>(saved.ids), d, gradients.tokens);
+  for (index i = 0; p.positions.size() > 0 && i < d.rows; ++i) {
     T* const at = gradients.positions.row(i).data();
     for (index c = 0; c < d.cols; ++c) at[c] += d(i, c);
   }

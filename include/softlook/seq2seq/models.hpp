@@ -78,7 +78,50 @@ struct bahdanau_parameters {
   row b_readout{};   ///< empty: none
   matrix Wo{};       ///< maxout × vocabulary
   row bo{};          ///< empty: none
+
+  template <class F, class... P>
+  static void visit(F&& f, P&... p) {
+    f("source_embedding", p.source_embedding...);
+    f("target_embedding", p.target_embedding...);
+    f("forward", p.forward...);
+    f("backward", p.backward...);
+    f("Ws", p.Ws...);
+    f("bs", p.bs...);
+    f("attention", p.attention...);
+    f("decoder", p.decoder...);
+    f("readout", p.readout...);
+    f("b_readout", p.b_readout...);
+    f("Wo", p.Wo...);
+    f("bo", p.bo...);
+  }
 };
+
+namespace detail {
+
+/// The parts of the model fit each other; each is checked where it is used.
+template <class T>
+void check_parts(const char* where, const bahdanau_parameters<T>& p) {
+  const index units = p.decoder.Wh.rows(), context = 2 * p.forward.Wh.rows();
+  const auto is = [where](const char* what, index size, const char* of, index wanted) {
+    check_sizes(where, what, size, of, wanted, "the parts of a model fit each other");
+  };
+  is("forward.Wx.rows()", p.forward.Wx.rows(), "source_embedding.cols()",
+     p.source_embedding.cols());
+  is("backward.Wx.rows()", p.backward.Wx.rows(), "source_embedding.cols()",
+     p.source_embedding.cols());
+  is("backward.Wh.rows()", p.backward.Wh.rows(), "forward.Wh.rows()", p.forward.Wh.rows());
+  is("Ws.rows()", p.Ws.rows(), "backward.Wh.rows()", p.backward.Wh.rows());
+  is("Ws.cols()", p.Ws.cols(), "decoder.Wh.rows()", units);
+  is("attention.Wq.rows()", p.attention.Wq.rows(), "decoder.Wh.rows()", units);
+  is("attention.Wk.rows()", p.attention.Wk.rows(), "2 · forward.Wh.rows()", context);
+  is("decoder.Wx.rows()", p.decoder.Wx.rows(), "target_embedding.cols() + attention.Wk.rows()",
+     p.target_embedding.cols() + context);
+  is("readout.rows()", p.readout.rows(), "decoder.Wh.rows() + decoder.Wx.rows()",
+     units + p.decoder.Wx.rows());
+  is("readout.cols()", p.readout.cols(), "2 · Wo.rows()", 2 * p.Wo.rows());
+}
+
+}  // namespace detail
 
 /// Translation by jointly learning to align: a bidirectional GRU reads, a GRU writes and looks at
 /// what was read before each word.
@@ -118,22 +161,7 @@ class bahdanau_model {
         readout_(p.readout, p.b_readout),
         output_(p.Wo, p.bo),
         attention_(p.attention.score()) {
-    const index units = decoder_.units(), context = 2 * forward_.units();
-    const auto is = [](const char* what, index size, const char* of, index wanted) {
-      detail::check_sizes(name_, what, size, of, wanted, "the parts of a model fit each other");
-    };
-    is("forward.Wx.rows()", forward_.inputs(), "source_embedding.cols()", source_.cols());
-    is("backward.Wx.rows()", backward_.inputs(), "source_embedding.cols()", source_.cols());
-    is("backward.Wh.rows()", backward_.units(), "forward.Wh.rows()", forward_.units());
-    is("Ws.rows()", first_.inputs(), "backward.Wh.rows()", backward_.units());
-    is("Ws.cols()", first_.outputs(), "decoder.Wh.rows()", units);
-    is("attention.Wq.rows()", p.attention.Wq.rows(), "decoder.Wh.rows()", units);
-    is("attention.Wk.rows()", p.attention.Wk.rows(), "2 · forward.Wh.rows()", context);
-    is("decoder.Wx.rows()", decoder_.inputs(), "target_embedding.cols() + attention.Wk.rows()",
-       target_.cols() + context);
-    is("readout.rows()", readout_.inputs(), "decoder.Wh.rows() + decoder.Wx.rows()",
-       units + decoder_.inputs());
-    is("readout.cols()", readout_.outputs(), "2 · Wo.rows()", 2 * output_.inputs());
+    detail::check_parts(name_, p);
   }
 
   /// \throws argument_error  for an empty sentence or a token without an embedding.
