@@ -66,12 +66,16 @@ class progress {
     std::fflush(to_);
   }
 
-  /// Wipes the line, so that other text can follow.
+  /// Wipes the line, so that other text can follow; the next step draws it again.
+  void clear() {
+    if (!shown_ || seen_ == 0 || finished_) return;
+    std::fprintf(to_, "\r\033[K");
+    std::fflush(to_);
+    last_ = {};
+  }
+  /// Wipes the line for good.
   void finish() {
-    if (shown_ && seen_ > 0 && !finished_) {
-      std::fprintf(to_, "\r\033[K");
-      std::fflush(to_);
-    }
+    clear();
     finished_ = true;
   }
 
