@@ -3,6 +3,8 @@
 usage: openvino_peer.py THREADS
 """
 
+import collections
+import os
 import sys
 
 import numpy as np
@@ -68,6 +70,16 @@ def encoder_model(row, x):
     return openvino.Model([y], [feed]), {"X": x["X"][None]}
 
 
+def primitives(compiled):
+    """How often its execution graph takes which kernel: those of MLAS heed no switch."""
+    kinds = collections.Counter()
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        info = {key: node.get_rt_info()[key].astype(str) for key in ("layerType", "primitiveType")}
+        if not info["primitiveType"].startswith("unknown"):
+            kinds[info["primitiveType"]] += 1
+    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+
+
 class OpenVino:
     def __init__(self, threads):
         self.core = openvino.Core()
@@ -93,6 +105,8 @@ class OpenVino:
         else:
             model, feeds = attention_model(row, x, variant == "sdpa-packed")
         compiled = self.core.compile_model(model, "CPU", self.settings)
+        if os.environ.get("SOFTLOOK_PEER_SET"):
+            print(f"  openvino runs {row['kind']} by {primitives(compiled)}", file=sys.stderr)
         used = {name for p in compiled.inputs for name in p.names}
         return self.bound(compiled, {k: v for k, v in feeds.items() if k in used}, row, variant)
 

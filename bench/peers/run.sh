@@ -16,12 +16,13 @@ case ${1:-} in
     exit 0
     ;;
   --avx2)
-    # As on a processor without AVX-512. ONNX Runtime has no switch for it: its column is left as it is.
+    # As on a processor without AVX-512. MLAS has no switch for it: ONNX Runtime's column is left as it
+    # is, and OpenVINO's side says which of its kernels are MLAS's.
     shift
     SOFTLOOK_PEER_SET=avx2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
     ONEDNN_MAX_CPU_ISA=AVX2 DNNL_MAX_CPU_ISA=AVX2
     export SOFTLOOK_PEER_SET ATEN_CPU_CAPABILITY MKL_ENABLE_INSTRUCTIONS ONEDNN_MAX_CPU_ISA DNNL_MAX_CPU_ISA
-    say "held to AVX2: softlook, PyTorch, oneDNN (OpenVINO's copy of it may look elsewhere); ONNX Runtime has no switch"
+    say "held to AVX2: softlook, PyTorch, oneDNN and what OpenVINO generates; MLAS, which ONNX Runtime and most products of OpenVINO's encoder use, has no switch"
     ;;
 esac
 
