@@ -4,12 +4,12 @@
 #include <limits>
 
 #include "softlook/engine/kernels/dispatch_backward.hpp"
+#include "softlook/engine/run/latin_square.hpp"
 #include "softlook/engine/run/run_attention.hpp"
 
-// The way back through attention as tasks. Blocks of queries meet blocks of keys like rows and
-// columns of a Latin square: in round r block j of keys meets block (j + r) mod N of queries, so no
-// two tasks of a round write the same rows, every sum has one order, and no bit depends on who runs
-// a task.
+// The way back through attention as tasks: blocks of queries meet blocks of keys like rows and
+// columns of a Latin square, so no two tasks write the same rows at a time, every sum has one
+// order, and no bit depends on who runs a task.
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
@@ -199,41 +199,40 @@ void add_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
     p.key_block = m;
     p.key_blocks = 1;
   }
-  const index rows = group * p.query_blocks, rounds = std::max(rows, p.key_blocks);
-  const index tasks = p.key_blocks * c.kv_heads;
-  const index workers = std::min(c.exec.concurrency, tasks);
+  const latin_square square{group * p.query_blocks, p.key_blocks, c.kv_heads};
+  const index sums = p.key_blocks * c.kv_heads;
+  const index workers = std::min(c.exec.concurrency, square.width());
   const input_sizes sizes = sizes_of_inputs(c);
   const index numbers = round_up(n * c.query_heads, 16);
   call_scratch arena(c.opts.workspace);
+  const index counters = round_up(
+      ceil_div(square.counters() * index(sizeof(latin_square::counter)), index(sizeof(T))), 16);
   // Each block of keys sums dv by itself.
   const index hidden = Additive ? round_up(c.score.v.cols, 16) : 0;
-  T* const start =
-      arena.take<T>(sizes.total() + 2 * numbers + tasks * hidden + workers * p.layout.total);
+  T* const start = arena.take<T>(sizes.total() + 2 * numbers + sums * hidden + counters +
+                                 workers * p.layout.total);
   T* const v = start + sizes.total() - sizes.v;
   const running_call<T> run{c, inputs_of(c, start), v};
   if constexpr (Additive) make_score_vector<true>(c, run.score_scale(), v);
   T* const logs = start + sizes.total();
   T* const dots = logs + numbers;
   T* const dv = dots + numbers;
-  T* const scratch = dv + tasks * hidden;
-  std::fill(dv, scratch, T(0));
+  T* const counted = dv + sums * hidden;
+  T* const scratch = counted + counters;
+  std::fill(dv, counted, T(0));
   run_tasks(c.exec, c.query_heads, [&](index head, index) {
     make_row_numbers(c, b, head, logs + head * n, dots + head * n);
     if (b.dsinks) b.dsinks[head] += sink_gradient(c, b, head, dots + head * n);
   });
-  for (index round = 0; round < rounds; ++round)
-    run_tasks(c.exec, tasks, [&](index task, index worker) {
-      const index kv_head = task / p.key_blocks, j = task % p.key_blocks;
-      const index i = (j + round) % rounds;
-      if (i >= rows) return;
-      const index head = kv_head * group + i / p.query_blocks, block = i % p.query_blocks;
-      backward_task<Additive>(
-          run, p, b, head, {block * p.query_block, std::min((block + 1) * p.query_block, n)},
-          {j * p.key_block, std::min((j + 1) * p.key_block, m)}, logs + head * n, dots + head * n,
-          dv + task * hidden, scratch + worker * p.layout.total);
-    });
-  for (index task = 0; b.dv.data && task < tasks; ++task)
-    for (index k = 0; k < b.dv.cols; ++k) b.dv(0, k) += T(run.scale) * dv[task * hidden + k];
+  square.run(c.exec, workers, counted, [&](index kv_head, index i, index j, index worker) {
+    const index head = kv_head * group + i / p.query_blocks, block = i % p.query_blocks;
+    backward_task<Additive>(
+        run, p, b, head, {block * p.query_block, std::min((block + 1) * p.query_block, n)},
+        {j * p.key_block, std::min((j + 1) * p.key_block, m)}, logs + head * n, dots + head * n,
+        dv + (kv_head * p.key_blocks + j) * hidden, scratch + worker * p.layout.total);
+  });
+  for (index sum = 0; b.dv.data && sum < sums; ++sum)
+    for (index k = 0; k < b.dv.cols; ++k) b.dv(0, k) += T(run.scale) * dv[sum * hidden + k];
 }
 
 /// The gradients of a checked call by the tiled kernel.
