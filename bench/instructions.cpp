@@ -90,6 +90,27 @@ void count_additive(const set& s, index n, index a) {
         [&] { softlook::attention_into(Q, K, V, O, score, o); });
 }
 
+/// Their way back: a vector of pairs and a feature cost a tanh for the score, and one for its
+/// slopes.
+void count_additive_backward(const set& s, index n, index a) {
+  softlook::workspace scratch;
+  const softlook::options o{.isa = s.isa, .workspace = &scratch};
+  const matrix Q = matrix::Random(n, a), K = matrix::Random(n, a), V = matrix::Random(n, a),
+               dO = matrix::Random(n, a);
+  const Eigen::RowVectorXf v = Eigen::RowVectorXf::Random(a);
+  Eigen::RowVectorXf dv = Eigen::RowVectorXf::Zero(a);
+  const softlook::scores::additive_projected score(v);
+  const auto state = softlook::attention_with_log_sum_exp(Q, K, V, score, o);
+  softlook::attention_gradients<matrix> gradients;
+  softlook::backward_extras<float> extras;
+  extras.weights.v = dv;
+  count(s.name + std::string("/additive backward, for a pair and feature"),
+        double(n) * double(n) * double(a) / double(s.lanes), [&] {
+          softlook::attention_backward_into(Q, K, V, state.output, state.log_sum_exp, dO, gradients,
+                                            extras, score, o);
+        });
+}
+
 void count_all(const set& s) {
   count_attention(s, "tiled d=64", 1024, 1024, 64, 1);
   count_attention(s, "tiled d=128", 1024, 1024, 128, 1);
@@ -106,6 +127,7 @@ void count_all(const set& s) {
   count_product(s, 128, 384, 384);
   count_product(s, 128, 1536, 384);
   count_additive(s, 256, 128);
+  count_additive_backward(s, 256, 128);
 }
 
 }  // namespace

@@ -45,6 +45,7 @@ avx2/backward, causal d=64	2.386
 avx2/packed product 128x384x384	1.837
 avx2/packed product 128x1536x384	1.790
 avx2/additive, for a pair and feature	10.198
+avx2/additive backward, for a pair and feature	28.577
 baseline/tiled d=64	4.621
 baseline/tiled d=128	4.528
 baseline/causal d=64	4.706
@@ -56,6 +57,7 @@ baseline/backward d=64	4.732
 baseline/packed product 128x384x384	4.226
 baseline/packed product 128x1536x384	4.165
 baseline/additive, for a pair and feature	15.650
+baseline/additive backward, for a pair and feature	40.649
 LIMITS
 
 for dump in "$build"/callgrind.out.*; do

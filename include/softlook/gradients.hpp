@@ -4,6 +4,7 @@
 //
 //   gradient/linear.hpp             linear maps; the shape that all of them have
 //   gradient/attention.hpp          attention
+//   gradient/score_weights.hpp      weights of additive, concat and general scores
 //   gradient/norm.hpp               layer norm and RMS norm
 //   gradient/feed_forward.hpp       feed-forward, with a gate too
 //   gradient/multi_head.hpp         multi-head attention
@@ -50,6 +51,7 @@
 #include "softlook/gradient/nystrom.hpp"
 #include "softlook/gradient/positional.hpp"
 #include "softlook/gradient/recurrent.hpp"
+#include "softlook/gradient/score_weights.hpp"
 #include "softlook/gradient/transformer.hpp"
 #include "softlook/gradient/transforms.hpp"
 #include "softlook/gradient/vision.hpp"

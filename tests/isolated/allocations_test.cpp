@@ -326,6 +326,33 @@ TYPED_TEST(Allocations, AreNoneInAWarmStepOfTraining) {
   EXPECT_EQ(used_by(step).count, 0u);
 }
 
+TYPED_TEST(Allocations, AreNoneInAWarmWayBackOfAnAdditiveScore) {
+  using T = TypeParam;
+  generator random = seed(425);
+  const auto Q = random_matrix<row_major<T>>(210, 12, random),
+             K = random_matrix<row_major<T>>(230, 14, random),
+             V = random_matrix<row_major<T>>(230, 10, random);
+  const additive_parameters<T> p{
+      random_matrix<row_major<T>>(12, 20, random), random_matrix<row_major<T>>(14, 20, random),
+      random_matrix<row_major<T>>(20, 1, random), random_matrix<row_major<T>>(20, 1, random)};
+  auto weights = zeros_like(p);
+  workspace space;
+  const options opts{.workspace = &space};
+  const auto state = attention_with_log_sum_exp(Q, K, V, p.score(), opts);
+  attention_gradients<row_major<T>> gradients;
+  backward_extras<T> extras;
+  extras.weights.Wq = weights.Wq;
+  extras.weights.Wk = weights.Wk;
+  extras.weights.v = weights.v;
+  extras.weights.b = weights.b;
+  const auto back = [&] {
+    attention_backward_into(Q, K, V, state.output, state.log_sum_exp, state.output, gradients,
+                            extras, p.score(), opts);
+  };
+  back();
+  EXPECT_EQ(used_by(back).count, 0u);
+}
+
 TYPED_TEST(Allocations, OfAForkOfADecodersCacheAreItsTablesAndThePageThatItWrites) {
   using T = TypeParam;
   auto random = seed(418);

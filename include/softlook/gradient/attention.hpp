@@ -41,7 +41,7 @@ struct backward_extras {
   /// Takes every live block once. With an executor blocks of different heads or keys come from
   /// several threads; those of the same keys come in the order of the queries' rounds.
   std::function<void(const score_gradients<T>&, index head)> scores{};
-  /// Of the score, where it has weights.
+  /// Where gradients of the score's weights go, if it has any.
   score_weight_gradients<T> weights{};
 };
 
@@ -110,7 +110,8 @@ void check_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
 /// depend neither on threads, executor nor storage. With options{.workspace} and gradients of these
 /// shapes attention_backward_into() allocates nothing.
 /// \throws shape_error  unless shapes fit; as attention() otherwise, before anything is written.
-/// Cost: five products of n·m·d; of additive scores two and a half times attention().
+/// Cost: five products of n·m·d; of additive scores three times attention(); two
+/// products for each projection.
 template <dense_expression Q, dense_expression K, dense_expression V, dense_expression O,
           dense_expression L, dense_expression G, class... Ps>
 void attention_backward_into(const Q& q, const K& k, const V& v, const O& o, const L& log_sum_exp,

@@ -185,10 +185,7 @@ TYPED_TEST(AdditiveGradient, DoesNotDependOnThreadsOrStorage) {
   const auto of = [&](const auto& q, const auto& k, const auto& values, const auto&... more) {
     all g{{}, zeros_like(additive_parameters<T>{Wq, Wk, v, b})};
     backward_extras<T> extras;
-    extras.weights.Wq = g.weights.Wq;
-    extras.weights.Wk = g.weights.Wk;
-    extras.weights.v = g.weights.v;
-    extras.weights.b = g.weights.b;
+    extras.weights = {.Wq = g.weights.Wq, .Wk = g.weights.Wk, .v = g.weights.v, .b = g.weights.b};
     attention_gradients<plain_matrix_like<decltype(q)>> made;
     attention_backward_into(q, k, values, state.output, state.log_sum_exp, dO, made, extras, h,
                             score, causal, more...);
