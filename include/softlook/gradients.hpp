@@ -28,6 +28,7 @@
 //   gradient/location.hpp           location-based attention
 //   gradient/monotonic.hpp          monotonic attention in expectation
 //   gradient/location_aware.hpp     steps of location-aware attention and of coverage; the coverage loss
+//   gradient/scores.hpp             attention with weights in its scores: general, additive, trilinear, qk_norm, cosine
 
 #include "softlook/gradient/attention.hpp"
 #include "softlook/gradient/bahdanau.hpp"
@@ -52,6 +53,7 @@
 #include "softlook/gradient/positional.hpp"
 #include "softlook/gradient/recurrent.hpp"
 #include "softlook/gradient/score_weights.hpp"
+#include "softlook/gradient/scores.hpp"
 #include "softlook/gradient/transformer.hpp"
 #include "softlook/gradient/transforms.hpp"
 #include "softlook/gradient/vision.hpp"
