@@ -146,9 +146,10 @@ struct saved_dual_attention {
   detail::kept_rows<T> channels{};
   matrix Y{};
   matrix dX{};  ///< written by dual_attention_backward()
+  matrix dY{};  ///< as it was given
 
   [[nodiscard]] std::size_t bytes() const {
-    return position.bytes() + channels.bytes() + detail::bytes_of(Y) + detail::bytes_of(dX);
+    return position.bytes() + channels.bytes() + 3 * detail::bytes_of(Y);
   }
 };
 
@@ -200,11 +201,11 @@ const auto& dual_attention_backward(const dual_attention_parameters<T>& p,
   const char* where = "dual_attention_backward";
   detail::check_gradients(where, p, gradients);
   detail::check_output_gradient(where, dY, saved.Y);
-  const typename saved_dual_attention<T>::matrix given = dY;
-  saved.dX = given +
-             non_local_backward(p.position, saved.position, given, gradients.position, policies...);
+  saved.dY = dY;
+  saved.dX = saved.dY + non_local_backward(p.position, saved.position, saved.dY, gradients.position,
+                                           policies...);
   gradients.channel_gain +=
-      detail::attend_channels_back(p.channel_gain, given, saved.channels, saved.dX, policies...);
+      detail::attend_channels_back(p.channel_gain, saved.dY, saved.channels, saved.dX, policies...);
   return saved.dX;
 }
 
@@ -322,11 +323,13 @@ const auto& attention_pooling_forward(const attention_pooling_parameters<T>& p, 
     detail::check_sizes(where, "positions.cols()", p.positions.cols(), "X.rows()", x.rows(),
                         "a position is added to a token");
   }
-  const detail::layer_call call = detail::layer_call_of(where, policies...);
-  const detail::readable<X> in(x);
-  saved.tokens.resize(x.cols() + 1, x.rows());
-  saved.tokens.row(0) = detail::pool_channels(call.exec, in.view(), pooled::mean);
+  detail::shape_as(saved.tokens, x.cols() + 1, x.rows());
   saved.tokens.bottomRows(x.cols()) = x.transpose();
+  for (index c = 0; c < x.rows(); ++c) {
+    double sum = 0;
+    for (index j = 1; j <= x.cols(); ++j) sum += double(saved.tokens(j, c));
+    saved.tokens(0, c) = T(sum / double(x.cols()));
+  }
   if (p.positions.size() > 0) saved.tokens += p.positions;
   return multi_head_forward(p.attend, h, saved.tokens.topRows(1), saved.tokens, saved.tokens,
                             saved.attend, policies...);
