@@ -1,7 +1,8 @@
 // The input is a program: one call of attention with sizes, storage, policies and numbers, or a
 // sequence of operations on a kv_cache and its forks. A call that the documentation allows agrees
 // with loops in double and gives the same bits again with other workers; any other throws
-// shape_error or argument_error and leaves the output as it was.
+// shape_error or argument_error and leaves the output as it was. What was allowed is gone back
+// through.
 
 #include <algorithm>
 #include <cmath>
@@ -840,6 +841,57 @@ void describe(const call& c, const softlook::options& opts, const char* where) {
                 index(c.sinks.size()), index(c.parts.size()));
 }
 
+/// Whether some query of the call sees a key.
+bool is_seen(const call& c, index key) {
+  for (const part& p : c.parts) {
+    if (key < p.k.begin || key >= p.k.end) continue;
+    for (index head = 0; head < c.heads; ++head) {
+      problem size = p.size;
+      size.head = std::int32_t(head);
+      for (index i = 0; i < p.q.count(); ++i)
+        if (c.mask.allows(p.query(i), std::int32_t(p.first_key + key - p.k.begin), size))
+          return true;
+    }
+  }
+  return false;
+}
+
+/// The way back of a call that was taken: no shape is refused that fits, and none taken that does
+/// not; the same bits with other workers; what is not seen gets zeros, whatever it holds.
+template <class K, class V, class State, class... Ps>
+void run_back(const setting& s, const placed<float>& q, const K& k, const V& v, const State& state,
+              const Ps&... policies) {
+  using softlook::attention_backward;
+  numbers random(unsigned(state.output.size()));
+  plain dO(state.output.rows(), state.output.cols());
+  for (index x = 0; x < dO.size(); ++x) dO.data()[x] = random.next();
+  const softlook_test::round_robin exec{s.workers}, other{s.workers % 3 + 1};
+  const auto g = attention_backward(q.map(), k, v, state.output, state.log_sum_exp, dO, s.opts,
+                                    exec, policies...);
+  const auto again = attention_backward(q.map(), k, v, state.output, state.log_sum_exp, dO, s.opts,
+                                        other, policies...);
+  const auto same = [](const plain& a, const plain& b) {
+    require(a.rows() == b.rows() && a.cols() == b.cols() &&
+                std::equal(a.data(), a.data() + a.size(), b.data(), same_bits),
+            "other bits of a gradient with other workers");
+  };
+  same(g.dQ, again.dQ);
+  same(g.dK, again.dK);
+  same(g.dV, again.dV);
+  require(g.dQ.rows() == q.rows && g.dK.rows() == k.rows() && g.dV.cols() == v.cols(),
+          "a gradient has another shape than what it belongs to");
+  for (index j = 0; j < k.rows(); ++j) {
+    if ((g.dK.row(j).array() == 0).all() && (g.dV.row(j).array() == 0).all()) continue;
+    require(is_seen(s.c, j), "a key that no query sees has a gradient");
+  }
+  const plain wrong = plain::Zero(dO.rows() + 1, dO.cols());
+  require(refused([&] {
+            (void)attention_backward(q.map(), k, v, state.output, state.log_sum_exp, wrong, s.opts,
+                                     policies...);
+          }),
+          "a gradient of another shape was taken");
+}
+
 template <class K, class V, class... Ps>
 void run_call(setting& s, const placed<float>& q, const K& k, const V& v, const placed<float>& o,
               const Ps&... policies) {
@@ -870,6 +922,7 @@ void run_call(setting& s, const placed<float>& q, const K& k, const V& v, const 
     for (index j = 0; j < o.cols; ++j)
       require(same_bits(O(i, j), state.output(i, j)), "other bits with other workers");
   compare(s.c, O, &state.log_sum_exp);
+  if constexpr (std::is_same_v<K, strided<float>>) run_back(s, q, k, v, state, policies...);
 }
 
 /// The instantiations of calls: a few of all combinations, each of which is compiled.
