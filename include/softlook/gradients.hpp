@@ -28,7 +28,7 @@
 //   gradient/location.hpp           location-based attention
 //   gradient/monotonic.hpp          monotonic attention in expectation
 //   gradient/location_aware.hpp     steps of location-aware attention and of coverage; the coverage loss
-//   gradient/scores.hpp             attention with weights in its scores: general, additive, trilinear, qk_norm, cosine
+//   gradient/scores.hpp             attention with trilinear, qk_norm and cosine scores
 
 #include "softlook/gradient/attention.hpp"
 #include "softlook/gradient/bahdanau.hpp"

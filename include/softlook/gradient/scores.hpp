@@ -6,13 +6,12 @@
 
 #include "softlook/gradient/attention.hpp"
 #include "softlook/gradient/decoder_attention.hpp"
-#include "softlook/score/general.hpp"
 #include "softlook/score/qk_norm.hpp"
 #include "softlook/score/trilinear.hpp"
 
-// The way back through attention whose scores have weights of their own, or are normalised. All but
-// the additive ones are dot products of rows that were made from queries and keys, so that is the
-// way back, tile by tile, and then that of the rows.
+// The way back through attention whose scores are dot products of rows that were made from queries
+// and keys otherwise than by a product: that of dot products, tile by tile, and then that of the
+// rows. Other scores with weights are attention_backward()'s (score_weights.hpp).
 
 SOFTLOOK_NAMESPACE_BEGIN
 
@@ -137,38 +136,6 @@ class normalised_heads {
   std::vector<double> inverse_;
 };
 
-/// Gradients of one query head with additive scores, added up: `d` holds dP, and becomes dS.
-template <class T, class Chain>
-void additive_head_back(const attention_call<T>& c, const Chain& chain, index head,
-                        const row_major<T>& P, const row_major<T>& q, const row_major<T>& k,
-                        const additive_parameters<T>& p, const matrix_view<T>& V,
-                        const matrix_view<T>& dO, const mutable_matrix_view<T>& dV,
-                        row_major<T>& dq, row_major<T>& dk, additive_parameters<T>& g) {
-  const index n = P.rows(), m = P.cols(), a = q.cols();
-  const T scale = T(c.scale());
-  row_major<T> d = row_major<T>::Zero(n, m);
-  for (index i = 0; i < n; ++i)
-    for (index j = 0; j < m; ++j) {
-      if (P(i, j) == T(0)) continue;
-      for (index x = 0; x < V.cols; ++x) {
-        d(i, j) += dO(i, x) * V(j, x);
-        dV(j, x) += P(i, j) * dO(i, x);
-      }
-    }
-  softmax_back(view_of(P), writable_view(d));
-  const problem whole = c.problem_of(head);
-  for (index i = 0; i < n; ++i)
-    for (index j = 0; j < m; ++j) {
-      if (d(i, j) == T(0)) continue;
-      T s = 0;
-      if constexpr (!only_shifts<Chain>)
-        for (index x = 0; x < a; ++x) s += p.v[x] * math::tanh(q(i, x) + k(j, x));
-      const T slope = slope_of(chain, scale * s, c.frame.query(i), c.frame.first_key + j, whole);
-      additive_score_back(d(i, j) * scale * slope, q.data() + i * a, k.data() + j * a, p.v.data(),
-                          dq.data() + i * a, dk.data() + j * a, g.v.data(), a);
-    }
-}
-
 template <class M, class G>
 void check_scored(const char* where, index queries, index columns, const M& dO, const G& weights,
                   const G& gradients) {
@@ -180,69 +147,14 @@ void check_scored(const char* where, index queries, index columns, const M& dO, 
 
 }  // namespace detail
 
-/// The way back through attention(Q, K, V, scores::general(p.W), policies…), given dO, with weights
-/// computed again; adds to gradients.W. Without W the scores are dot products.
-///   q'_i = q_i W:   dq_i = dq'_i Wᵀ,  dW += Σ_i q_iᵀ dq'_i
-/// \see Luong et al., 2015, Eq. (8), general.
-/// \param policies  those of the call but the score.
-/// \throws shape_error  as attention(), and unless dO and gradients fit; nothing is written then.
-/// Cost: that of attention and of attention_backward().
-template <class T, dense_expression Q, dense_expression K, dense_expression V, dense_expression G,
-          class... Ps>
-[[nodiscard]] auto scored_attention_backward(const multiplicative_parameters<T>& p, const Q& q,
-                                             const K& k, const V& v, const G& dO,
-                                             multiplicative_parameters<T>& gradients,
-                                             const Ps&... policies) {
-  attention_gradients<plain_matrix_like<Q>> g;
-  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, G>() &&
-                detail::check_no_score<Ps...>()) {
-    using matrix = detail::row_major<T>;
-    const char* where = "scored_attention_backward";
-    const matrix square = p.W.size() > 0 ? matrix() : matrix::Identity(k.cols(), k.cols());
-    const auto W = detail::view_of(p.W.size() > 0 ? p.W : square);
-    const heads h = detail::heads_of(policies...);
-    if (p.W.size() > 0)
-      (void)detail::bind(where, q, k, v, scores::general<T>(p.W), policies...);
-    else
-      (void)detail::bind(where, q, k, v, scores::dot{}, policies...);
-    detail::check_scored(where, q.rows(), detail::output_columns(v.cols(), policies...), dO, p,
-                         gradients);
-    if (p.W.size() == 0) {
-      const auto all =
-          detail::made_back<T>(matrix(q), matrix(k), v, dO, scores::dot{}, policies...);
-      return attention_gradients<plain_matrix_like<Q>>{all.dQ, all.dK, all.dV};
-    }
-    const detail::layer_call call = detail::layer_call_of(where, policies...);
-    detail::matrix_products<T> products(call);
-    matrix queries = q, made(q.rows(), h.query * W.cols);
-    const auto of_head = [](auto& X, index head, index width) {
-      return detail::writable_view(X).columns(head * width, width);
-    };
-    for (index head = 0; head < h.query; ++head)
-      products.multiply(detail::as_input(of_head(queries, head, W.rows)), W,
-                        of_head(made, head, W.cols));
-    auto all = detail::made_back<T>(made, matrix(k), v, dO, scores::dot{}, policies...);
-    g.dQ.resize(q.rows(), q.cols());
-    for (index head = 0; head < h.query; ++head) {
-      const auto d = detail::as_input(of_head(all.dQ, head, W.cols));
-      for (index i = 0; i < q.rows(); ++i)
-        if (!detail::has_gradient(all.dQ.data() + i * all.dQ.cols() + head * W.cols, W.cols))
-          queries.row(i).segment(head * W.rows, W.rows).setZero();
-      products.multiply(d, W.transpose(), of_head(g.dQ, head, W.rows));
-      products.add(detail::as_input(of_head(queries, head, W.rows)).transpose(), d,
-                   detail::writable_view(gradients.W));
-    }
-    g.dK = all.dK;
-    g.dV = all.dV;
-  }
-  return g;
-}
-
-/// The same with scores::qk_norm(p.gain_q, p.gain_k, p.options); adds to the gradients of the
-/// gains.
+/// The way back through attention(Q, K, V, scores::qk_norm(p.gain_q, p.gain_k, p.options),
+/// policies…), given dO, with weights computed again; adds to the gradients of the gains.
 ///   x̂ = x / r:   dx = (g ∘ dy − x̂ · (Σ g ∘ dy ∘ x̂) / d) / r   (rms; l2: not divided by d)
 /// A row of zeros without an ε gets none.
 /// \see Henry et al., 2020, Eq. (3); Zhang and Sennrich, 2019, Eq. (4).
+/// \param policies  those of the call but the score.
+/// \throws shape_error  as attention(), and unless dO and gradients fit; nothing is written then.
+/// Cost: that of attention and of attention_backward().
 template <class T, dense_expression Q, dense_expression K, dense_expression V, dense_expression G,
           class... Ps>
 [[nodiscard]] auto scored_attention_backward(const qk_norm_parameters<T>& p, const Q& q, const K& k,
@@ -328,68 +240,6 @@ template <class T, dense_expression Q, dense_expression K, dense_expression V, d
         }
       }
     g.dV = all.dV;
-  }
-  return g;
-}
-
-/// The same with scores::additive(p.Wq, p.Wk, p.v, p.b); adds to the gradients of all of them.
-/// Luong's concat is additive, with the rows of its W apart.
-/// \see Bahdanau et al., 2015, appendix A.1.2.
-/// \param policies  transforms, a mask, heads, a frame, an executor, options.
-/// Cost: O(n·m·a) for each query head, a tanh for each of them, and n·m numbers.
-template <class T, dense_expression Q, dense_expression K, dense_expression V, dense_expression G,
-          class... Ps>
-[[nodiscard]] auto scored_attention_backward(const additive_parameters<T>& p, const Q& q,
-                                             const K& k, const V& v, const G& dO,
-                                             additive_parameters<T>& gradients,
-                                             const Ps&... policies) {
-  attention_gradients<plain_matrix_like<Q>> g;
-  if constexpr (detail::check_types<Q, K, V, Ps...>() && detail::check_scalars<Q, G>() &&
-                detail::check_no_score<Ps...>() && detail::check_one_sequence<Ps...>()) {
-    using matrix = detail::row_major<T>;
-    const char* where = "scored_attention_backward";
-    auto bound =
-        detail::bind(where, q, k, v, detail::additive_score<T>(p.Wq, p.Wk, p.v, p.b), policies...);
-    const detail::attention_call<T>& c = bound.call();
-    detail::check_scored(where, q.rows(), bound.output_columns(), dO, p, gradients);
-    const index dq = c.query_features(), dk = c.key_features(), e = c.values(), a = p.v.size();
-    const std::vector<matrix> P = bound.weights();
-    const detail::layer_call call = detail::layer_call_of(where, policies...);
-    detail::matrix_products<T> products(call);
-    const detail::readable<G> given(dO);
-    g.dQ.setZero(q.rows(), q.cols());
-    g.dK.setZero(k.rows(), k.cols());
-    g.dV.setZero(v.rows(), v.cols());
-    matrix made(q.rows(), a), keys(k.rows(), a), dmade(q.rows(), a), dkeys(k.rows(), a);
-    // Rows without a gradient are left out of the weights' sums, whatever they hold.
-    const auto back = [&](matrix X, const matrix& d, const auto& W, auto& dW,
-                          const mutable_matrix_view<T>& dX) {
-      for (index i = 0; i < X.rows(); ++i)
-        if (!detail::has_gradient(d.data() + i * a, a)) X.row(i).setZero();
-      products.add(detail::view_of(X).transpose(), detail::view_of(d), detail::writable_view(dW));
-      products.add(detail::view_of(d), detail::view_of(W).transpose(), dX);
-    };
-    for (index of = 0; of < c.kv_heads; ++of) {
-      const matrix_view<T> K_of = c.K.columns(of * dk, dk);
-      products.multiply(K_of, detail::view_of(p.Wk), detail::writable_view(keys));
-      dkeys.setZero();
-      for (index head = of * c.group(); head < (of + 1) * c.group(); ++head) {
-        const matrix_view<T> Q_of = c.Q.columns(head * dq, dq);
-        products.multiply(Q_of, detail::view_of(p.Wq), detail::writable_view(made),
-                          detail::as_row(detail::view_of(p.b)));
-        dmade.setZero();
-        detail::additive_head_back(
-            c, bound.policies().transforms(), head, P[std::size_t(head)], made, keys, p,
-            c.V.columns(of * e, e), given.view().columns(head * e, e),
-            detail::writable_view(g.dV).columns(of * e, e), dmade, dkeys, gradients);
-        products.add_column_sums(detail::view_of(dmade),
-                                 detail::writable_view(gradients.b).transpose());
-        back(detail::map_of(Q_of), dmade, p.Wq, gradients.Wq,
-             detail::writable_view(g.dQ).columns(head * dq, dq));
-      }
-      back(detail::map_of(K_of), dkeys, p.Wk, gradients.Wk,
-           detail::writable_view(g.dK).columns(of * dk, dk));
-    }
   }
   return g;
 }

@@ -49,14 +49,6 @@ void expect_scored(P p, index query_features, index key_features, const Score& s
   check(masks::causal_bottom_right{}, transforms::soft_cap{1.5}, options{.scale = 0.6});
 }
 
-TEST(ScoreGradient, OfGeneralIsThatOfDifferences) {
-  generator random = seed(17601);
-  multiplicative_parameters<double> p{random_matrix<matrix>(3, 4, random)};
-  expect_scored(p, 3, 4, [](const auto& w) { return scores::general(w.W); }, random);
-  expect_scored(
-      multiplicative_parameters<double>(), 3, 3, [](const auto&) { return scores::dot{}; }, random);
-}
-
 TEST(ScoreGradient, OfNormalisedRowsIsThatOfDifferences) {
   generator random = seed(17602);
   const auto score = [](const auto& p) { return scores::qk_norm(p.gain_q, p.gain_k, p.options); };
@@ -79,20 +71,6 @@ TEST(ScoreGradient, OfTrilinearIsThatOfDifferences) {
         [](const auto& p) { return scores::trilinear(p.w); }, random);
 }
 
-TEST(ScoreGradient, OfAdditiveIsThatOfDifferences) {
-  generator random = seed(17604);
-  for (const bool biased : {true, false}) {
-    additive_parameters<double> p;
-    p.Wq = random_matrix<matrix>(3, 5, random);
-    p.Wk = random_matrix<matrix>(4, 5, random);
-    p.v = random_matrix<Eigen::VectorXd>(5, 1, random);
-    if (biased) p.b = random_matrix<Eigen::VectorXd>(5, 1, random);
-    expect_scored(
-        p, 3, 4, [](const auto& w) { return detail::additive_score<double>(w.Wq, w.Wk, w.v, w.b); },
-        random);
-  }
-}
-
 TEST(ScoreGradient, KeepsApartWhatIsMasked) {
   generator random = seed(17605);
   const double nan = std::numeric_limits<double>::quiet_NaN();
@@ -113,34 +91,26 @@ TEST(ScoreGradient, KeepsApartWhatIsMasked) {
         [](const std::string& name, const auto& d) { EXPECT_TRUE(d.allFinite()) << name; },
         gradients);
   };
-  check(multiplicative_parameters<double>{random_matrix<matrix>(3, 3, random)});
   check(qk_norm_parameters<double>{row::Ones(3), row::Ones(3), {}});
   check(trilinear_parameters<double>{random_matrix<row>(1, 9, random)});
-  additive_parameters<double> p;
-  p.Wq = p.Wk = random_matrix<matrix>(3, 5, random);
-  p.v = p.b = random_matrix<Eigen::VectorXd>(5, 1, random);
-  check(p);
 }
 
 TEST(ScoreGradient, RefusesWhatDoesNotFit) {
   const matrix X = matrix::Ones(4, 3), longer = matrix::Ones(5, 3);
-  multiplicative_parameters<double> p{matrix::Ones(3, 3)}, other{matrix::Constant(3, 2, 7)};
+  trilinear_parameters<double> p{row::Ones(9)}, other{row::Constant(6, 7)};
   auto gradients = zeros_like(p);
   EXPECT_NE(message_of<shape_error>([&] {
               (void)scored_attention_backward(p, X, X, X, longer, gradients);
             }).find("scored_attention_backward: dO.rows() is 5 but Q.rows() is 4"),
             std::string::npos);
   EXPECT_THROW((void)scored_attention_backward(p, X, X, X, X, other), shape_error);
-  EXPECT_EQ(other.W, matrix::Constant(3, 2, 7));
-  EXPECT_THROW((void)scored_attention_backward(other, X, X, X, X, other), shape_error);
+  EXPECT_EQ(other.w, row::Constant(6, 7));
   qk_norm_parameters<double> gains{row::Ones(2), row::Ones(3), {}}, of = gains;
   EXPECT_THROW((void)scored_attention_backward(gains, X, X, X, X, of), shape_error);
   gains = {row::Ones(3), row::Ones(3), {scores::row_norm::rms, -1}};
   EXPECT_THROW((void)scored_attention_backward(gains, X, X, X, X, of), argument_error);
   trilinear_parameters<double> w{row::Ones(8)}, dw = w;
   EXPECT_THROW((void)scored_attention_backward(w, X, X, X, X, dw), shape_error);
-  additive_parameters<double> a, da;
-  EXPECT_THROW((void)scored_attention_backward(a, X, X, X, X, da), shape_error);
 }
 
 }  // namespace
