@@ -28,7 +28,8 @@ TEST(DateForms, AreWrittenAsTheySay) {
                             "20th", "21st", "22nd", "23rd", "30th", "31st"};
   const unsigned days[] = {1, 2, 3, 4, 11, 12, 13, 20, 21, 22, 23, 30, 31};
   for (std::size_t k = 0; k < std::size(days); ++k)
-    EXPECT_EQ(dates::written(2000y / std::chrono::January / days[k], "%o"), ordinals[k]);
+    EXPECT_EQ(dates::written(2000y / std::chrono::January / std::chrono::day(days[k]), "%o"),
+              ordinals[k]);
 }
 
 TEST(DateForms, DaysGoFromTheFirstToTheLast) {
