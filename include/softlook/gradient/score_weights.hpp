@@ -38,7 +38,11 @@ struct gradient_view : mutable_matrix_view<T> {
 
 /// Where gradients of the weights of a score go, under the names and in the shapes that the score
 /// gives them. They are added to, so that calls of a batch add up; what is left out is not
-/// computed.
+/// computed:
+///   auto g = zeros_like(p);  // additive_parameters: Wq, Wk, v, b
+///   backward_extras<float> extras;
+///   extras.weights = {.Wq = g.Wq, .Wk = g.Wk, .v = g.v, .b = g.b};
+///   attention_backward_into(Q, K, V, O, L, dO, gradients, extras, p.score());
 template <class T>
 struct score_weight_gradients {
   gradient_view<T> W{};   ///< scores::general, scores::concat
