@@ -141,7 +141,7 @@ __attribute__((noinline)) inline void add_slopes(const slope_sums<T>& s, range p
   }
 }
 
-/// What additive scores need on the way back besides the walk; see additive_backward.inl.
+/// What becomes of dS of additive scores: sums over keys and over queries, and where they go.
 template <class T>
 class additive_slopes {
  public:
@@ -163,14 +163,34 @@ class additive_slopes {
   }
 
   [[nodiscard]] bool finite() const { return finite_; }
-  /// depth × lanes, and depth × keys, without v.
-  [[nodiscard]] T* query_sums() const { return scratch_ + b_.scores.layout.output; }
-  [[nodiscard]] T* key_sums() const { return scratch_ + b_.layout.key_sums; }
-  [[nodiscard]] index keys_apart() const { return b_.layout.keys; }
 
-  /// The keys that the walk has packed, once all queries have dS; `seen` are lanes that have it,
-  /// for each panel of them.
-  void add(index keys, const range* seen, bool careful) {
+  /// The keys that the walk has packed, once all queries have dS; `seen` are the lanes that have
+  /// it, for each panel of keys.
+  void add_keys(range keys, const range* seen, bool careful) {
+    add_sums(keys.count(), seen, careful);
+    add_rows(b_.dK, keys, scratch_ + b_.layout.key_sums, b_.layout.keys);
+  }
+  /// The queries, once all keys are done.
+  void add_queries(range queries) { add_rows(b_.dQ, queries, query_sums(), b_.layout.lanes); }
+
+ private:
+  [[nodiscard]] T* query_sums() const { return scratch_ + b_.scores.layout.output; }
+
+  /// Rows of Y += the rows of a panel, times v and the scale of the scores.
+  void add_rows(const mutable_matrix_view<T>& Y, range rows, const T* panel, index width) {
+    const T* const factors = scratch_ + b_.layout.factors;
+    T* const unpacked = scratch_ + b_.layout.rows;
+    const index d = Y.cols, step = tile_vectors * lanes<T>;
+    for (index first = rows.begin; first < rows.end; first += step, panel += step) {
+      const index left = rows.end - first, count = left < step ? left : step;
+      unpack_panel(panel, width, unpacked, count, d, d, index(1));
+      for (index r = 0; r < count; ++r)
+        for (index c = 0; c < d; ++c) unpacked[r * d + c] *= factors[c];
+      add_to_rows(Y, {first, first + count}, unpacked);
+    }
+  }
+
+  void add_sums(index keys, const range* seen, bool careful) {
     const backward_layout& at = b_.layout;
     slope_sums<T> s;
     s.depth = depth_;
@@ -178,7 +198,7 @@ class additive_slopes {
     s.dS = scratch_ + at.score_gradients;
     s.seen = seen;
     s.query_sums = query_sums();
-    s.key_sums = key_sums();
+    s.key_sums = scratch_ + at.key_sums;
     s.keys_apart = at.keys;
     s.v_sums = b_.dv;
     // dS of the keys taken together stays in the first-level cache.
@@ -189,7 +209,6 @@ class additive_slopes {
       add_panels(s, {p, p + at_once < panels ? p + at_once : panels}, keys, careful);
   }
 
- private:
   void add_panels(slope_sums<T>& s, range panels, index keys, bool careful) {
     using form = additive_form;
     T most = queries_.most;
@@ -250,5 +269,4 @@ class additive_slopes {
 template <class T>
 struct no_slopes {
   no_slopes(const backward_args<T, false>&, range, T*) {}
-  [[nodiscard]] static constexpr bool finite() { return true; }
 };

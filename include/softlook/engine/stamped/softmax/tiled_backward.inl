@@ -79,14 +79,6 @@ __attribute__((noinline)) inline void add_product_rows(key_rows<T> A, const T* B
     for (int v = 0; v < Vectors; ++v) store(Y + v * lanes<T>, load(Y + v * lanes<T>) + sum[r][v]);
 }
 
-/// Y += X, `cols` numbers beside each other.
-template <class T>
-SOFTLOOK_ALWAYS_INLINE void add_to_row(T* Y, const T* X, index cols) {
-  index c = 0;
-  for (; c + lanes<T> <= cols; c += lanes<T>) store(Y + c, load(Y + c) + load(X + c));
-  for (; c < cols; ++c) Y[c] += X[c];
-}
-
 template <class T, bool Additive>
 class backward_end {
  public:
@@ -135,7 +127,7 @@ class backward_end {
   }
   void flush(const args&, key_tile<T, Additive>&) {
     finish_keys();
-    if constexpr (Additive) add_rows(b_.dQ, queries_, slopes_.query_sums(), at_.lanes);
+    if constexpr (Additive) slopes_.add_queries(queries_);
   }
   void finish(const args&, query_tile<T>& q) {
     if constexpr (!Additive) finish_queries(q);
@@ -164,27 +156,7 @@ class backward_end {
     T* const rows = scratch_ + at_.rows;
     for (index x = 0; x < width; x += lanes<T>) store(q.sum + x, broadcast(b_.scale));
     unpack_panel(q.output, width, rows, q.used, d, d, index(1), q.sum);
-    add_unpacked(b_.dQ, {q.first, q.first + q.used}, rows);
-  }
-  /// Rows of Y += the rows of a panel, times v and the scale of the scores.
-  void add_rows(const mutable_matrix_view<T>& Y, range rows, const T* panel, index width) {
-    const T* const factors = scratch_ + at_.factors;
-    T* const unpacked = scratch_ + at_.rows;
-    const index d = Y.cols, step = tile_vectors * lanes<T>;
-    for (index first = rows.begin; first < rows.end; first += step, panel += step) {
-      const index left = rows.end - first, count = left < step ? left : step;
-      unpack_panel(panel, width, unpacked, count, d, d, index(1));
-      for (index r = 0; r < count; ++r)
-        for (index c = 0; c < d; ++c) unpacked[r * d + c] *= factors[c];
-      add_unpacked(Y, {first, first + count}, unpacked);
-    }
-  }
-  static void add_unpacked(const mutable_matrix_view<T>& Y, range rows, const T* from) {
-    for (index r = rows.begin; r < rows.end; ++r, from += Y.cols)
-      if (Y.col_stride == 1)
-        add_to_row(row_of(Y, r), from, Y.cols);
-      else
-        for (index c = 0; c < Y.cols; ++c) Y(r, c) += from[c];
+    add_to_rows(b_.dQ, {q.first, q.first + q.used}, rows);
   }
 
   /// dPᵀ of the live keys, the exponentials beside it.
@@ -380,8 +352,7 @@ class backward_end {
     if (pending_.empty()) return;
     add_key_sums(b_.dV, scratch_ + at_.weights, scratch_ + at_.output_rows, b_.dO, T(1));
     if constexpr (Additive) {
-      slopes_.add(pending_.count(), seen_, careful_);
-      add_rows(b_.dK, pending_, slopes_.key_sums(), slopes_.keys_apart());
+      slopes_.add_keys(pending_, seen_, careful_);
     } else {
       add_key_sums(b_.dK, scratch_ + at_.score_gradients, scratch_ + at_.query_rows, b_.scores.Q,
                    b_.scale);
