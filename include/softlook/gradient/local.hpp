@@ -81,7 +81,7 @@ void add_backward_over_windows(const attention_call<T>& c, const backward_matric
           (*r.take)(r.head, block);
         };
       }
-      add_backward(one, b);
+      add_backward<false>(one, b);
     }
   });
 }
