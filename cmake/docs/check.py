@@ -53,6 +53,16 @@ def groups(faults):
     return of, with_formula
 
 
+def programs(faults):
+    """A program of README.md that is an example too is the same there."""
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        shown = re.findall(r"^```cpp\n(.*?)^```", file.read(), re.M | re.S)
+    with open(os.path.join(ROOT, "examples", "learn.cpp"), encoding="utf-8") as file:
+        example = file.read()
+    if example[example.index("#include") :] not in shown:
+        faults.append("README.md: the program of 'Learn with it' is not examples/learn.cpp")
+
+
 def table():
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         rows = re.search(r"^\| variant \|.*\n(?:\|.*\n)+", file.read(), re.M)
@@ -62,6 +72,7 @@ def table():
 def main():
     faults = []
     page_of, with_formula = groups(faults)
+    programs(faults)
     rows = table()
     shown = set()
     for row in rows:
