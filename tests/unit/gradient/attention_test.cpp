@@ -214,6 +214,37 @@ TYPED_TEST(AttentionGradient, OfWhatIsMaskedIsZero) {
   }
 }
 
+// Finite numbers whose products are not: what is masked is not read, nor is what a query does not
+// see.
+TYPED_TEST(AttentionGradient, OfWhatIsMaskedIsZeroWhereNumbersOverflow) {
+  using T = TypeParam;
+  const T huge = std::numeric_limits<T>::max() / 2;
+  row_major<T> Q = random_matrix<row_major<T>>(70, 8, this->random);
+  row_major<T> K = random_matrix<row_major<T>>(90, 8, this->random);
+  row_major<T> V = random_matrix<row_major<T>>(90, 8, this->random);
+  const row_major<T> dO = random_matrix<row_major<T>>(70, 8, this->random) * T(100);
+  on_every_set([&](const options& o) {
+    const auto of = [&](const auto& mask) {
+      const auto state = attention_with_log_sum_exp(Q, K, V, mask, o);
+      return attention_backward(Q, K, V, state.output, state.log_sum_exp, dO, mask, o);
+    };
+    const row_major<T> kept_Q = Q, kept_V = V;
+    V.bottomRows(29).setConstant(huge);
+    const auto g = of(masks::padding{.length = 61});
+    EXPECT_TRUE(g.dQ.allFinite() && g.dK.allFinite() && g.dV.allFinite());
+    EXPECT_EQ(g.dK.bottomRows(29), row_major<T>::Zero(29, 8));
+    EXPECT_EQ(g.dV.bottomRows(29), row_major<T>::Zero(29, 8));
+    V = kept_V;
+    Q.row(3) *= huge;  // its scores are not finite
+    const auto causal = of(masks::causal_top_left{});
+    EXPECT_FALSE(causal.dQ.row(3).allFinite());
+    EXPECT_TRUE(causal.dQ.bottomRows(66).allFinite());
+    EXPECT_TRUE(causal.dK.bottomRows(86).allFinite());
+    EXPECT_TRUE(causal.dV.bottomRows(86).allFinite());
+    Q = kept_Q;
+  });
+}
+
 TEST(AttentionGradientOf, InputsIsThatOfDifferences) {
   generator random = seed(16110);
   using matrix = row_major<double>;

@@ -38,3 +38,21 @@ inline bool all_finite(const row_block<T>& rows, index count, index cols) {
   for (int l = 0; l < lanes<T>; ++l) rest = rest + all[l];
   return rest == 0;
 }
+
+/// Whether no number of a block of rows is larger than `most`; NaN may be there.
+template <class T>
+inline bool all_within(const row_block<T>& rows, index count, index cols, T most) {
+  const index whole = cols / lanes<T> * lanes<T>;
+  vec<T> top = {};
+  bool within = true;
+  for (index r = 0; r < count; ++r) {
+    const T* at = rows.data + r * rows.stride;
+    for (index c = 0; c < whole; c += lanes<T>) {
+      const vec<T> x = load(at + c);
+      top = max_of(top, max_of(vec<T>{} - x, x));
+    }
+    for (index c = whole; c < cols; ++c) within = within && !(at[c] > most) && !(at[c] < -most);
+  }
+  for (int l = 0; l < lanes<T>; ++l) within = within && !(top[l] > most);
+  return within;
+}

@@ -13,6 +13,11 @@
 template <class T>
 inline constexpr T no_pair = T(-0.0);
 
+/// A number of dO and one of V have a finite product, and so have their sums. Beyond that a
+/// forbidden weight, 0, would meet ∞.
+template <class T>
+inline constexpr T most_factor = sizeof(T) == 4 ? T(0x1p50) : T(0x1p500);
+
 /// Vectors of a panel of `vectors` in all: panels of one register tile and less, nearly as wide as
 /// each other, because a tile of one vector reads as much as it multiplies.
 SOFTLOOK_ALWAYS_INLINE index panel_vectors(index vectors) {
@@ -30,11 +35,11 @@ SOFTLOOK_ALWAYS_INLINE void each_panel(index cols, const F& f) {
 }
 
 /// scale times the rows of a block as the right operand of a product, in panels, a row behind the
-/// other. Returns whether they are finite.
+/// other. Returns whether they are finite, and none larger than `most`.
 template <class T>
-inline bool pack_block(const matrix_view<T>& X, range rows, T scale, T* panels) {
+inline bool pack_block(const matrix_view<T>& X, range rows, T scale, T most, T* panels) {
   const index count = rows.count();
-  vec<T> zero = {};
+  vec<T> zero = {}, top = {};
   each_panel<T>(X.cols, [&](index c, index cols, index width) SOFTLOOK_STAMP_LAMBDA {
     T* const panel = panels + c * count;
     const index whole = X.col_stride == 1 ? cols / lanes<T> * lanes<T> : 0;
@@ -45,15 +50,24 @@ inline bool pack_block(const matrix_view<T>& X, range rows, T scale, T* panels) 
         const vec<T> y = load(from + x) * broadcast(scale);
         store(to + x, y);
         zero = zero + (y - y);
+        top = max_of(top, max_of(vec<T>{} - y, y));
       }
       for (index x = whole; x < width; ++x)
         to[x] = x < cols ? from[x * X.col_stride] * scale : T(0);
-      for (index x = whole; x < width; x += lanes<T>) zero = zero + (load(to + x) - load(to + x));
+      for (index x = whole; x < width; x += lanes<T>) {
+        const vec<T> y = load(to + x);
+        zero = zero + (y - y);
+        top = max_of(top, max_of(vec<T>{} - y, y));
+      }
     }
   });
   T sum = 0;
-  for (int l = 0; l < lanes<T>; ++l) sum += zero[l];
-  return sum == 0;
+  bool within = true;
+  for (int l = 0; l < lanes<T>; ++l) {
+    sum += zero[l];
+    within = within && !(top[l] > most);
+  }
+  return sum == 0 && within;
 }
 
 /// Rows of P or dS against such a panel.
@@ -91,15 +105,21 @@ class backward_end {
         S_(scratch + b.layout.walk.scores),
         slopes_(b, queries, scratch) {
     const index count = queries.count();
-    finite_ = pack_block(b.dO, queries, T(1), scratch + at_.output_rows);
+    finite_ = pack_block(b.dO, queries, T(1), most_factor<T>, scratch + at_.output_rows);
     if constexpr (Additive)
       finite_ = finite_ && slopes_.finite();
     else
-      finite_ = pack_block(b.scores.Q, queries, b.scale, scratch + at_.query_rows) && finite_;
+      finite_ = pack_block(b.scores.Q, queries, b.scale, infinity<T>, scratch + at_.query_rows) &&
+                finite_;
     for (index l = 0; l < at_.lanes; ++l) {
       const bool used = l < count;
       scratch[at_.logs + l] = used ? b.log_sum_exp[queries.begin + l] : infinity<T>;
       scratch[at_.dots + l] = used ? b.dots[queries.begin + l] : T(0);
+      // Of finite numbers, too, where a score or an output overflowed.
+      if (used) {
+        const T L = scratch[at_.logs + l], D = scratch[at_.dots + l];
+        finite_ = finite_ && L - L == 0 && D - D == 0;
+      }
     }
     for (index x = 0; x < tile_vectors * lanes<T>; x += lanes<T>)
       store(scratch + at_.ones + x, broadcast(T(1)));
@@ -116,7 +136,9 @@ class backward_end {
     pending_ = k.keys;
     b_.values.read->pack(b_.values, k.keys, tile_rows, scratch_ + at_.value_panels);
     const index count = round_up(k.keys.count(), tile_rows) * b_.values.cols;
-    careful_ = !finite_ || !all_finite(scratch_ + at_.value_panels, count);
+    careful_ =
+        !finite_ || !all_finite(scratch_ + at_.value_panels, count) ||
+        !all_within(row_block<T>{scratch_ + at_.value_panels, count, 1}, 1, count, most_factor<T>);
     for (index p = 0; p * tile_rows < k.keys.count(); ++p) seen_[p] = {};
   }
   void take(const args& a, query_tile<T>& q, key_tile<T, Additive>& k) {
