@@ -52,10 +52,16 @@ void activate(activation f, instruction_set isa, T* data, index count) {
 /// dX = dY ∘ f'(X), all of `count` numbers.
 template <class T>
 void activation_backward(activation f, const T* X, const T* dY, T* dX, index count) {
-  if (f == activation::none)
+  if (f == activation::none) {
     std::copy(dY, dY + count, dX);
-  else
+  } else if (f == activation::relu) {
+    for (index k = 0; k < count; ++k) {  // a selection, for signs are not predictable
+      const T d = dY[k];
+      dX[k] = X[k] > T(0) ? d : T(0);
+    }
+  } else {
     for (index k = 0; k < count; ++k) dX[k] = dY[k] * slope_of(f, X[k]);
+  }
 }
 
 }  // namespace detail
