@@ -4,8 +4,8 @@
 # Installs what is missing on Debian and Ubuntu. Files that they draw are in build/examples/examples.
 # The last ones need what pip fetches, once, into build/NAME: vision a photograph (14 MB, in build/picture),
 # the others trained models (vit 90 MB, which looks at that photograph, translator 35, transliterate 68,
-# minilm 83, in build/model, smollm 93). Where that cannot be they are skipped. dates is trained here,
-# for half as long as it can be.
+# minilm 83, in build/model, smollm 93). Where that cannot be they are skipped. dates and
+# characters are trained here, for less long than they can be.
 set -eu
 me=examples/run.sh
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -24,14 +24,15 @@ source_of() {
 fetching="vision vit translator transliterate minilm smollm"
 fetches() { case " $fetching " in *" $1 "*) true ;; *) false ;; esac }
 # All examples of several files: a folder and a target have their name.
-has_folder() { [ "$1" = dates ] || fetches "$1"; }
+trained="dates characters"
+has_folder() { case " $trained $fetching " in *" $1 "*) true ;; *) false ;; esac }
 folder_of() { case $1 in vision) echo picture ;; minilm) echo model ;; *) echo "$1" ;; esac }
 # What an example needs fetched: vit looks at the photograph of vision.
 parts_of() { case $1 in vit) echo "vit vision" ;; *) echo "$1" ;; esac }
 libraries_of() {
   case $1 in
     vision | vit) echo libpng ;;
-    dates) echo nlohmann-json ;;
+    characters | dates) echo nlohmann-json ;;
     minilm) echo "nlohmann-json and utf8proc" ;;
     smollm) echo utf8proc ;;
   esac
@@ -45,7 +46,7 @@ if [ $# -eq 0 ]; then
     [ "$name" = alignment ] || set -- "$@" "$name"
   done
   # shellcheck disable=SC2086  # several names
-  set -- "$@" dates $fetching
+  set -- "$@" $trained $fetching
 fi
 for name in "$@"; do
   has_folder "$name" || [ -f "$(source_of "$name")" ] || die "there is no example $name"
@@ -54,7 +55,7 @@ done
 need_tools
 for name in "$@"; do
   case $name in
-    dates) want model ;;
+    characters | dates) want model ;;
     minilm | smollm) want model pip ;;
     vision | vit) want png pip ;;
     *) if fetches "$name"; then want pip; fi ;;
@@ -186,6 +187,11 @@ ready() {
 # run NAME
 run() {
   case $1 in
+    characters)
+      sh "$root/examples/check.sh" characters/characters "$root/examples/characters/main.cpp" \
+        --steps 1000 &&
+        say "the whole training: cd $build/examples && characters/characters \"Alice was \""
+      ;;
     dates)
       sh "$root/examples/check.sh" dates/dates "$root/examples/dates/main.cpp" --steps 400 \
         --html dates.svg "Thursday, 3 May 1979" &&
