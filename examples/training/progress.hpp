@@ -32,8 +32,8 @@ inline std::string progress_text(std::int64_t done, std::int64_t steps, std::int
   constexpr std::int64_t cells = 20;
   const std::int64_t filled =
       steps > 0 ? std::clamp<std::int64_t>(done * cells / steps, 0, cells) : cells;
-  std::string text = "[" + std::string(std::size_t(filled), '#') +
-                     std::string(std::size_t(cells - filled), '-') + "]";
+  std::string text = "[";
+  text.append(std::size_t(filled), '#').append(std::size_t(cells - filled), '-') += ']';
   const double rate = seconds > 0 ? double(done - first) / seconds : 0;
   char figures[160];
   std::snprintf(figures, sizeof figures, "  %lld/%lld  loss %.4f  %.1f steps/s  ",
