@@ -4,8 +4,8 @@
 # Installs what is missing on Debian and Ubuntu. Files that they draw are in build/examples/examples.
 # The last ones need what pip fetches, once, into build/NAME: vision a photograph (14 MB, in build/picture),
 # the others trained models (vit 90 MB, which looks at that photograph, translator 35, transliterate 68,
-# minilm 83, in build/model, smollm 93). Where that cannot be they are skipped. dates and
-# characters are trained here, for less long than they can be.
+# minilm 83, in build/model, smollm 93). Where that cannot be they are skipped. search,
+# dates and characters are trained here, the last two for less long than they can be.
 set -eu
 me=examples/run.sh
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -24,7 +24,7 @@ source_of() {
 fetching="vision vit translator transliterate minilm smollm"
 fetches() { case " $fetching " in *" $1 "*) true ;; *) false ;; esac }
 # All examples of several files: a folder and a target have their name.
-trained="dates characters"
+trained="search dates characters"
 has_folder() { case " $trained $fetching " in *" $1 "*) true ;; *) false ;; esac }
 folder_of() { case $1 in vision) echo picture ;; minilm) echo model ;; *) echo "$1" ;; esac }
 # What an example needs fetched: vit looks at the photograph of vision.
@@ -197,6 +197,7 @@ run() {
         --html dates.svg "Thursday, 3 May 1979" &&
         say "the whole training: cd $build/examples && dates/dates \"3rd of May 1979\""
       ;;
+    search) sh "$root/examples/check.sh" search/search "$root/examples/search/main.cpp" ;;
     minilm)
       sh "$root/examples/check.sh" minilm/minilm "$root/examples/minilm/main.cpp" \
         --model "$root/build/model" --html minilm.html \

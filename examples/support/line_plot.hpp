@@ -186,8 +186,8 @@ inline std::string to_svg(const line_plot& plot) {
   double y = f.top + f.height * 0.42;
   for (std::size_t k = 0; k < plot.curves.size(); ++k, y += 18) {
     out += p::curve_svg(plot.curves[k], a, f, p::pen_of(k));
-    out += p::straight(right - 190, y - 4, right - 166, y - 4, p::pen_of(k).colour, 2.5);
-    out += p::text_at(right - 160, y, plot.curves[k].name, "start");
+    out += p::straight(right - 215, y - 4, right - 191, y - 4, p::pen_of(k).colour, 2.5);
+    out += p::text_at(right - 185, y, plot.curves[k].name, "start");
   }
   return out + "</svg>\n";
 }
