@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "softlook/attention/attention.hpp"
-#include "softlook/attention/detail/entmax_rows.hpp"
+#include "softlook/attention/detail/entmax_call.hpp"
+#include "softlook/attention/detail/entmax_row.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
 

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "softlook/inspect/detail/report_page.hpp"
 #include "tests/support/errors.hpp"
 
 namespace {

@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "softlook/attention/detail/entmax_call.hpp"
 #include "softlook/attention/detail/entmax_row.hpp"
 #include "softlook/engine/run/score_rows.hpp"
 
@@ -60,7 +61,6 @@ void add_value(T* __restrict sum, T p, const T* __restrict v, index count, index
   for (; c < count; ++c) sum[c] += p * v[c * stride];
 }
 
-/// O = P·V in each head; a value without weight is never read.
 template <bool Additive, class T>
 void run_entmax(const attention_call<T>& c, double alpha) {
   const index e = c.values();
@@ -75,10 +75,8 @@ void run_entmax(const attention_call<T>& c, double alpha) {
       });
 }
 
-/// P, n×m, of each query head.
 template <bool Additive, class T>
-[[nodiscard]] std::vector<row_major<T>> run_entmax_weights(const attention_call<T>& c,
-                                                           double alpha) {
+std::vector<row_major<T>> run_entmax_weights(const attention_call<T>& c, double alpha) {
   std::vector<row_major<T>> all(std::size_t(c.query_heads));
   for (row_major<T>& P : all) P = row_major<T>::Zero(c.Q.rows, c.K.rows);
   for_each_entmax_row<Additive>(c, alpha, [&](index head, index i, const entmax_support& p, T*) {
@@ -91,12 +89,3 @@ template <bool Additive, class T>
 
 }  // namespace detail
 SOFTLOOK_NAMESPACE_END
-
-#if SOFTLOOK_USES_COMPILED
-SOFTLOOK_NAMESPACE_BEGIN
-namespace detail {
-SOFTLOOK_INSTANTIATE_ENTMAX(extern, float)
-SOFTLOOK_INSTANTIATE_ENTMAX(extern, double)
-}  // namespace detail
-SOFTLOOK_NAMESPACE_END
-#endif

@@ -200,6 +200,27 @@ struct weight_kernels {
   index (*next_above)(const weight_block<T>&, index key, const T* least) = nullptr;
 };
 
+/// Scores of some queries in the args' unit, transformed and masked.
+template <class T, bool Additive>
+using scores_kernel = void (*)(const forward_args<T, Additive>&, range queries,
+                               const mutable_matrix_view<T>& S, T* scratch);
+
+/// What depends on the vector v of additive scores alone: see score_vector_layout.
+template <class T>
+using score_vector_kernel = void (*)(T* v, index features);
+
+/// S = scale · Q Kᵀ.
+template <class T>
+using whole_scores_kernel = void (*)(const matrix_view<T>& Q, const matrix_view<T>& K, T scale,
+                                     const mutable_matrix_view<T>& S, T* scratch);
+
+/// Scores of a query become weights, beside a sink or −∞.
+template <class T>
+using softmax_kernel = void (*)(T* row, index count, T sink);
+
+template <class T>
+using key_packing_kernel = void (*)(const matrix_view<T>& K, const packed_keys_layout&, T* storage);
+
 template <class T>
 struct product_kernels {
   register_shape shape;

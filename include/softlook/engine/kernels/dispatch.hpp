@@ -17,6 +17,14 @@
 #include "softlook/engine/kernels/rows_ahead.hpp"
 #include "softlook/engine/kernels/scaled_erfc.hpp"
 
+// A unit that takes its kernels from softlook::compiled reads of their rooms what is compiled for
+// each policy. The library itself defines SOFTLOOK_COMPILING_KERNELS where it compiles them.
+#if SOFTLOOK_USES_COMPILED && !defined(SOFTLOOK_COMPILING_KERNELS)
+#define SOFTLOOK_KERNELS_ELSEWHERE 1
+#else
+#define SOFTLOOK_KERNELS_ELSEWHERE 0
+#endif
+
 // Compilers read immintrin.h for as long as a fifth of what Eigen takes (clang a third), and the
 // kernels use fifteen of its functions. They are one builtin each, and those of these versions are
 // known.
@@ -27,7 +35,7 @@
 #else
 #define SOFTLOOK_STAMP_BUILTINS 0
 #endif
-#if !SOFTLOOK_STAMP_BUILTINS
+#if !SOFTLOOK_STAMP_BUILTINS && !SOFTLOOK_KERNELS_ELSEWHERE
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -45,7 +53,11 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
+#if SOFTLOOK_KERNELS_ELSEWHERE
+#define SOFTLOOK_STAMP_ROOM "softlook/engine/stamped/edits.inl"
+#else
 #define SOFTLOOK_STAMP_ROOM "softlook/engine/stamped/kernels.inl"
+#endif
 #include "softlook/engine/stamped/all_sets.inl"
 #undef SOFTLOOK_STAMP_BUILTINS
 
@@ -89,15 +101,8 @@ namespace detail {
 }
 
 /// \throws argument_error when a forced set is not to be had.
-[[nodiscard]] inline instruction_set chosen_instruction_set(const char* where, const options& o) {
-  if (!o.isa) return best_instruction_set();
-  if (!can_run(*o.isa))
-    raise<argument_error>(
-        formatted("%s: options.isa is %s, which this machine or this build does not have", where,
-                  name_of(*o.isa))
-            .text);
-  return *o.isa;
-}
+template <std::same_as<options> Options>
+[[nodiscard]] instruction_set chosen_instruction_set(const char* where, const Options& o);
 
 // The set that every machine of this build can run.
 #if SOFTLOOK_ASSUMES_AVX512
@@ -118,83 +123,42 @@ namespace stamped_lowest = stamped_baseline;
 #define SOFTLOOK_STAMPED(isa, ...) (&stamped_lowest::__VA_ARGS__)  // there is one set
 #endif
 
+/// The tables of kernels of a set. Units that use softlook::compiled find them there.
 template <class T, bool Additive>
-[[nodiscard]] tiled_kernel<T, Additive> tiled_kernel_of([[maybe_unused]] instruction_set isa) {
-  return SOFTLOOK_STAMPED(isa, tiled_forward<T, Additive>);
-}
-
+[[nodiscard]] tiled_kernel<T, Additive> tiled_kernel_of(instruction_set isa);
 template <class T, bool Additive>
-[[nodiscard]] const few_kernels<T, Additive>& few_kernels_of([[maybe_unused]] instruction_set isa) {
-  return *SOFTLOOK_STAMPED(isa, few<T, Additive>);
-}
-
+[[nodiscard]] const few_kernels<T, Additive>& few_kernels_of(instruction_set isa);
 template <class T, bool Additive>
-[[nodiscard]] const weight_kernels<T, Additive>& weights_of([[maybe_unused]] instruction_set isa) {
-  return *SOFTLOOK_STAMPED(isa, weights<T, Additive>);
-}
-
-/// void(args, queries, S, T* scratch): their scores in the args' unit, transformed and masked.
+[[nodiscard]] const weight_kernels<T, Additive>& weights_of(instruction_set isa);
 template <class T, bool Additive>
-[[nodiscard]] auto tiled_scores_of([[maybe_unused]] instruction_set isa) {
-  return SOFTLOOK_STAMPED(isa, tiled_scores<T, Additive>);
-}
-
-/// void(T* v, index features): see score_vector_layout.
+[[nodiscard]] scores_kernel<T, Additive> tiled_scores_of(instruction_set isa);
 template <class T>
-[[nodiscard]] auto score_vector_preparation_of([[maybe_unused]] instruction_set isa) {
-  return SOFTLOOK_STAMPED(isa, prepare_score_vector<T>);
-}
-
-/// void(Q, K, T scale, S, T* scratch): S = scale · Q Kᵀ.
+[[nodiscard]] score_vector_kernel<T> score_vector_preparation_of(instruction_set isa);
 template <class T>
-[[nodiscard]] auto whole_scores_of([[maybe_unused]] instruction_set isa) {
-  return SOFTLOOK_STAMPED(isa, whole_scores<T>);
-}
-
-/// void(T* row, index count, T sink): scores of a query become weights, beside a sink or −∞.
+[[nodiscard]] whole_scores_kernel<T> whole_scores_of(instruction_set isa);
 template <class T>
-[[nodiscard]] auto softmax_of_rows([[maybe_unused]] instruction_set isa) {
-  return SOFTLOOK_STAMPED(isa, soften_row<T>);
-}
-
+[[nodiscard]] softmax_kernel<T> softmax_of_rows(instruction_set isa);
 /// How kernels read rows of a matrix of Stored, or of pages of them, as T.
 template <class T, class Stored, bool Paged = false>
-[[nodiscard]] const row_functions<T>& stored_rows_of([[maybe_unused]] instruction_set isa) {
-  return *SOFTLOOK_STAMPED(isa, stored_rows<T, Stored, Paged>);
-}
-
+[[nodiscard]] const row_functions<T>& stored_rows_of(instruction_set isa);
 /// For who plans and runs nothing: no kernel is compiled for it.
 template <class T>
-[[nodiscard]] const register_shape& registers_of([[maybe_unused]] instruction_set isa) {
-  return *SOFTLOOK_STAMPED(isa, registers<T>);
-}
-
-/// void(const matrix_view<T>& K, const packed_keys_layout&, T* storage)
+[[nodiscard]] const register_shape& registers_of(instruction_set isa);
 template <class T>
-[[nodiscard]] auto key_packing_of([[maybe_unused]] instruction_set isa) {
-  return SOFTLOOK_STAMPED(isa, pack_all_keys<T>);
-}
-
+[[nodiscard]] key_packing_kernel<T> key_packing_of(instruction_set isa);
 template <class T>
-[[nodiscard]] const product_kernels<T>& products_of([[maybe_unused]] instruction_set isa) {
-  return *SOFTLOOK_STAMPED(isa, products<T>);
-}
-
+[[nodiscard]] const product_kernels<T>& products_of(instruction_set isa);
 /// product_kernels::linear for weights that are packed as numbers of Stored.
 template <class T, class Stored>
-[[nodiscard]] product_kernel<T> stored_linear_of([[maybe_unused]] instruction_set isa) {
-  return SOFTLOOK_STAMPED(isa, stored_linear<T, Stored>);
-}
-
+[[nodiscard]] product_kernel<T> stored_linear_of(instruction_set isa);
 template <class T>
-[[nodiscard]] const layer_kernels<T>& layers_of([[maybe_unused]] instruction_set isa) {
-  return *SOFTLOOK_STAMPED(isa, layers<T>);
-}
-
+[[nodiscard]] const layer_kernels<T>& layers_of(instruction_set isa);
 template <class T>
-[[nodiscard]] const recurrent_kernels<T>& recurrents_of([[maybe_unused]] instruction_set isa) {
-  return *SOFTLOOK_STAMPED(isa, recurrents<T>);
-}
+[[nodiscard]] const recurrent_kernels<T>& recurrents_of(instruction_set isa);
+
+/// The edits of dropout.
+template <class T>
+void set_edits(weight_calls<T>& calls, instruction_set isa);
 
 /// The edits of a mask, compiled for a set.
 template <class T, class Mask>
@@ -210,12 +174,94 @@ void set_edits(transform_calls<T>& calls, [[maybe_unused]] instruction_set isa) 
   calls.apply_keys = SOFTLOOK_STAMPED(isa, apply_transform<T, Transform, false>);
 }
 
-/// The edits of dropout.
+#if !SOFTLOOK_KERNELS_ELSEWHERE
+template <std::same_as<options> Options>
+instruction_set chosen_instruction_set(const char* where, const Options& o) {
+  if (!o.isa) return best_instruction_set();
+  if (!can_run(*o.isa))
+    raise<argument_error>(
+        formatted("%s: options.isa is %s, which this machine or this build does not have", where,
+                  name_of(*o.isa))
+            .text);
+  return *o.isa;
+}
+
+template <class T, bool Additive>
+tiled_kernel<T, Additive> tiled_kernel_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, tiled_forward<T, Additive>);
+}
+
+template <class T, bool Additive>
+const few_kernels<T, Additive>& few_kernels_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, few<T, Additive>);
+}
+
+template <class T, bool Additive>
+const weight_kernels<T, Additive>& weights_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, weights<T, Additive>);
+}
+
+template <class T, bool Additive>
+scores_kernel<T, Additive> tiled_scores_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, tiled_scores<T, Additive>);
+}
+
+template <class T>
+score_vector_kernel<T> score_vector_preparation_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, prepare_score_vector<T>);
+}
+
+template <class T>
+whole_scores_kernel<T> whole_scores_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, whole_scores<T>);
+}
+
+template <class T>
+softmax_kernel<T> softmax_of_rows([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, soften_row<T>);
+}
+
+template <class T, class Stored, bool Paged>
+const row_functions<T>& stored_rows_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, stored_rows<T, Stored, Paged>);
+}
+
+template <class T>
+const register_shape& registers_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, registers<T>);
+}
+
+template <class T>
+key_packing_kernel<T> key_packing_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, pack_all_keys<T>);
+}
+
+template <class T>
+const product_kernels<T>& products_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, products<T>);
+}
+
+template <class T, class Stored>
+product_kernel<T> stored_linear_of([[maybe_unused]] instruction_set isa) {
+  return SOFTLOOK_STAMPED(isa, stored_linear<T, Stored>);
+}
+
+template <class T>
+const layer_kernels<T>& layers_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, layers<T>);
+}
+
+template <class T>
+const recurrent_kernels<T>& recurrents_of([[maybe_unused]] instruction_set isa) {
+  return *SOFTLOOK_STAMPED(isa, recurrents<T>);
+}
+
 template <class T>
 void set_edits(weight_calls<T>& calls, [[maybe_unused]] instruction_set isa) {
   calls.edit_queries = SOFTLOOK_STAMPED(isa, drop_weights<T, true>);
   calls.edit_keys = SOFTLOOK_STAMPED(isa, drop_weights<T, false>);
 }
+#endif
 
 }  // namespace detail
 
@@ -229,12 +275,3 @@ template <std::same_as<instruction_set> Set = instruction_set>  // compiled with
 }
 
 SOFTLOOK_NAMESPACE_END
-
-#if SOFTLOOK_USES_COMPILED
-SOFTLOOK_NAMESPACE_BEGIN
-namespace detail {
-SOFTLOOK_INSTANTIATE_TABLES(extern, float)
-SOFTLOOK_INSTANTIATE_TABLES(extern, double)
-}  // namespace detail
-SOFTLOOK_NAMESPACE_END
-#endif

@@ -16,14 +16,21 @@ template <class F, class T>
   return f(math::dual<T>(s, T(1)), i, j, p).derivative;
 }
 
+#if SOFTLOOK_KERNELS_ELSEWHERE
+#define SOFTLOOK_STAMP_ROOM "softlook/engine/stamped/softmax/slopes.inl"
+#else
 #define SOFTLOOK_STAMP_ROOM "softlook/engine/stamped/backward.inl"
+#endif
 #include "softlook/engine/stamped/all_sets.inl"
 
 template <class T, bool Additive>
-[[nodiscard]] backward_kernel<T, Additive> backward_kernel_of(
-    [[maybe_unused]] instruction_set isa) {
+[[nodiscard]] backward_kernel<T, Additive> backward_kernel_of(instruction_set isa);
+#if !SOFTLOOK_KERNELS_ELSEWHERE
+template <class T, bool Additive>
+backward_kernel<T, Additive> backward_kernel_of([[maybe_unused]] instruction_set isa) {
   return SOFTLOOK_STAMPED(isa, tiled_backward<T, Additive>);
 }
+#endif
 
 /// The derivative of a chain of transforms, compiled for a set.
 template <class T, class Transform>

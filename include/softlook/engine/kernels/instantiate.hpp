@@ -5,7 +5,9 @@
 // What softlook::compiled holds: lists of explicit instantiations, each used twice. With `extern`
 // they close the header that defines the templates, in units that use the library; with nothing in
 // place of it they are the library (cmake/compiled/). The kernels do not depend on policies, so a
-// short list serves every call; of the policies the common masks are compiled.
+// short list serves every call; of the policies the common masks are compiled. Where units that use
+// the library do not read the definitions at all (kernels, entmax, linear attention, threads,
+// pictures), nothing is declared extern; some lists are here only for tests without the library.
 
 /// The tables of kernels of what layers and linear attention need besides attention.
 #define SOFTLOOK_INSTANTIATE_TABLES(prefix, T)                                   \
@@ -101,11 +103,7 @@
 #define SOFTLOOK_INSTANTIATE_LINEAR(prefix, T) \
   prefix template void run_linear<T>(const linear_call<T>&);
 
-/// Pictures of weights, in inspect::detail and in inspect.
-#define SOFTLOOK_INSTANTIATE_PICTURES(prefix)                                                  \
-  prefix template void make_printable<std::string>(std::string&);                              \
-  prefix template void check_names<labels>(const char*, const char*, index, labels&);          \
-  prefix template std::string text_of_maps<heat_map>(std::span<const heat_map>, const style&); \
-  prefix template std::string svg_of_maps<heat_map>(std::span<const heat_map>, const style&);
-#define SOFTLOOK_INSTANTIATE_PAGES(prefix) \
-  prefix template std::string to_html<report>(const report&);
+/// Names of rows and columns of weights, in inspect::detail.
+#define SOFTLOOK_INSTANTIATE_NAMES(prefix)                        \
+  prefix template void make_printable<std::string>(std::string&); \
+  prefix template void check_names<labels>(const char*, const char*, index, labels&);

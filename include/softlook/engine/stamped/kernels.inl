@@ -1,14 +1,12 @@
 // The room of one instruction set, in the order of use.
 
 // clang-format off
+#include "softlook/engine/stamped/edits.inl"
 #include "softlook/engine/stamped/simd/vector.inl"
 #include "softlook/engine/stamped/simd/steps.inl"
 #include "softlook/engine/stamped/simd/math.inl"
 #include "softlook/engine/stamped/simd/stored.inl"
 #if defined(SOFTLOOK_STAMP_COPIES)
-using SOFTLOOK_STAMP_COPIES::block4;
-using SOFTLOOK_STAMP_COPIES::row4;
-using SOFTLOOK_STAMP_COPIES::transpose_rows4;
 using SOFTLOOK_STAMP_COPIES::pack_panel;
 using SOFTLOOK_STAMP_COPIES::pack_panels;
 using SOFTLOOK_STAMP_COPIES::unpack_panel;
@@ -22,7 +20,6 @@ using SOFTLOOK_STAMP_COPIES::row_of;
 #include "softlook/engine/stamped/softmax/additive_scores.inl"
 #include "softlook/engine/stamped/softmax/softmax_state.inl"
 #include "softlook/engine/stamped/softmax/online_softmax.inl"
-#include "softlook/engine/stamped/softmax/edit.inl"
 #include "softlook/engine/stamped/softmax/dropout.inl"
 #include "softlook/engine/stamped/softmax/tiles.inl"
 #include "softlook/engine/stamped/softmax/tile_walk.inl"

@@ -1,8 +1,5 @@
 // Exponentials and tanh of vectors.
 
-template <class T>
-inline constexpr T infinity = sizeof(T) == 4 ? T(__builtin_inff()) : T(__builtin_inf());
-
 /// 2^n for the integer that `shifted` = n + rounder holds in its low bits; n = −127 (−1023) gives
 /// 0.
 template <class T>

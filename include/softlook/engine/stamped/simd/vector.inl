@@ -1,8 +1,6 @@
 // Vectors of one instruction set. Included once for each set, inside its namespace and its target
 // region; SOFTLOOK_STAMP_BYTES, SOFTLOOK_STAMP_X86 say which.
 
-inline constexpr int vector_bytes = SOFTLOOK_STAMP_BYTES;
-
 typedef float float_vector __attribute__((vector_size(vector_bytes)));
 typedef double double_vector __attribute__((vector_size(vector_bytes)));
 typedef std::int32_t int32_vector __attribute__((vector_size(vector_bytes)));
@@ -32,8 +30,6 @@ struct simd<double> {
 
 template <class T>
 using vec = typename simd<T>::vec;
-template <class T>
-inline constexpr int lanes = vector_bytes / int(sizeof(T));
 
 // The register tile of the micro-kernel: rows × vectors accumulators, `vectors` vectors of the wide
 // operand and a broadcast must fit the register file (32 registers with AVX-512 and on AArch64,

@@ -1,0 +1,13 @@
+// Part of softlook::compiled: linear attention.
+#include "softlook/linear/detail/run_linear.hpp"
+
+#include "same_flags.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+namespace detail {
+
+SOFTLOOK_INSTANTIATE_LINEAR(, float)
+SOFTLOOK_INSTANTIATE_LINEAR(, double)
+
+}  // namespace detail
+SOFTLOOK_NAMESPACE_END
