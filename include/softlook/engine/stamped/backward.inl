@@ -2,7 +2,7 @@
 
 // clang-format off
 #include "softlook/engine/stamped/softmax/slopes.inl"
-#include "softlook/engine/stamped/softmax/added_rows.inl"
+#include "softlook/engine/stamped/softmax/backward_rows.inl"
 #include "softlook/engine/stamped/softmax/additive_backward.inl"
 #include "softlook/engine/stamped/softmax/tiled_backward.inl"
 // clang-format on
