@@ -18,9 +18,9 @@ using namespace softlook_test;
 template <class T>
 class IdenticalBits : public ::testing::Test {
  protected:
-  static constexpr index n = 131, m = 203;
+  static constexpr index n = 131, m = 303;
   problem_inputs<T> p =
-      random_problem<T>({.queries = n, .keys = m, .features = 39, .values = 43}, seed(91));
+      random_problem<T>({.queries = n, .keys = m, .features = 19, .values = 23}, seed(91));
 
   template <class State, class OtherState>
   static void expect_same(const State& a, const OtherState& b) {
