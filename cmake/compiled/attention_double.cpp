@@ -1,6 +1,7 @@
 // Part of softlook::compiled: attention with dot scores in double.
 #include "softlook/attention.hpp"
-#include "softlook/attention/detail/entmax_rows.hpp"
+#include "softlook/attention/detail/entmax_call.hpp"
+#include "softlook/attention/detail/entmax_rows.inl"
 
 #include "same_flags.hpp"
 

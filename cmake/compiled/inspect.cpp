@@ -1,6 +1,9 @@
 // Part of softlook::compiled: pictures of weights.
-#include "softlook/inspect/detail/pictures.hpp"
-#include "softlook/inspect/detail/report_page.hpp"
+// clang-format off
+#include "softlook/inspect/report.hpp"
+#include "softlook/inspect/detail/pictures.inl"
+#include "softlook/inspect/detail/report_page.inl"
+// clang-format on
 
 #include "same_flags.hpp"
 

@@ -1,5 +1,8 @@
 // Part of softlook::compiled: linear attention.
-#include "softlook/linear/detail/run_linear.hpp"
+// clang-format off
+#include "softlook/linear/detail/call.hpp"
+#include "softlook/linear/detail/run_linear.inl"
+// clang-format on
 
 #include "same_flags.hpp"
 

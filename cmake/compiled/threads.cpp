@@ -1,5 +1,8 @@
 // Part of softlook::compiled: the threads of a pool.
-#include "softlook/exec/detail/team.hpp"
+// clang-format off
+#include "softlook/exec/thread_pool.hpp"
+#include "softlook/exec/detail/team.inl"
+// clang-format on
 
 #include "same_flags.hpp"
 

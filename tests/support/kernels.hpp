@@ -4,7 +4,8 @@
 #pragma once
 
 #include "softlook/attention.hpp"
-#include "softlook/attention/detail/entmax_rows.hpp"
+#include "softlook/attention/detail/entmax_call.hpp"
+#include "softlook/attention/detail/entmax_rows.inl"
 #include "softlook/linear/detail/call.hpp"
 
 #if !SOFTLOOK_USES_COMPILED

@@ -87,5 +87,5 @@ class thread_pool {
 SOFTLOOK_NAMESPACE_END
 
 #if !SOFTLOOK_USES_COMPILED
-#include "softlook/exec/detail/team.hpp"
+#include "softlook/exec/detail/team.inl"
 #endif

@@ -178,5 +178,5 @@ SOFTLOOK_INSTANTIATE_NAMES(extern)
 }  // namespace inspect::detail
 SOFTLOOK_NAMESPACE_END
 #else
-#include "softlook/inspect/detail/pictures.hpp"
+#include "softlook/inspect/detail/pictures.inl"
 #endif

@@ -258,5 +258,5 @@ void write_html(const std::string& path, const Report& r) {
 SOFTLOOK_NAMESPACE_END
 
 #if !SOFTLOOK_USES_COMPILED
-#include "softlook/inspect/detail/report_page.hpp"
+#include "softlook/inspect/detail/report_page.inl"
 #endif

@@ -14,7 +14,10 @@
 #include <string>
 #include <vector>
 
-#include "softlook/inspect/detail/report_page.hpp"
+// clang-format off
+#include "softlook/inspect/report.hpp"
+#include "softlook/inspect/detail/report_page.inl"
+// clang-format on
 #include "tests/support/errors.hpp"
 
 namespace {

@@ -23,5 +23,5 @@ template <bool Additive, class T>
 SOFTLOOK_NAMESPACE_END
 
 #if !SOFTLOOK_USES_COMPILED
-#include "softlook/attention/detail/entmax_rows.hpp"
+#include "softlook/attention/detail/entmax_rows.inl"
 #endif

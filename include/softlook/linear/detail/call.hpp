@@ -138,5 +138,5 @@ void run_linear(const linear_call<T>& c);
 SOFTLOOK_NAMESPACE_END
 
 #if !SOFTLOOK_USES_COMPILED
-#include "softlook/linear/detail/run_linear.hpp"
+#include "softlook/linear/detail/run_linear.inl"
 #endif

@@ -14,7 +14,6 @@
 #include "softlook/inspect/detail/page.hpp"
 #include "softlook/inspect/detail/play_script.hpp"
 #include "softlook/inspect/detail/view_script.hpp"
-#include "softlook/inspect/report.hpp"
 
 // What a report is as a page, which softlook::compiled holds.
 

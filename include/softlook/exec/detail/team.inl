@@ -6,8 +6,6 @@
 #include <thread>
 #include <vector>
 
-#include "softlook/exec/thread_pool.hpp"
-
 SOFTLOOK_NAMESPACE_BEGIN
 namespace exec::detail {
 

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "softlook/linear/detail/call.hpp"
-
 // The tasks of a call of linear attention, which softlook::compiled holds.
 
 SOFTLOOK_NAMESPACE_BEGIN

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "softlook/inspect/detail/drawing.hpp"
-#include "softlook/inspect/heat_map.hpp"
 
 // How heat maps are drawn, which softlook::compiled holds.
 

@@ -6,7 +6,6 @@
 #include <limits>
 #include <vector>
 
-#include "softlook/attention/detail/entmax_call.hpp"
 #include "softlook/attention/detail/entmax_row.hpp"
 #include "softlook/engine/run/score_rows.hpp"
 
