@@ -29,7 +29,7 @@ struct soft_cap {
   template <class S>
   [[nodiscard]] S operator()(S s, std::int32_t, std::int32_t, problem) const {
     const S c = static_cast<S>(cap), inverse = static_cast<S>(1 / cap);
-    return c * math::tanh(s * inverse);
+    return c * math::tanh(S(s * inverse));  // a product of S may be an expression
   }
   /// \throws argument_error unless the cap is positive and finite, and 1/cap as well, in S.
   template <class S = double>
@@ -53,7 +53,7 @@ struct alibi {
   [[nodiscard]] S operator()(S s, std::int32_t i, std::int32_t j, problem p) const {
     const std::int32_t between = (i - p.queries) + (p.keys - j);
     const std::int32_t distance = between < 0 ? -between : between;
-    return s - static_cast<S>(slope) * static_cast<S>(distance);
+    return s - S(static_cast<S>(slope) * static_cast<S>(distance));
   }
   /// \throws argument_error unless the slope is finite in S.
   template <class S = double>
