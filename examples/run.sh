@@ -201,7 +201,9 @@ run() {
     minilm)
       sh "$root/examples/check.sh" minilm/minilm "$root/examples/minilm/main.cpp" \
         --model "$root/build/model" --html minilm.html \
-        "The animal didn't cross the street because it was too tired."
+        "The animal didn't cross the street because it was too tired." &&
+        say "its last layer goes on learning: cmake --build $build --target fine_tune," \
+          "then cd $build/examples && minilm/fine_tune --model $root/build/model"
       ;;
     translator)
       sh "$root/examples/check.sh" translator/translator "$root/examples/translator/main.cpp" \

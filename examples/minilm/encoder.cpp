@@ -62,9 +62,8 @@ sentence_encoder::configuration sentence_encoder::read_configuration(
   return c;
 }
 
-transformer_encoder_layer<float> sentence_encoder::read_layer(const safetensors& weights,
-                                                              const configuration& config,
-                                                              Index number) {
+softlook::transformer_encoder_layer_parameters<float> sentence_encoder::read_layer(
+    const safetensors& weights, const configuration& config, Index number) {
   const std::string layer = "encoder.layer." + to_string(number) + '.';
   // The file holds them as torch does, outputs × inputs.
   const auto weight = [&](const char* name, Index inputs, Index outputs) {
@@ -91,18 +90,21 @@ transformer_encoder_layer<float> sentence_encoder::read_layer(const safetensors&
   p.b2 = row("output.dense.bias", features);
   p.gain2 = row("output.LayerNorm.weight", features);
   p.bias2 = row("output.LayerNorm.bias", features);
-  return {p,
-          {.heads = {.query = config.heads},
-           .activation = softlook::activation::gelu,
-           .norm_first = false,
-           .epsilon = config.epsilon}};
+  return p;
+}
+
+softlook::transformer_layer_options sentence_encoder::layer_options(const configuration& config) {
+  return {.heads = {.query = config.heads},
+          .activation = softlook::activation::gelu,
+          .norm_first = false,
+          .epsilon = config.epsilon};
 }
 
 softlook::transformer_encoder<float> sentence_encoder::read_layers(const safetensors& weights,
                                                                    const configuration& config) {
   std::vector<transformer_encoder_layer<float>> layers;
   for (Index number = 0; number < config.layers; ++number)
-    layers.push_back(read_layer(weights, config, number));
+    layers.emplace_back(read_layer(weights, config, number), layer_options(config));
   return softlook::transformer_encoder<float>(std::move(layers));
 }
 
@@ -114,7 +116,9 @@ sentence_encoder::sentence_encoder(const std::filesystem::path& folder, const co
       tokenizer_(folder / "vocab.txt"),
       words_(weights_.matrix("embeddings.word_embeddings.weight", config.words, config.features)),
       encoder_(read_layers(weights_, config)),
-      heads_(config.heads) {
+      heads_(config.heads),
+      hidden_(config.hidden),
+      epsilon_(config.epsilon) {
   if (tokenizer_.size() != static_cast<std::size_t>(config.words))
     throw model_error((folder / "vocab.txt").string() + ": it has " + to_string(tokenizer_.size()) +
                       " tokens but the model knows " + to_string(config.words));
@@ -154,6 +158,36 @@ Eigen::RowVectorXf sentence_encoder::embedding(const std::vector<int>& ids, cons
   norm_.into(x, x, threads, how);
   encoder_.into(x, x, threads, how);
   return x.colwise().mean().normalized();
+}
+
+float_matrix sentence_encoder::rows_behind(const std::vector<int>& ids, Index layers,
+                                           const pool& threads) const {
+  if (layers < 0 || layers > this->layers())
+    throw std::invalid_argument("sentence_encoder: there are no " + to_string(layers) +
+                                " layers, the model has " + to_string(this->layers()));
+  float_matrix x = embedded(ids);
+  norm_.into(x, x, threads);
+  for (Index below = 0; below < layers; ++below)
+    encoder_.layers()[static_cast<std::size_t>(below)].into(x, x, threads);
+  return x;
+}
+
+softlook::transformer_encoder_layer_parameters<float> sentence_encoder::weights_of_layer(
+    Index layer) const {
+  if (layer < 0 || layer >= layers())
+    throw std::invalid_argument("sentence_encoder: there is no layer " + to_string(layer) +
+                                ", the model has " + to_string(layers()) + ", counted from 0");
+  configuration config{};
+  config.features = features();
+  config.hidden = hidden_;
+  return read_layer(weights_, config, layer);
+}
+
+softlook::transformer_layer_options sentence_encoder::options_of_layer() const {
+  configuration config{};
+  config.heads = heads_;
+  config.epsilon = epsilon_;
+  return layer_options(config);
 }
 
 std::vector<float_matrix> sentence_encoder::attention(const std::vector<int>& ids, Index layer,

@@ -61,13 +61,25 @@ class sentence_encoder {
   std::vector<float_matrix> attention(const std::vector<int>& ids, Eigen::Index layer,
                                       const pool& threads, const softlook::options& how = {}) const;
 
+  /// The tokens' rows behind the first layers: what the next one is given.
+  /// \throws std::invalid_argument  as above, and unless 0 <= layers <= layers().
+  float_matrix rows_behind(const std::vector<int>& ids, Eigen::Index layers,
+                           const pool& threads) const;
+  /// The weights of a layer, counted from 0, to go on training with; its settings.
+  softlook::transformer_encoder_layer_parameters<float> weights_of_layer(Eigen::Index layer) const;
+  softlook::transformer_layer_options options_of_layer() const;
+  /// As many tokens as encode() takes.
+  std::vector<int> tokens(std::string_view text) const {
+    return tokenizer_.encode(text, longest_input());
+  }
+
  private:
   struct configuration;
   sentence_encoder(const std::filesystem::path& folder, const configuration& config);
   static configuration read_configuration(const std::filesystem::path& file);
-  static softlook::transformer_encoder_layer<float> read_layer(const safetensors& weights,
-                                                               const configuration& config,
-                                                               Eigen::Index number);
+  static softlook::transformer_encoder_layer_parameters<float> read_layer(
+      const safetensors& weights, const configuration& config, Eigen::Index number);
+  static softlook::transformer_layer_options layer_options(const configuration& config);
   static softlook::transformer_encoder<float> read_layers(const safetensors& weights,
                                                           const configuration& config);
   std::size_t longest_input() const;
@@ -79,7 +91,8 @@ class sentence_encoder {
   float_matrix positions_;  // with the vector of the only token type that is used
   softlook::layer_norm<float> norm_;
   softlook::transformer_encoder<float> encoder_;
-  Eigen::Index heads_;
+  Eigen::Index heads_, hidden_;
+  double epsilon_;
 };
 
 }  // namespace minilm
