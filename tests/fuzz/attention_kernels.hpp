@@ -11,8 +11,8 @@
   prefix template void run_forward<false, reach::any, float>(const attention_call<float>&);        \
   prefix template void run_sequences<false, reach::any, float>(const attention_call<float>&);      \
   prefix template void run_naive<false, float>(const attention_call<float>&);                      \
-  prefix template void run_backward<float>(const attention_call<float>&,                           \
-                                           const backward_matrices<float>&);                       \
+  prefix template void run_backward<false, float>(const attention_call<float>&,                    \
+                                                  const backward_matrices<float>&);                \
   prefix template const row_functions<float>& stored_rows_of<float, float>(instruction_set);       \
   prefix template const row_functions<float>& stored_rows_of<float, half_bits>(instruction_set);   \
   prefix template const row_functions<float>& stored_rows_of<float, bfloat16_bits>(                \

@@ -79,7 +79,8 @@ class backward_case {
   std::string description() const { return about_.str(); }
 
   void check() {
-    const auto truth = plain<long double>(), naive = plain<T>();
+    const auto truth = plain<long double>();
+    const auto naive = plain<T>();
     const softlook::exec::thread_pool pool(3);
     on_every_set([&](const softlook::options& opts) {
       softlook::options o = opts;
