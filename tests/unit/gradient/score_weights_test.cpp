@@ -278,7 +278,7 @@ class ScoreWeights : public ::testing::Test {
   void check(const heads& h, const Make& make, const Set& set, const Ps&... policies) {
     const matrix given = dO.leftCols(V.cols() * h.query / h.kv_or_query());
     const matrix given_L = dL.leftCols(h.query);
-    loss = [&, given, given_L] {
+    loss = [this, given, given_L, h, make, policies...] {
       const auto s = attention_with_log_sum_exp(Q, K, V, h, make(), policies...);
       double sum = inner_product(given, s.output);
       for (index i = 0; i < s.log_sum_exp.rows(); ++i)
