@@ -29,7 +29,7 @@ class plain_head {
   template <class Q, class K, class Chain, class Mask>
   plain_head(const Q& q, const K& k, double scale, const Chain& chain, const Mask& mask,
              const problem& p)
-      : P_(q.rows(), k.rows()), live_(std::size_t(q.rows() * k.rows())), L_(q.rows()) {
+      : P_(q.rows(), k.rows()), live_(std::size_t(q.rows() * k.rows())) {
     for (index i = 0; i < P_.rows(); ++i) {
       const auto row = std::int32_t(i);
       bool some = false;
@@ -45,17 +45,16 @@ class plain_head {
         if (!some || s > top) top = s;
         some = true;
       }
-      soften(i, some, top);
+      soften(i, top);
     }
   }
 
   [[nodiscard]] bool live(index i, index j) const { return live_[std::size_t(i * P_.cols() + j)]; }
   [[nodiscard]] const row_major<T>& weights() const { return P_; }
-  [[nodiscard]] const T& log_sum_exp(index i) const { return L_[i]; }
 
  private:
-  void soften(index i, bool some, const T& top) {
-    using std::exp, std::log;
+  void soften(index i, const T& top) {
+    using std::exp;
     T sum(0);
     for (index j = 0; j < P_.cols(); ++j) {
       P_(i, j) = live(i, j) ? T(exp(T(P_(i, j) - top))) : T(0);
@@ -63,12 +62,10 @@ class plain_head {
     }
     for (index j = 0; j < P_.cols(); ++j)
       if (live(i, j)) P_(i, j) = P_(i, j) / sum;
-    L_[i] = some ? T(top + log(sum)) : T(-std::numeric_limits<double>::infinity());
   }
 
   row_major<T> P_;
   std::vector<bool> live_;
-  Eigen::Matrix<T, Eigen::Dynamic, 1> L_;
 };
 
 /// Says which policies plain loops do not know.
@@ -108,18 +105,19 @@ void for_each_plain_head(const char* where, const Q& q, const K& k, const V& v, 
   const options o = options_of(policies...);
   const bool by_root = !(std::is_same_v<Ps, scores::dot> || ...);
   const double scale = o.scale.value_or(by_root && d > 0 ? 1 / std::sqrt(double(d)) : 1.0);
+  const auto problem_of = [&](index head) {
+    return problem{std::int32_t(q.rows()), std::int32_t(k.rows()), std::int32_t(head),
+                   std::int32_t(h.query), 0};
+  };
   for (index head = 0; head < h.query; ++head) {
-    const problem p{std::int32_t(q.rows()), std::int32_t(k.rows()), std::int32_t(head),
-                    std::int32_t(h.query), 0};
-    chain.template check<double>(where, p);
-    check_policy<double>(mask, where, p);
+    chain.template check<double>(where, problem_of(head));
+    check_policy<double>(mask, where, problem_of(head));
   }
   for (index head = 0; head < h.query; ++head) {
-    const problem p{std::int32_t(q.rows()), std::int32_t(k.rows()), std::int32_t(head),
-                    std::int32_t(h.query), 0};
-    f(head, head / (h.query / kv),
-      plain_head<T>(q.middleCols(head * d, d), k.middleCols(head / (h.query / kv) * d, d), scale,
-                    chain, mask, p));
+    const index of = head / (h.query / kv);
+    f(head, of,
+      plain_head<T>(q.middleCols(head * d, d), k.middleCols(of * d, d), scale, chain, mask,
+                    problem_of(head)));
   }
 }
 
