@@ -52,9 +52,10 @@ inline bool pack_block(const matrix_view<T>& X, range rows, T scale, T most, T* 
   return sum == 0 && within;
 }
 
-/// Rows of P or dS against such a panel.
+/// Rows of P or dS against such a panel, which follows its rows by itself: nothing is asked for
+/// ahead.
 template <class T>
-struct key_rows : strided_operand<T, tile_rows, 1> {
+struct key_rows : strided_operand<T, tile_rows, 0> {
   SOFTLOOK_ALWAYS_INLINE index wide_step(int width) const { return width; }
 };
 

@@ -336,8 +336,8 @@ class backward_end {
     constexpr index width = Vectors * lanes<T>;
     const index used = p.X.rows - i < tile_rows ? p.X.rows - i : tile_rows;
     const T* const from = panel + seen.begin * width;
-    key_rows<T> x{rows_of_X<T, tile_rows, 1>(p, i, used, seen.begin)};
-    x.ahead = reinterpret_cast<std::uintptr_t>(from);
+    key_rows<T> x{rows_of_X<T, tile_rows, 0>(p, i, used, seen.begin)};
+    x.ahead = 0;
     const bool whole = used == tile_rows && p.Y.cols - column >= width && p.Y.col_stride == 1;
     if (whole)
       return add_product_rows<T, Vectors>(x, from, &p.Y(i, column), p.Y.row_stride, seen.count());
