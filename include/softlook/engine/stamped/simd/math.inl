@@ -21,10 +21,11 @@ SOFTLOOK_ALWAYS_INLINE vec<T> exp2_polynomial(vec<T> f) {
 }
 
 /// 4^x for x ≤ 0, the exponential of softmax: relative error below 1.7e-7 (float), 3e-16 (double);
-/// exact at 0; −∞ and everything far below the smallest normal number give exactly 0; NaN stays
-/// NaN. The base is 4 because finite scores in units of log 4 stay finite: log₄ e < 1. It costs
-/// nothing: x is rounded to halves instead of integers, and the polynomial is that of 2^f with
-/// coefficients of 2x, which differ by powers of 2.
+/// exact at 0; NaN stays NaN; −∞ and everything below 2^−100 (float), 2^−960 (double), give exactly
+/// 0: sums of smaller weights times values would be subnormal numbers, each of which costs some
+/// processors a hundred cycles. The base is 4 because finite scores in units of log 4 stay finite:
+/// log₄ e < 1. It costs nothing: x is rounded to halves instead of integers, and the polynomial is
+/// that of 2^f with coefficients of 2x, which differ by powers of 2.
 template <class T>
 class exponential {
   using c = math::detail::exp2_constants<T>;
@@ -33,12 +34,16 @@ class exponential {
   struct table {
     alignas(vector_bytes) T values[count * lanes<T>];
   };
+  static constexpr int spared = sizeof(T) == 4 ? 26 : 62;  // exponents of normal numbers
+  // Where 2^n is made of bits, it is 2^(n − spared) and 0 for the least n, and the polynomial makes
+  // up for it.
+  static constexpr int moved = SOFTLOOK_STAMP_SCALES ? 0 : spared;
   static constexpr T value(int k) {
-    if (k == least) return (c::lowest - 1) / 2;
-    if (k == normal) return c::lowest / 2;
-    if (k == rounder) return c::rounder / 2 + T(c::bias) / 2;
-    if (k == one) return 1;
-    return c::q[k - first_term] * T(1 << (one - k));
+    if (k == least) return (c::lowest + T(spared - 1)) / 2;
+    if (k == normal) return (c::lowest + T(spared)) / 2;
+    if (k == rounder) return c::rounder / 2 + T(c::bias - moved) / 2;
+    const T unit = T(std::int64_t{1} << moved);
+    return k == one ? unit : unit * c::q[k - first_term] * T(1 << (one - k));
   }
   static constexpr table make_table() {
     table t{};
