@@ -11,6 +11,7 @@ SOFTLOOK_NAMESPACE_BEGIN
 namespace inspect {
 
 template std::string to_html<report>(const report&);
+template std::string strongest_keys_text<heat_map>(const heat_map&, index);
 namespace detail {
 SOFTLOOK_INSTANTIATE_NAMES()
 template std::string text_of_maps<heat_map>(std::span<const heat_map>, const style&);

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "softlook/engine/kernels/instantiate.hpp"
-#include "softlook/inspect/detail/drawing.hpp"
+#include "softlook/inspect/detail/text.hpp"
 #include "softlook/inspect/figures.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
@@ -108,21 +108,9 @@ class heat_map {
 
 /// A line for each query:  "love -> aime 0.90, je 0.06", or "love -> nothing" for an empty row.
 /// \throws argument_error  if count is negative.
-template <std::same_as<heat_map> Map = heat_map>  // so that strongest_keys() waits for a call
-[[nodiscard]] SOFTLOOK_SMALL std::string strongest_keys_text(const Map& map, index count) {
-  std::string out;
-  const auto rows = strongest_keys(map.weights(), count);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    std::string line;
-    for (const auto& [key, weight] : rows[i])
-      line +=
-          softlook::detail::drawing::joined({line.empty() ? "" : ", ", map.keys()[std::size_t(key)],
-                                             " ", softlook::detail::drawing::number(weight, 2)});
-    out += softlook::detail::drawing::joined(
-        {map.queries()[i], " -> ", line.empty() ? "nothing" : line, "\n"});
-  }
-  return out;
-}
+template <
+    std::same_as<heat_map> Map = heat_map>  // a template, so that softlook::compiled can hold it
+[[nodiscard]] std::string strongest_keys_text(const Map& map, index count);
 
 namespace detail {
 

@@ -8,7 +8,7 @@
 #include "softlook/core/concepts.hpp"
 #include "softlook/core/error.hpp"
 #include "softlook/core/types.hpp"
-#include "softlook/inspect/detail/drawing.hpp"
+#include "softlook/inspect/detail/text.hpp"
 #include "softlook/inspect/figures.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN

@@ -16,7 +16,8 @@
 
 #include "softlook/core/concepts.hpp"
 #include "softlook/core/error.hpp"
-#include "softlook/inspect/detail/drawing.hpp"
+#include "softlook/inspect/detail/scale.hpp"
+#include "softlook/inspect/detail/text.hpp"
 #include "softlook/inspect/heat_map.hpp"
 #include "softlook/inspect/long_map.hpp"
 

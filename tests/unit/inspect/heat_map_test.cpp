@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "softlook/inspect/detail/drawing.hpp"
+
 namespace {
 
 using namespace softlook::inspect;

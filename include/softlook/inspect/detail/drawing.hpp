@@ -6,49 +6,17 @@
 #include <charconv>
 #include <cmath>
 #include <cstddef>
-#include <cstdio>
-#include <initializer_list>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "softlook/core/types.hpp"
+#include "softlook/inspect/detail/scale.hpp"
+#include "softlook/inspect/detail/text.hpp"
 
 SOFTLOOK_NAMESPACE_BEGIN
-/// What pictures in a terminal and in SVG are made of: the width of a text, numbers, colours. No
-/// template and no expression of Eigen, which every file that includes this would compile.
+/// What pictures in a terminal and in SVG are made of: the width of a text, numbers, colours.
 namespace detail::drawing {
-
-/// Texts one after another.
-[[nodiscard]] SOFTLOOK_SMALL inline std::string joined(
-    std::initializer_list<std::string_view> texts) {
-  std::string out;
-  for (const std::string_view text : texts) out += text;
-  return out;
-}
-
-/// The numbers of a matrix in the order of its memory.
-[[nodiscard]] inline std::span<const double> numbers_of(const Eigen::MatrixXd& w) {
-  return {w.data(), static_cast<std::size_t>(w.size())};
-}
-
-/// The first code point of a text, which loses its bytes; U+FFFD for a byte that is not UTF-8.
-[[nodiscard]] SOFTLOOK_SMALL inline char32_t take_code_point(std::string_view& text) {
-  const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
-  const unsigned lead = byte(0);
-  const std::size_t length = lead < 0x80 ? 1 : lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3 : 4;
-  constexpr std::array<char32_t, 5> least = {0, 0, 0x80, 0x800, 0x10000};
-  char32_t code = length == 1 ? lead : lead & (0x7FU >> length);
-  bool good = length <= text.size() && (length < 4 || lead >> 3 == 30);
-  for (std::size_t k = 1; good && k < length; ++k) {
-    good = byte(k) >> 6 == 2;
-    code = code << 6 | (byte(k) & 0x3FU);
-  }
-  good = good && code >= least[length] && code <= 0x10FFFF && !(code >= 0xD800 && code < 0xE000);
-  text.remove_prefix(good ? length : 1);
-  return good ? code : U'\xFFFD';
-}
 
 /// Columns that a terminal gives to a code point: 0 for combining marks, 2 for wide characters.
 [[nodiscard]] constexpr index columns_of(char32_t c) {
@@ -67,33 +35,6 @@ namespace detail::drawing {
   index sum = 0;
   while (!text.empty()) sum += columns_of(take_code_point(text));
   return sum;
-}
-
-/// What orders the text around it, or ends a line, without being seen: marks, embeddings, overrides
-/// and isolates of bidirectional text (Unicode Standard Annex 9), deprecated formats, line and
-/// paragraph separators.
-[[nodiscard]] constexpr bool moves_other_text(char32_t c) {
-  return c == 0x61C || c == 0x200E || c == 0x200F || (c >= 0x2028 && c <= 0x202E) ||
-         (c >= 0x2066 && c <= 0x206F);
-}
-
-/// Tokens hold line ends and broken bytes, which neither a terminal nor XML can take: control
-/// characters become their pictures (␊); what is not UTF-8, and what would order the text beside it
-/// in another way than it stands, becomes U+FFFD.
-[[nodiscard]] SOFTLOOK_SMALL inline std::string printable(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const std::string_view before = text;
-    const char32_t c = take_code_point(text);
-    if (c < 0x20)
-      out += {'\xE2', '\x90', static_cast<char>(0x80 + c)};
-    else if ((c >= 0x7F && c < 0xA0) || moves_other_text(c) || c == 0xFFFD || c == 0xFFFE ||
-             c == 0xFFFF)
-      out += "\xEF\xBF\xBD";
-    else
-      out += before.substr(0, before.size() - text.size());
-  }
-  return out;
 }
 
 [[nodiscard]] SOFTLOOK_SMALL inline std::string escaped_for_xml(std::string_view text) {
@@ -238,25 +179,6 @@ struct colour {
   return {mix(a.red, b.red), mix(a.green, b.green), mix(a.blue, b.blue)};
 }
 
-/// A colour scale: 0 at `lowest`, 1 at `highest`.
-struct scale {
-  double lowest = 0;
-  double highest = 0;
-  /// In halves, because highest − lowest may overflow; half of a tiny difference may be none.
-  [[nodiscard]] double operator()(double x) const {
-    const double all = highest / 2 - lowest / 2;
-    return all > 0 ? std::clamp((x / 2 - lowest / 2) / all, 0.0, 1.0) : 0.0;
-  }
-  /// The number at t in [0, 1], without the difference of the ends, which may overflow.
-  [[nodiscard]] double at(double t) const { return lowest * (1 - t) + highest * t; }
-  /// Decimals that tell its ends and its middle apart: of a difference that is no number, the
-  /// least.
-  [[nodiscard]] int decimals() const {
-    if (highest / 2 - lowest / 2 > 1) return 2;
-    return static_cast<int>(std::clamp(1 - std::floor(std::log10(highest - lowest)), 2.0, 17.0));
-  }
-};
-
 /// What is no number has colours that the ramp has not: NaN orange, −∞ grey, +∞ white.
 [[nodiscard]] inline colour colour_of(double x, const scale& s) {
   if (std::isnan(x)) return {230, 97, 0};
@@ -278,15 +200,6 @@ struct scale {
         {"2;", std::to_string(c.red), ";", std::to_string(c.green), ";", std::to_string(c.blue)});
   }
   return joined({code, "m", text, "\x1b[0m"});
-}
-
-/// Whether the file could be written.
-[[nodiscard]] SOFTLOOK_SMALL inline bool write_file(const std::string& path,
-                                                    const std::string& text) {
-  std::FILE* const file = std::fopen(path.c_str(), "wb");
-  if (!file) return false;
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  return (std::fclose(file) == 0) && written;
 }
 
 /// A coordinate or length in pixels.

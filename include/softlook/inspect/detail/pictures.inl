@@ -244,4 +244,22 @@ SOFTLOOK_SMALL std::string svg_of_maps(std::span<const Map> maps, const style& h
 }
 
 }  // namespace inspect::detail
+
+namespace inspect {
+
+template <std::same_as<heat_map> Map>
+SOFTLOOK_SMALL std::string strongest_keys_text(const Map& map, index count) {
+  std::string out;
+  const auto rows = strongest_keys(map.weights(), count);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    std::string line;
+    for (const auto& [key, weight] : rows[i])
+      line += detail::joined(
+          {line.empty() ? "" : ", ", map.keys()[std::size_t(key)], " ", detail::number(weight, 2)});
+    out += detail::joined({map.queries()[i], " -> ", line.empty() ? "nothing" : line, "\n"});
+  }
+  return out;
+}
+
+}  // namespace inspect
 SOFTLOOK_NAMESPACE_END
