@@ -1,17 +1,14 @@
 #include "gguf.hpp"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <limits>
 #include <optional>
+#include <span>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
 #include "examples/support/files.hpp"
-
-static_assert(std::endian::native == std::endian::little, "tensors are stored little-endian");
 
 namespace smollm {
 namespace {
@@ -117,7 +114,7 @@ void widen(tensor_type type, const std::byte* from, std::size_t count, float* to
   if (count == 0) return;
   switch (type) {
     case tensor_type::f32:
-      std::memcpy(to, from, count * sizeof(float));
+      examples::numbers_at(from, std::span(to, count));
       return;
     case tensor_type::f16:
       for (std::size_t k = 0; k < count; ++k) to[k] = half_at(from + 2 * k);
@@ -369,7 +366,7 @@ std::vector<std::int32_t> gguf::numbers(std::string_view key) const {
   if (list.type != kind_i32 && list.type != kind_u32)
     fail(key, "it is not a list of whole numbers of 32 bits");
   std::vector<std::int32_t> out(list.count);
-  if (!out.empty()) std::memcpy(out.data(), list.bytes.data(), list.bytes.size());
+  examples::numbers_at(list.bytes.data(), std::span(out));
   return out;
 }
 

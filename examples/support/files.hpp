@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -13,6 +15,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -55,12 +58,37 @@ inline std::pair<std::shared_ptr<const std::byte>, std::size_t> map_file(const s
   return {std::shared_ptr<const std::byte>(static_cast<const std::byte*>(start), unmap), size};
 }
 
-/// A number as it lies in memory, at any address.
+/// The number of these bytes, at any address, the lowest first, as files of models have it.
 template <class Number>
 Number number_at(const std::byte* bytes) {
+  static_assert(std::endian::native == std::endian::little ||
+                std::endian::native == std::endian::big);
+  std::byte turned[sizeof(Number)];
+  if constexpr (std::endian::native == std::endian::big) {
+    std::reverse_copy(bytes, bytes + sizeof(Number), turned);
+    bytes = turned;
+  }
   Number value{};
   std::memcpy(&value, bytes, sizeof value);
   return value;
+}
+
+/// to.size() numbers that lie one behind the other.
+template <class Number>
+void numbers_at(const std::byte* bytes, std::span<Number> to) {
+  if (to.empty()) return;
+  if constexpr (std::endian::native == std::endian::little)
+    std::memcpy(to.data(), bytes, to.size_bytes());
+  else
+    for (std::size_t k = 0; k < to.size(); ++k)
+      to[k] = number_at<Number>(bytes + k * sizeof(Number));
+}
+
+/// What number_at() reads.
+template <class Number>
+void put_number(Number value, std::byte* to) {
+  std::memcpy(to, &value, sizeof value);
+  if constexpr (std::endian::native == std::endian::big) std::reverse(to, to + sizeof value);
 }
 
 /// a · b unless that is more than `most`.

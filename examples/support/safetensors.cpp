@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -11,8 +10,6 @@
 #include <utility>
 
 #include "examples/support/files.hpp"
-
-static_assert(std::endian::native == std::endian::little, "tensors are stored little-endian");
 
 namespace examples {
 namespace {
@@ -191,8 +188,7 @@ std::span<const std::byte> header_of(std::span<const std::byte> file, const std:
   const auto fail = [&name](const std::string& what) { throw model_error(name + ": " + what); };
   if (file.size() < length_bytes)
     fail("the file has " + to_string(file.size()) + " bytes, the length of the header takes 8");
-  std::uint64_t length = 0;
-  std::memcpy(&length, file.data(), length_bytes);
+  const auto length = number_at<std::uint64_t>(file.data());
   if (length > largest_header)
     fail("the header should have " + to_string(length) + " bytes, more than the " +
          to_string(largest_header) + " allowed (is this a safetensors file?)");
@@ -266,17 +262,18 @@ void safetensors::read(std::span<const std::byte> file) {
   if (end != data.size())
     throw model_error(name_ + ": " + to_string(data.size() - end) +
                       " bytes follow the last tensor");
-  align_floats();
+  copy_floats();
 }
 
-void safetensors::align_floats() {
-  for (auto& [name, t] : tensors_) {
+void safetensors::copy_floats() {
+  for (const auto& [name, t] : tensors_) {
     const auto address = reinterpret_cast<std::uintptr_t>(t.bytes.data());
-    if (t.dtype != "F32" || address % alignof(float) == 0) continue;
+    const bool in_place =
+        std::endian::native == std::endian::little && address % alignof(float) == 0;
+    if (t.dtype != "F32" || in_place) continue;
     std::vector<float>& copy = copies_[name];
     copy.resize(t.bytes.size() / sizeof(float));
-    if (!copy.empty()) std::memcpy(copy.data(), t.bytes.data(), t.bytes.size());
-    t.bytes = std::as_bytes(std::span(copy));
+    numbers_at(t.bytes.data(), std::span(copy));
   }
 }
 
@@ -294,7 +291,10 @@ Eigen::Map<const float_matrix> safetensors::matrix(const std::string& name) cons
     const std::size_t rank = t.shape.size();
     return rank > from_last ? static_cast<Eigen::Index>(t.shape[rank - 1 - from_last]) : 1;
   };
-  return {reinterpret_cast<const float*>(t.bytes.data()), extent(1), extent(0)};
+  const auto copy = copies_.find(name);
+  const float* const numbers =
+      copy == copies_.end() ? reinterpret_cast<const float*>(t.bytes.data()) : copy->second.data();
+  return {numbers, extent(1), extent(0)};
 }
 
 Eigen::Map<const float_matrix> safetensors::matrix(const std::string& name, Eigen::Index rows,
@@ -345,11 +345,12 @@ void safetensors_writer::write(const std::filesystem::path& file) const {
     throw model_error(file.string() + ": the file cannot be written" + what);
   };
   const std::string text = header();
-  const auto length = static_cast<std::uint64_t>(text.size());
+  std::byte length[length_bytes];
+  put_number(static_cast<std::uint64_t>(text.size()), length);
   const std::filesystem::path part = file.string() + ".part";
   {
     std::ofstream out(part, std::ios::binary | std::ios::trunc);
-    out.write(reinterpret_cast<const char*>(&length), sizeof length);
+    out.write(reinterpret_cast<const char*>(length), sizeof length);
     out.write(text.data(), static_cast<std::streamsize>(text.size()));
     out.write(reinterpret_cast<const char*>(data_.data()),
               static_cast<std::streamsize>(data_.size()));

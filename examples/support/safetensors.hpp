@@ -3,7 +3,6 @@
 #include <Eigen/Core>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -13,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "examples/support/model_error.hpp"
+#include "examples/support/files.hpp"
 
 namespace examples {
 
@@ -48,7 +47,7 @@ class safetensors {
   /// \throws model_error
   safetensors(std::span<const std::byte> bytes, std::string name);
 
-  // Tensors point into this object's own copies, which move but are not copied.
+  // What matrix() gives may lie in this object's own copies, which move but are not copied.
   safetensors(safetensors&&) = default;
   safetensors& operator=(safetensors&&) = default;
   safetensors(const safetensors&) = delete;
@@ -60,7 +59,8 @@ class safetensors {
   /// \throws model_error  if there is no such tensor.
   const raw_tensor& tensor(const std::string& name) const;
 
-  /// An F32 tensor of at most two dimensions, without a copy; a vector is one row.
+  /// An F32 tensor of at most two dimensions, without a copy where it is aligned and the machine is
+  /// little-endian; a vector is one row.
   /// \throws model_error  if there is no such tensor, or it has another dtype or more dimensions.
   Eigen::Map<const float_matrix> matrix(const std::string& name) const;
 
@@ -78,13 +78,12 @@ class safetensors {
     check_matrix(name, t, dtype_of<T>, to.rows(), to.cols());
     const std::byte* from = t.bytes.data();
     for (Eigen::Index i = 0; i < to.rows(); ++i)
-      for (Eigen::Index j = 0; j < to.cols(); ++j, from += sizeof(T))
-        std::memcpy(&to.coeffRef(i, j), from, sizeof(T));
+      for (Eigen::Index j = 0; j < to.cols(); ++j, from += sizeof(T)) to(i, j) = number_at<T>(from);
   }
 
  private:
   void read(std::span<const std::byte> file);
-  void align_floats();
+  void copy_floats();
   void check_matrix(const std::string& name, const raw_tensor& t, const char* dtype,
                     Eigen::Index rows, Eigen::Index cols) const;
   [[noreturn]] void fail(const std::string& name, const std::string& what) const;
@@ -113,8 +112,7 @@ class safetensors_writer {
     std::byte* to = place(name, dtype_of<T>, {rows, cols}, rows * cols * sizeof(T));
     for (Eigen::Index i = 0; i < matrix.rows(); ++i)
       for (Eigen::Index j = 0; j < matrix.cols(); ++j, to += sizeof(T)) {
-        const T value = matrix(i, j);
-        std::memcpy(to, &value, sizeof(T));
+        put_number<T>(matrix(i, j), to);
       }
   }
 

@@ -1,16 +1,13 @@
 #include "marian_file.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "examples/support/files.hpp"
-
-static_assert(std::endian::native == std::endian::little, "a model file is little-endian");
 
 namespace translator {
 namespace {
@@ -181,8 +178,7 @@ const marian_item& marian_file::matrix(const std::string& name, std::uint64_t ty
 float_matrix marian_file::floats(const std::string& name, Index rows, Index cols) const {
   const marian_item& m = matrix(name, float32, rows, cols);
   float_matrix out(rows, cols);
-  if (out.size() > 0)
-    std::memcpy(out.data(), m.bytes.data(), static_cast<std::size_t>(out.size()) * sizeof(float));
+  examples::numbers_at(m.bytes.data(), std::span(out.data(), static_cast<std::size_t>(out.size())));
   return out;
 }
 

@@ -130,7 +130,7 @@ character_map::character_map(std::string_view bytes, const std::string& name) {
     fail("should have " + to_string(length) + " bytes, a multiple of 4, and " +
          to_string(bytes.size() - unit) + " follow");
   units_.resize(length / unit);
-  if (length > 0) std::memcpy(units_.data(), bytes.data() + unit, length);
+  examples::numbers_at(all.data() + unit, std::span(units_));
   texts_ = bytes.substr(unit + length);
 }
 

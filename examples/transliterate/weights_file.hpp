@@ -3,8 +3,8 @@
 #include <Eigen/Core>
 #include <cmath>
 #include <cstddef>
-#include <cstring>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -31,7 +31,8 @@ class weights_file {
     if (offset > bytes_.size() || size > bytes_.size() - offset)
       fail("a matrix of " + std::to_string(size) + " bytes should begin at byte " +
            std::to_string(offset) + ", but the file has " + std::to_string(bytes_.size()));
-    if (size > 0) std::memcpy(m.data(), bytes_.data() + offset, size);
+    examples::numbers_at(bytes_.data() + offset,
+                         std::span(m.data(), static_cast<std::size_t>(m.size())));
     if (!m.allFinite()) fail("the matrix at byte " + std::to_string(offset) + " is not finite");
     return m;
   }

@@ -1,14 +1,11 @@
 #include "onnx_file.hpp"
 
-#include <bit>
-#include <cstring>
 #include <limits>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "examples/support/files.hpp"
-
-static_assert(std::endian::native == std::endian::little, "tensors are stored little-endian");
 
 namespace vit {
 namespace {
@@ -275,7 +272,7 @@ float_matrix onnx_file::matrix(const std::string& tensor, const shape& dims,
   if (rows < 1 || size % rows != 0)
     fail(to_string(size) + " numbers are not " + to_string(rows) + " rows of one length");
   float_matrix numbers(rows, size / rows);
-  if (size > 0) std::memcpy(numbers.data(), t.bytes.data(), t.bytes.size());
+  examples::numbers_at(t.bytes.data(), std::span(numbers.data(), static_cast<std::size_t>(size)));
   return numbers;
 }
 

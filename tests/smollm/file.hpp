@@ -3,12 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "examples/support/files.hpp"
 
 namespace smollm_test {
 
@@ -19,7 +20,7 @@ class byte_string {
   byte_string& add(N x) {
     const std::size_t at = bytes_.size();
     bytes_.resize(at + sizeof x);
-    std::memcpy(bytes_.data() + at, &x, sizeof x);
+    examples::put_number(x, bytes_.data() + at);
     return *this;
   }
   byte_string& text(std::string_view s) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "examples/training/random.hpp"
+#include "examples/support/files.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/training/weights.hpp"
 
@@ -115,9 +116,8 @@ TEST_F(Checkpoint, IsASafetensorsFileWithTheNamesOfTheWeights) {
   EXPECT_EQ(file.metadata().at("step"), "2");
   EXPECT_EQ(file.metadata().at("setting.hidden"), "64");
   // Row by row, however the matrix lies.
-  double second = 0;
-  std::memcpy(&second, file.tensor("weights.parts.1.W").bytes.data() + 8, 8);
-  EXPECT_EQ(second, c.weights.parts[1].W(0, 1));
+  const std::byte* const second = file.tensor("weights.parts.1.W").bytes.data() + 8;
+  EXPECT_EQ(examples::number_at<double>(second), c.weights.parts[1].W(0, 1));
 }
 
 TEST_F(Checkpoint, GivesWeightsAlone) {

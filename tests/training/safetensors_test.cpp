@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstring>
 #include <fstream>
 #include <string_view>
 
+#include "examples/support/files.hpp"
 #include "tests/support/errors.hpp"
 
 namespace {
@@ -18,7 +18,7 @@ using softlook_test::message_of;
 std::string file_of(const std::string& header, const std::string& data,
                     std::uint64_t declared_length) {
   std::string bytes(sizeof declared_length, '\0');
-  std::memcpy(bytes.data(), &declared_length, sizeof declared_length);
+  examples::put_number(declared_length, reinterpret_cast<std::byte*>(bytes.data()));
   return bytes + header + data;
 }
 
@@ -28,7 +28,8 @@ std::string file_of(const std::string& header, const std::string& data = "") {
 
 std::string bytes_of(const std::vector<float>& values) {
   std::string out(values.size() * sizeof(float), '\0');
-  std::memcpy(out.data(), values.data(), out.size());
+  for (std::size_t k = 0; k < values.size(); ++k)
+    examples::put_number(values[k], reinterpret_cast<std::byte*>(out.data()) + k * sizeof(float));
   return out;
 }
 

@@ -2,9 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <limits>
 
+#include "examples/support/files.hpp"
 #include "tests/support/errors.hpp"
 
 namespace {
@@ -17,7 +17,7 @@ using translator::model_error;
 template <class Number>
 std::string bytes_of(Number value) {
   std::string out(sizeof value, '\0');
-  std::memcpy(out.data(), &value, sizeof value);
+  examples::put_number(value, reinterpret_cast<std::byte*>(out.data()));
   return out;
 }
 std::string number(std::uint64_t value) { return bytes_of(value); }

@@ -6,11 +6,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
 
+#include "examples/support/files.hpp"
 #include "tests/support/random.hpp"
 
 namespace {
@@ -27,7 +27,7 @@ constexpr float scale = 80;
 template <class Number>
 std::string bytes_of(Number value) {
   std::string out(sizeof value, '\0');
-  std::memcpy(out.data(), &value, sizeof value);
+  examples::put_number(value, reinterpret_cast<std::byte*>(out.data()));
   return out;
 }
 

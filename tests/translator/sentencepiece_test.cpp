@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <stdexcept>
 
+#include "examples/support/files.hpp"
 #include "tests/support/errors.hpp"
 
 namespace {
@@ -30,7 +30,7 @@ std::string bytes_field(int field, const std::string& bytes) {
 }
 std::string float_field(int field, float x) {
   std::string bytes(sizeof x, '\0');
-  std::memcpy(bytes.data(), &x, sizeof x);
+  examples::put_number(x, reinterpret_cast<std::byte*>(bytes.data()));
   return varint(static_cast<std::uint64_t>(field) << 3 | 5) + bytes;
 }
 
@@ -92,7 +92,7 @@ TEST(SentencePiece, KnowsKindsOfPieces) {
 
 std::string unit(std::uint32_t u) {
   std::string bytes(sizeof u, '\0');
-  std::memcpy(bytes.data(), &u, sizeof u);
+  examples::put_number(u, reinterpret_cast<std::byte*>(bytes.data()));
   return bytes;
 }
 

@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <fstream>
 #include <limits>
 
+#include "examples/support/files.hpp"
 #include "tests/support/errors.hpp"
 
 namespace {
@@ -30,7 +30,8 @@ std::string graph(const std::string& content) { return text(7, content); }
 
 std::string bytes_of(const std::vector<float>& values) {
   std::string out(values.size() * sizeof(float), '\0');
-  if (!out.empty()) std::memcpy(out.data(), values.data(), out.size());
+  for (std::size_t k = 0; k < values.size(); ++k)
+    examples::put_number(values[k], reinterpret_cast<std::byte*>(out.data()) + k * sizeof(float));
   return out;
 }
 
