@@ -2,7 +2,8 @@
 # sh tests/fuzz/run.sh [SECONDS [TARGET...]]: builds the fuzz targets (all, or those named) with clang
 # and its libFuzzer, ASan and UBSan, and runs each for SECONDS (30), as many at a time as there are
 # cores. Fails when one crashes, hangs or takes too much memory; the input is then in build/fuzz.
-# SEED chooses the numbers that the fuzzer draws, anew each time without it.
+# SEED chooses the numbers that the fuzzer draws, anew each time without it. KEEP=1 adds to tests/fuzz/corpus what it
+# found that reaches code which nothing there reaches (libFuzzer's -merge=1).
 set -eu
 me=tests/fuzz/run.sh
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -68,17 +69,23 @@ fuzz() {
     -artifact_prefix="$out/$1." -print_final_stats=1 > "$out/$1.log" 2>&1
 }
 
+keep() {
+  "$out/$1" -merge=1 -max_len=4096 -timeout=10 -rss_limit_mb=2048 "$root/tests/fuzz/corpus/$1" "$out/$1.corpus" \
+    > "$out/$1.merge.log" 2>&1
+}
+
 # run TARGET: leaves its status in a file, because `wait` gives that of one job only.
 run() {
   status=0
   build "$1" > "$out/$1.log" 2>&1 && fuzz "$1" || status=$?
+  if [ "$status" -eq 0 ] && [ -n "${KEEP:-}" ]; then keep "$1" || status=$?; fi
   echo "$status" > "$out/$1.status"
 }
 
 for target in "$@"; do
   [ -f "$root/tests/fuzz/${target}_fuzz.cpp" ] || die "there is no fuzz target $target"
 done
-jobs=$(nproc 2> /dev/null || echo 2)
+jobs=${JOBS:-$(nproc 2> /dev/null || echo 2)}
 running=0
 for target in "$@"; do
   run "$target" &

@@ -14,9 +14,9 @@
 #include "softlook/layer/multi_head.hpp"
 #include "tests/oracle/multi_head.hpp"
 #include "tests/support/bounds.hpp"
+#include "tests/support/cases.hpp"
 #include "tests/support/compare.hpp"
 #include "tests/support/erased.hpp"
-#include "tests/support/random.hpp"
 #include "tests/support/storage.hpp"
 #include "tests/support/ways.hpp"
 
@@ -27,7 +27,7 @@ template <class T>
 class stored_matrix {
  public:
   stored_matrix() = default;
-  stored_matrix(const row_major<T>& values, generator& random)
+  stored_matrix(const row_major<T>& values, choices& random)
       : rows_(values.rows()), cols_(values.cols()) {
     const Eigen::Index gap = random.chance(0.5) ? 0 : random.integer(1, 5);
     const Eigen::Index step = random.chance(0.8) ? 1 : 2;
@@ -57,12 +57,12 @@ class stored_matrix {
   column<T> buffer_;
 };
 
-/// One random combination; everything follows from the seed.
+/// One random combination; everything follows from the choices. Sizes are up to a part of the usual
+/// ones.
 template <class T>
 class random_case {
  public:
-  explicit random_case(std::uint64_t number) : random_(number * 7919 + 17) {
-    about_ << "seed " << number;
+  explicit random_case(choices& random, Eigen::Index part = 1) : random_(random), part_(part) {
     choose_sizes();
     choose_score();
     choose_inputs();
@@ -103,15 +103,15 @@ class random_case {
           return random_.integer(1, most);
       }
     };
-    n_ = up_to(small_tiles_ ? 60 : 130);
-    m_ = up_to(small_tiles_ ? 70 : 330);
+    n_ = up_to((small_tiles_ ? 60 : 130) / part_);
+    m_ = up_to((small_tiles_ ? 70 : 330) / part_);
     d_ = up_to(24);
     e_ = up_to(24);
     if (random_.chance(0.25)) {  // whole vectors, read in place by the few-query kernel
       d_ = 16 * random_.integer(1, 6);
       e_ = 16 * random_.integer(1, 10);
     }
-    if (random_.chance(0.08)) {  // several chunks of the few-query kernel
+    if (random_.chance(0.08 / double(part_))) {  // several chunks of the few-query kernel
       n_ = random_.integer(1, 3);
       m_ = random_.integer(400, 2600);
     } else if (random_.chance(0.3)) {
@@ -120,12 +120,13 @@ class random_case {
       n_ = std::min<Eigen::Index>(n_, 40);
       m_ = std::min<Eigen::Index>(m_, 120);
     }
-    about_ << ", n " << n_ << " m " << m_ << " d " << d_ << " e " << e_ << ", heads "
-           << query_heads_ << "/" << kv_heads_ << (small_tiles_ ? ", smallest tiles" : "");
+    about_ << "n " << n_ << " m " << m_ << " d " << d_ << " e " << e_ << ", heads " << query_heads_
+           << "/" << kv_heads_ << (small_tiles_ ? ", smallest tiles" : "");
   }
 
   row_major<T> matrix(Eigen::Index rows, Eigen::Index cols, double magnitude) {
-    return random_matrix<row_major<T>>(rows, cols, random_, magnitude);
+    generator numbers = random_.numbers();
+    return random_matrix<row_major<T>>(rows, cols, numbers, magnitude);
   }
 
   template <class Score>
@@ -223,9 +224,10 @@ class random_case {
     const transforms::alibi slope{random_.one_of({0.01, 0.25, 1.0})};
     const bool one_row = random_.chance(0.2), one_column = !one_row && random_.chance(0.2);
     bias_ = matrix(one_row ? 1 : n_, one_column ? 1 : m_, 2.0);
+    generator holes = random_.numbers();
     if (random_.chance(0.3))
       for (Eigen::Index k = 0; k < bias_.size(); ++k)
-        if (random_.chance(0.3)) bias_.data()[k] = -std::numeric_limits<T>::infinity();
+        if (holes.chance(0.3)) bias_.data()[k] = -std::numeric_limits<T>::infinity();
     const transforms::bias bias{bias_};
     const transforms::map bent([](auto s, std::int32_t i, std::int32_t j, std::int32_t head) {
       using S = decltype(s);
@@ -268,7 +270,8 @@ class random_case {
     const masks::causal causal{.offset = random_.integer(-n_, m_)};
     const double share = random_.one_of({0.05, 0.5, 0.95});
     attend_.resize(n_, m_);
-    for (Eigen::Index k = 0; k < attend_.size(); ++k) attend_.data()[k] = random_.chance(share);
+    generator pairs = random_.numbers();
+    for (Eigen::Index k = 0; k < attend_.size(); ++k) attend_.data()[k] = pairs.chance(share);
     const masks::where scattered([](std::int32_t i, std::int32_t j, std::int32_t head) {
       return (i * 7 + j * 3 + head) % 5 != 0;
     });
@@ -354,6 +357,7 @@ class random_case {
         EXPECT_LE(max_error(state.output, truth.output), tolerance) << which.name << " output";
         EXPECT_LE(max_error(state.log_sum_exp, truth.log_sum_exp), log_tolerance)
             << which.name << " log-sum-exp";
+        count_compared(isa);
       }
     }
   }
@@ -373,7 +377,8 @@ class random_case {
     return largest * score_size_ * std::fabs(scale_.value_or(1));
   }
 
-  generator random_;
+  choices& random_;
+  Eigen::Index part_ = 1;
   std::ostringstream about_;
   bool small_tiles_ = false, additive_ = false;
   Eigen::Index n_ = 1, m_ = 1, d_ = 1, dk_ = 1, e_ = 1, query_heads_ = 1, kv_heads_ = 1;
@@ -396,10 +401,9 @@ class random_case {
 template <class T>
 class extreme_case {
  public:
-  explicit extreme_case(std::uint64_t number) : random_(number * 104729 + 5) {
-    about_ << "seed " << number;
+  explicit extreme_case(choices& random, Eigen::Index part = 1) : random_(random) {
     n_ = random_.chance(0.4) ? random_.integer(1, 4) : random_.integer(1, 40);
-    m_ = random_.chance(0.2) ? random_.integer(300, 900) : random_.integer(1, 90);
+    m_ = random_.chance(0.2 / double(part)) ? random_.integer(300, 900) : random_.integer(1, 90);
     d_ = random_.integer(1, 20);
     choose_inputs();
     choose_bias();
@@ -454,6 +458,7 @@ class extreme_case {
             std::isfinite(error) ? std::max(worst, error) : std::numeric_limits<double>::infinity();
       }
       EXPECT_LE(worst, 1) << which.name << " log-sum-exp";
+      count_compared(*which.opts.isa);
     }
   }
 
@@ -463,9 +468,10 @@ class extreme_case {
   static constexpr double deepest = std::is_same_v<T, float> ? 104 : 746;
 
   row_major<T> whole_numbers(Eigen::Index rows, Eigen::Index cols, Eigen::Index exponent) {
+    generator numbers = random_.numbers();
     row_major<T> X(rows, cols);
     for (Eigen::Index k = 0; k < X.size(); ++k)
-      X.data()[k] = std::ldexp(static_cast<T>(random_.integer(-2, 2)), static_cast<int>(exponent));
+      X.data()[k] = std::ldexp(static_cast<T>(numbers.integer(-2, 2)), static_cast<int>(exponent));
     return X;
   }
 
@@ -481,7 +487,8 @@ class extreme_case {
     Q_ = whole_numbers(n_, d_, of_queries);
     K_ = whole_numbers(m_, d_, both - of_queries);
     const double largest = static_cast<double>(limits::max()) / (8.0 * static_cast<double>(m_));
-    V_ = random_matrix<row_major<T>>(m_, 3, random_, random_.one_of({1.0, largest / 8}));
+    generator numbers = random_.numbers();
+    V_ = random_matrix<row_major<T>>(m_, 3, numbers, random_.one_of({1.0, largest / 8}));
     // Twice the range of a scale would be needed to lead from one end to the other.
     const Eigen::Index factor = std::clamp(all - both, least, top);
     scale_ = std::ldexp(random_.chance(0.5) ? 1.0 : -1.0, static_cast<int>(factor));
@@ -496,44 +503,24 @@ class extreme_case {
     // Half of the range, where scores may be as large themselves.
     const double end =
         max_magnitude(Q_) * max_magnitude(K_) * std::fabs(*scale_) > 1e3 ? most / 2 : most;
+    generator numbers = random_.numbers();
     const auto extreme = [&] {
-      return random_.one_of({-end, -end, end, end / 2, -end / 3,
+      return numbers.one_of({-end, -end, end, end / 2, -end / 3,
                              static_cast<double>(limits::denorm_min()),
                              -std::numeric_limits<double>::infinity()});
     };
     const double of_row = extreme();
     const bool alike = random_.chance(0.3);
     for (Eigen::Index k = 0; k < bias_.size(); ++k)
-      if (random_.chance(share)) bias_.data()[k] = static_cast<T>(alike ? of_row : extreme());
+      if (numbers.chance(share)) bias_.data()[k] = static_cast<T>(alike ? of_row : extreme());
     about_ << ", bias " << (alike ? of_row : 0) << " for " << share;
   }
 
-  generator random_;
+  choices& random_;
   std::ostringstream about_;
   Eigen::Index n_ = 1, m_ = 1, d_ = 1, length_ = 0;
   std::optional<double> scale_;
   row_major<T> Q_, K_, V_, bias_;
 };
-
-/// Runs the cases [first, first + count); the seed in a failure's description is its number.
-template <class Case>
-void run_cases(std::uint64_t first, std::uint64_t count) {
-  constexpr int enough = 5;
-  int failed = 0;
-  for (std::uint64_t number = first; number < first + count && failed < enough; ++number) {
-    Case one(number);
-    SCOPED_TRACE(one.description());
-    const int before =
-        ::testing::UnitTest::GetInstance()->current_test_info()->result()->total_part_count();
-    one.check();
-    const int after =
-        ::testing::UnitTest::GetInstance()->current_test_info()->result()->total_part_count();
-    if (after > before) ++failed;
-  }
-}
-template <class T>
-void run_random_cases(std::uint64_t first, std::uint64_t count) {
-  run_cases<random_case<T>>(first, count);
-}
 
 }  // namespace softlook_test
