@@ -46,7 +46,11 @@ SOFTLOOK_ALWAYS_INLINE int32_vector upper_halves(const Stored* p) {
   std::int64_t given;
   __builtin_memcpy(&given, p, 8);
   const stored16_vector x = (stored16_vector)int64_vector{given};
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+  return (int32_vector)__builtin_shufflevector(x, stored16_vector{}, 0, 8, 1, 9, 2, 10, 3, 11);
+#else
   return (int32_vector)__builtin_shufflevector(stored16_vector{}, x, 0, 8, 1, 9, 2, 10, 3, 11);
+#endif
 }
 SOFTLOOK_ALWAYS_INLINE float_vector stored_as(const bfloat16_bits* p) {
   return (float_vector)upper_halves(p);
