@@ -31,7 +31,19 @@ install(FILES
   DESTINATION "${config_dir}")
 
 # Relative to the .pc file, so that an installed tree can be moved as a whole.
-file(RELATIVE_PATH pc_prefix "/${CMAKE_INSTALL_DATADIR}/pkgconfig" "/")
-string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
-configure_file("${PROJECT_SOURCE_DIR}/cmake/softlook.pc.in" "${PROJECT_BINARY_DIR}/softlook.pc" @ONLY)
-install(FILES "${PROJECT_BINARY_DIR}/softlook.pc" DESTINATION "${CMAKE_INSTALL_DATADIR}/pkgconfig")
+function(install_pkg_config name folder)
+  file(RELATIVE_PATH pc_prefix "/${folder}" "/")
+  string(REGEX REPLACE "/$" "" pc_prefix "${pc_prefix}")
+  configure_file("${PROJECT_SOURCE_DIR}/cmake/${name}.pc.in" "${PROJECT_BINARY_DIR}/${name}.pc" @ONLY)
+  install(FILES "${PROJECT_BINARY_DIR}/${name}.pc" DESTINATION "${folder}")
+endfunction()
+install_pkg_config(softlook "${CMAKE_INSTALL_DATADIR}/pkgconfig")
+if(SOFTLOOK_BUILD_COMPILED)
+  install_pkg_config(softlook-compiled "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+endif()
+
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" "${PROJECT_SOURCE_DIR}/cmake/packaging/CITATION.cff"
+  DESTINATION "${CMAKE_INSTALL_DATADIR}/doc/softlook")
+if(PROJECT_IS_TOP_LEVEL)
+  include("${PROJECT_SOURCE_DIR}/cmake/packaging/Debian.cmake")
+endif()

@@ -1,8 +1,8 @@
 #!/bin/sh
 # run.sh WAY SOURCE WORK: builds and runs the consumer program in one way; the installed tree is
-# expected in WORK/first_prefix, where the way `install` puts it. Environment: CXX, CMAKE,
-# CMAKE_GENERATOR, EIGEN_INCLUDE, EIGEN_DIR, and COMPILED_BUILD, a build that has softlook::compiled.
-# 77 means skipped.
+# expected in WORK/first_prefix, where the way `install` puts it, and the bits of results in
+# WORK/compiled/headers.txt, from `compiled`. Environment: CXX, CMAKE, CMAKE_GENERATOR, EIGEN_INCLUDE,
+# EIGEN_DIR, COMPILED_BUILD, a build that has softlook::compiled, and VCPKG_ROOT. 77 means skipped.
 set -eu
 way=$1 source=$2 work=$3
 here=$source/tests/consumer
@@ -10,13 +10,39 @@ build=$work/$way
 rm -rf "$build"
 mkdir -p "$build"
 
-# A package must work wherever it is moved to, so that it holds no path of the machine that built it.
-moved_prefix() {
-  cp -R "$work/first_prefix" "$build/prefix"
-  if grep -rn "$work" "$build/prefix"; then
-    echo "the installed tree names the folder it was installed to"
+need() {
+  if ! command -v "$1" > /dev/null; then
+    echo "$1 is not installed"
+    exit 77
+  fi
+}
+
+# names_no_folder TREE FOLDER: a package must work wherever it is moved to, so it holds no path of the
+# machine that built it.
+names_no_folder() {
+  if grep -rn "$2" "$1"; then
+    echo "the installed tree names the folder it was made in"
     exit 1
   fi
+}
+
+moved_prefix() {
+  cp -R "$work/first_prefix" "$build/prefix"
+  names_no_folder "$build/prefix" "$work"
+}
+
+# pkg_config_in TREE MODULE: the flags of a module that is installed there.
+pkg_config_in() {
+  PKG_CONFIG_PATH=$(find "$1" -name '*.pc' -exec dirname {} + | sort -u | tr '\n' ':')
+  export PKG_CONFIG_PATH
+  flags=$(pkg-config --cflags --libs "$2")
+  echo "pkg-config: version $(pkg-config --modversion "$2"), flags $flags"
+}
+
+# same_bits PROGRAM
+same_bits() {
+  "$1" > "$1.txt"
+  cmp "$work/compiled/headers.txt" "$1.txt"
 }
 
 cmake_project() {
@@ -53,10 +79,7 @@ case $way in
     fi
     "$CMAKE" --install "$library" --prefix "$build/first_prefix"
     mv "$build/first_prefix" "$build/prefix"
-    if grep -rn "$work" "$build/prefix"; then
-      echo "the installed tree names the folder it was installed to"
-      exit 1
-    fi
+    names_no_folder "$build/prefix" "$work"
     "$CMAKE" -S "$here/compiled" -B "$build/build" "-DEigen3_DIR=$EIGEN_DIR" \
       "-DCMAKE_PREFIX_PATH=$build/prefix"
     "$CMAKE" --build "$build/build"
@@ -76,18 +99,89 @@ case $way in
     cat "$build/compiled.txt"
     ;;
   pkg_config)
-    if ! command -v pkg-config > /dev/null; then
-      echo "pkg-config is not installed"
+    need pkg-config
+    moved_prefix
+    pkg_config_in "$build/prefix" softlook
+    # shellcheck disable=SC2086  # the flags are several words
+    "$CXX" -std=c++20 "-DPACKAGE_VERSION=\"$(pkg-config --modversion softlook)\"" "$here/main.cpp" \
+      -o "$build/consumer" $flags
+    "$build/consumer"
+    ;;
+  deb)
+    need dpkg-deb
+    need pkg-config
+    if [ -z "${COMPILED_BUILD:-}" ]; then
+      echo "this build has no softlook::compiled to pack"
       exit 77
     fi
-    moved_prefix
-    PKG_CONFIG_PATH=$(dirname "$(find "$build/prefix" -name softlook.pc)")
-    export PKG_CONFIG_PATH
-    flags=$(pkg-config --cflags --libs softlook)
-    echo "pkg-config: version $(pkg-config --modversion softlook), flags $flags"
-    # shellcheck disable=SC2086  # the flags are several words
-    "$CXX" -std=c++20 "$here/main.cpp" -o "$build/consumer" $flags
-    "$build/consumer"
+    "$(dirname "$(command -v "$CMAKE")")/cpack" -G DEB --config "$COMPILED_BUILD/CPackConfig.cmake" -B "$build"
+    dpkg-deb --info "$build"/libsoftlook-dev_*.deb
+    dpkg-deb -x "$build"/libsoftlook-dev_*.deb "$build/root"
+    names_no_folder "$build/root" "$work"
+    for file in copyright changelog.gz changelog.Debian.gz CITATION.cff; do
+      test -s "$build/root/usr/share/doc/libsoftlook-dev/$file"
+    done
+    pkg_config_in "$build/root" softlook-compiled
+    # shellcheck disable=SC2086
+    "$CXX" -std=c++20 -O2 -DEXPECT_COMPILED=1 "$here/bits.cpp" -o "$build/by_pkg_config" $flags
+    same_bits "$build/by_pkg_config"
+    "$CMAKE" -S "$here/compiled" -B "$build/build" "-DEigen3_DIR=$EIGEN_DIR" \
+      "-DCMAKE_PREFIX_PATH=$build/root/usr"
+    "$CMAKE" --build "$build/build" --target compiled
+    same_bits "$build/build/compiled"
+    ;;
+  one_header)
+    need python3
+    mkdir -p "$build/one/softlook"
+    # One file of all of it is, preprocessed, what the headers are.
+    set -- softlook/softlook.hpp softlook/gradients.hpp softlook/onnx.hpp
+    printf '#include <%s>\n' "$@" > "$build/headers.cpp"
+    echo '#include "all.hpp"' > "$build/all.cpp"
+    python3 "$source/cmake/packaging/amalgamate.py" --output "$build/all.hpp" "$@"
+    tokens() { # FILE FLAG...
+      "$CXX" -std=c++20 -E -P -I "$source/include" -isystem "$EIGEN_INCLUDE" "$@" | tr -s '[:space:]' '\n'
+    }
+    all_flags='-DNDEBUG -fno-exceptions'
+    if [ "$(uname -m)" = x86_64 ]; then all_flags="$all_flags -march=x86-64-v3 -march=x86-64-v4"; fi
+    for flag in $all_flags; do
+      tokens "$build/headers.cpp" "$flag" > "$build/headers.txt"
+      tokens "$build/all.cpp" "$flag" > "$build/all.txt"
+      cmp "$build/headers.txt" "$build/all.txt"
+      echo "$flag: $(wc -l < "$build/all.txt") pieces, the same"
+    done
+    # And it gives the same results: names of doors lead to the file.
+    python3 "$source/cmake/packaging/amalgamate.py" --output "$build/one/softlook/softlook.hpp"
+    for door in attention linear; do
+      echo '#include "softlook.hpp"' > "$build/one/softlook/$door.hpp"
+    done
+    "$CXX" -std=c++20 -O2 -DEXPECT_COMPILED=0 -I "$build/one" -isystem "$EIGEN_INCLUDE" "$here/bits.cpp" \
+      -o "$build/consumer" -pthread
+    same_bits "$build/consumer"
+    ;;
+  conan)
+    need conan
+    # Eigen is what the machine has: nothing is fetched.
+    CONAN_HOME=$build/home
+    export CONAN_HOME
+    conan profile detect
+    printf '[platform_requires]\neigen/3.4.0\n' >> "$CONAN_HOME/profiles/default"
+    conan create "$source/cmake/packaging/conan" -s compiler.cppstd=20 \
+      -c "tools.cmake.cmaketoolchain:generator=$CMAKE_GENERATOR" \
+      -c "tools.cmake.cmaketoolchain:extra_variables={'Eigen3_DIR': '$EIGEN_DIR'}" ${CONAN_OPTIONS:-}
+    ;;
+  vcpkg)
+    if ! [ -x "${VCPKG_ROOT:-}/vcpkg" ]; then
+      echo "VCPKG_ROOT names no vcpkg"
+      exit 77
+    fi
+    # The port eigen3 of vcpkg/ stands for Eigen on this machine: nothing is fetched.
+    VCPKG_FORCE_SYSTEM_BINARIES=1 "$VCPKG_ROOT/vcpkg" install "softlook${VCPKG_FEATURES:-}" \
+      --overlay-ports="$source/cmake/packaging/vcpkg" --overlay-ports="$here/vcpkg" \
+      --x-install-root="$build/installed" --x-buildtrees-root="$build/trees" \
+      --x-packages-root="$build/packages" --binarysource=clear
+    way=find_package
+    cmake_project "-DCMAKE_TOOLCHAIN_FILE=$VCPKG_ROOT/scripts/buildsystems/vcpkg.cmake" \
+      "-DVCPKG_INSTALLED_DIR=$build/installed"
     ;;
   plain)
     # No -pthread: the headers alone have to be enough.
