@@ -22,9 +22,11 @@ esac
 need_tools gtest
 want model png
 build=$root/build/tests
-# No build type: -O2 with assertions (cmake/Warnings.cmake says why). Benchmarks are no tests.
+# No build type: -O2 with assertions (cmake/Warnings.cmake says why). Benchmarks are no tests. Nothing is
+# installed, but packed for /usr (tests/consumer).
 configure "$build" -DCMAKE_BUILD_TYPE= -DSOFTLOOK_BUILD_TESTS=ON -DSOFTLOOK_BUILD_EXAMPLES=ON \
-  -DSOFTLOOK_BUILD_BENCHMARKS=OFF -DSOFTLOOK_INSTALL=ON -DSOFTLOOK_BUILD_COMPILED=ON
+  -DSOFTLOOK_BUILD_BENCHMARKS=OFF -DSOFTLOOK_INSTALL=ON -DSOFTLOOK_BUILD_COMPILED=ON \
+  -DCMAKE_INSTALL_PREFIX=/usr
 
 if [ -n "$cases" ]; then
   "$cmake" --build "$build" --parallel "$jobs" --target softlook_conformance ||

@@ -101,7 +101,7 @@ def main():
         if match[2].endswith(".hpp"):
             name = os.path.relpath(match[2], "include/softlook")
             return f'\\ref page_{page_of[name]} "{match[1]}"'
-        return match[1].replace("_", "_&#8203;")  # where a narrow column may break it
+        return match[1].replace("_", "_\u200b")  # where a narrow column may break it
 
     with open(sys.argv[1], "w", encoding="utf-8") as front:
         front.write("# softlook: what there is\n\nAttention for C++: a page for each family of "

@@ -169,7 +169,7 @@ class Browser:
 
     def key(self, name):
         codes = {"Tab": 9, "Enter": 13, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38,
-                 "ArrowRight": 39, "ArrowDown": 40, "PageUp": 33, "PageDown": 34, " ": 32, "+": 187, "-": 189, "0": 48}
+                 "ArrowRight": 39, "ArrowDown": 40, "PageUp": 33, "PageDown": 34, " ": 32, "+": 187, "-": 189, "0": 48, "/": 191}
         text = {"Enter": "\r"}.get(name, name if len(name) == 1 else "")
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=name, text=text if kind == "keyDown" else "",

@@ -3,6 +3,7 @@
 # headless Chromium as a reader would (check.py); then opens the reports named and chooses all their
 # heads. Screenshots are left in build/browser. Where Chromium (CHROMIUM names another) or Python is
 # not there and apt cannot bring it, it says so and ends well.
+# sh tests/browser/run.sh --docs FOLDER: searches the pages of the documentation in FOLDER instead (docs.py).
 set -eu
 me=tests/browser/run.sh
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -31,6 +32,12 @@ if ! find_browser; then
     say "SKIPPED: not installed: $missing"
     exit 0
   fi
+fi
+
+if [ "${1:-}" = --docs ]; then
+  python3 "$root/tests/browser/docs.py" "$browser" "$2" || die "FAILED"
+  say "PASSED with $("$browser" --version)"
+  exit 0
 fi
 
 need_tools

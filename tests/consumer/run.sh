@@ -167,6 +167,7 @@ case $way in
     printf '[platform_requires]\neigen/3.4.0\n' >> "$CONAN_HOME/profiles/default"
     conan create "$source/cmake/packaging/conan" -s compiler.cppstd=20 \
       -c "tools.cmake.cmaketoolchain:generator=$CMAKE_GENERATOR" \
+      -c "tools.cmake.cmake_layout:test_folder=$build/test" \
       -c "tools.cmake.cmaketoolchain:extra_variables={'Eigen3_DIR': '$EIGEN_DIR'}" ${CONAN_OPTIONS:-}
     ;;
   vcpkg)
