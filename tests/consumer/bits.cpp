@@ -7,6 +7,9 @@
 #include <softlook/attention.hpp>
 #include <softlook/linear.hpp>
 
+#if defined(ONE_HEADER) && !defined(SOFTLOOK_AMALGAMATED_SOFTLOOK_SOFTLOOK_HPP)
+#error "the headers were read, not the one file of them"
+#endif
 static_assert(SOFTLOOK_USES_COMPILED == EXPECT_COMPILED);
 
 namespace {

@@ -1,7 +1,7 @@
 #!/bin/sh
 # run.sh WAY SOURCE WORK: builds and runs the consumer program in one way; the installed tree is
 # expected in WORK/first_prefix, where the way `install` puts it, and the bits of results in
-# WORK/compiled/headers.txt, from `compiled`. Environment: CXX, CMAKE, CMAKE_GENERATOR, EIGEN_INCLUDE,
+# WORK/compiled/one_header.txt, from `compiled`. Environment: CXX, CMAKE, CMAKE_GENERATOR, EIGEN_INCLUDE,
 # EIGEN_DIR, COMPILED_BUILD, a build that has softlook::compiled, and VCPKG_ROOT. 77 means skipped.
 set -eu
 way=$1 source=$2 work=$3
@@ -42,7 +42,7 @@ pkg_config_in() {
 # same_bits PROGRAM
 same_bits() {
   "$1" > "$1.txt"
-  cmp "$work/compiled/headers.txt" "$1.txt"
+  cmp "$work/compiled/one_header.txt" "$1.txt"
 }
 
 cmake_project() {
@@ -80,12 +80,20 @@ case $way in
     "$CMAKE" --install "$library" --prefix "$build/first_prefix"
     mv "$build/first_prefix" "$build/prefix"
     names_no_folder "$build/prefix" "$work"
+    # One file of all headers, to which the names of doors lead; without Python the headers themselves.
+    mkdir -p "$build/one/softlook"
+    if command -v python3 > /dev/null; then
+      python3 "$source/cmake/packaging/amalgamate.py" --output "$build/one/softlook/softlook.hpp"
+      for door in attention linear; do
+        echo '#include "softlook.hpp"' > "$build/one/softlook/$door.hpp"
+      done
+    fi
     "$CMAKE" -S "$here/compiled" -B "$build/build" "-DEigen3_DIR=$EIGEN_DIR" \
-      "-DCMAKE_PREFIX_PATH=$build/prefix"
+      "-DCMAKE_PREFIX_PATH=$build/prefix" "-DONE_HEADER=$build/one"
     "$CMAKE" --build "$build/build"
-    for program in headers compiled other_flags; do
-      "$build/build/$program" > "$build/$program.txt"
-      cmp "$build/headers.txt" "$build/$program.txt"
+    "$build/build/one_header" > "$build/one_header.txt"
+    for program in compiled other_flags; do
+      same_bits "$build/build/$program"
     done
     # No kernel in the program's own object file, and some in the one that has no library.
     if command -v nm > /dev/null; then
@@ -94,9 +102,9 @@ case $way in
         echo "kernels were compiled although softlook::compiled has them"
         exit 1
       fi
-      nm "$(object headers)" | grep -q stamped
+      nm "$(object one_header)" | grep -q stamped
     fi
-    cat "$build/compiled.txt"
+    cat "$build/one_header.txt"
     ;;
   pkg_config)
     need pkg-config
@@ -131,32 +139,23 @@ case $way in
     same_bits "$build/build/compiled"
     ;;
   one_header)
+    # Of what `compiled` runs, without softlook::compiled: preprocessed, the file is what the headers are.
     need python3
-    mkdir -p "$build/one/softlook"
-    # One file of all of it is, preprocessed, what the headers are.
     set -- softlook/softlook.hpp softlook/gradients.hpp softlook/onnx.hpp
     printf '#include <%s>\n' "$@" > "$build/headers.cpp"
     echo '#include "all.hpp"' > "$build/all.cpp"
     python3 "$source/cmake/packaging/amalgamate.py" --output "$build/all.hpp" "$@"
-    tokens() { # FILE FLAG...
-      "$CXX" -std=c++20 -E -P -I "$source/include" -isystem "$EIGEN_INCLUDE" "$@" | tr -s '[:space:]' '\n'
+    tokens() { # FILE FLAG
+      "$CXX" -std=c++20 -E -P "$2" -I "$source/include" -isystem "$EIGEN_INCLUDE" "$1" | tr -s '[:space:]' '\n'
     }
-    all_flags='-DNDEBUG -fno-exceptions'
-    if [ "$(uname -m)" = x86_64 ]; then all_flags="$all_flags -march=x86-64-v3 -march=x86-64-v4"; fi
-    for flag in $all_flags; do
+    flags='-DNDEBUG -fno-exceptions'
+    if [ "$(uname -m)" = x86_64 ]; then flags="$flags -march=x86-64-v3 -march=x86-64-v4"; fi
+    for flag in $flags; do
       tokens "$build/headers.cpp" "$flag" > "$build/headers.txt"
       tokens "$build/all.cpp" "$flag" > "$build/all.txt"
       cmp "$build/headers.txt" "$build/all.txt"
       echo "$flag: $(wc -l < "$build/all.txt") pieces, the same"
     done
-    # And it gives the same results: names of doors lead to the file.
-    python3 "$source/cmake/packaging/amalgamate.py" --output "$build/one/softlook/softlook.hpp"
-    for door in attention linear; do
-      echo '#include "softlook.hpp"' > "$build/one/softlook/$door.hpp"
-    done
-    "$CXX" -std=c++20 -O2 -DEXPECT_COMPILED=0 -I "$build/one" -isystem "$EIGEN_INCLUDE" "$here/bits.cpp" \
-      -o "$build/consumer" -pthread
-    same_bits "$build/consumer"
     ;;
   conan)
     need conan
