@@ -1,10 +1,12 @@
 # `cpack` in a build folder makes the package libsoftlook-dev: headers, CMake and pkg-config files, and the library where
 # SOFTLOOK_BUILD_COMPILED is on. Configured with -DCMAKE_INSTALL_PREFIX=/usr it has Debian's folders.
-# -DCPACK_DEBIAN_PACKAGE_MAINTAINER="Name <address>" says who packs.
+# -DCPACK_PACKAGE_CONTACT="Name <address>" says who packs; without it the address is none.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_PACKAGE_VENDOR softlook)
-set(CPACK_PACKAGE_CONTACT "softlook contributors")
+if(NOT CPACK_PACKAGE_CONTACT)
+  set(CPACK_PACKAGE_CONTACT "softlook contributors <none@softlook.invalid>")
+endif()
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "attention over Eigen matrices")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
   "A C++20 library of attention: softmax attention and its variants, linear and
