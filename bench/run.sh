@@ -1,19 +1,26 @@
 #!/bin/sh
-# sh bench/run.sh [--filter RE] [--json FILE] [--repetitions N]
+# sh bench/run.sh [--filter RE] [--json FILE] [--repetitions N] [--compiled]
 # Builds the benchmarks, runs the rows whose names match RE (all without it), prints a table, and draws
 # speed and memory over n. Installs what is missing on Debian and Ubuntu. CXX chooses the compiler; build
-# and results are in build/bench. README.md says what the columns mean.
+# and results are in build/bench. README.md says what the columns mean. --compiled takes the kernels from
+# softlook::compiled, which is built faster: to see that all is well, not to measure.
 set -eu
 me=bench/run.sh
 root=$(cd "$(dirname "$0")/.." && pwd)
 started=$(date +%s)
 . "$root/cmake/setup.sh"
 
-usage="usage: sh bench/run.sh [--filter RE] [--json FILE] [--repetitions N]"
+usage="usage: sh bench/run.sh [--filter RE] [--json FILE] [--repetitions N] [--compiled]"
 filter=
 json=
 repetitions=5
+compiled=OFF
 while [ $# -gt 0 ]; do
+  if [ "$1" = --compiled ]; then
+    compiled=ON
+    shift
+    continue
+  fi
   [ $# -ge 2 ] || die "$usage"
   case $1 in
     --filter) filter=$2 ;;
@@ -34,10 +41,17 @@ if [ -z "${CMAKE_PREFIX_PATH:-}" ] && ! has_header nlohmann/json.hpp; then
   install_or_die nlohmann-json nlohmann-json3-dev
 fi
 
-# A user's plain -O2: the point is that softlook needs no -march. The naive path has its own flags.
+# A user's plain -O2: the point is that softlook needs no -march. The naive path has its own flags. With
+# softlook::compiled flags are those of examples/run.sh, whose objects ccache has.
+flags='-O2 -DNDEBUG'
 build=$root/build/bench
-configure "$build" -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG" \
-  -DSOFTLOOK_BUILD_TESTS=OFF -DSOFTLOOK_BUILD_EXAMPLES=OFF -DSOFTLOOK_BUILD_BENCHMARKS=ON
+if [ "$compiled" = ON ]; then
+  flags='-O3 -DNDEBUG'
+  build=$root/build/bench/compiled
+fi
+configure "$build" -DCMAKE_BUILD_TYPE=Release "-DCMAKE_CXX_FLAGS_RELEASE=$flags" \
+  -DSOFTLOOK_BUILD_TESTS=OFF -DSOFTLOOK_BUILD_EXAMPLES=OFF -DSOFTLOOK_BUILD_BENCHMARKS=ON \
+  "-DSOFTLOOK_BENCH_COMPILED=$compiled"
 "$cmake" --build "$build" --parallel "$jobs" --target softlook_benchmarks ||
   die "FAILED: the benchmarks do not build"
 
