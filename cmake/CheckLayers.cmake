@@ -23,10 +23,11 @@ set(rooms
   "8 seq2seq"
   "8 vision"
   "8 onnx"
-  "9 gradient")
+  "9 gradient"
+  "10 mpi")
 # Front doors, at the top level: above all rooms.
-set(doors attention cache gradients eigen_tensor linear layers transformer seq2seq vision onnx positional inspect)
-set(door_rank 10)
+set(doors attention cache gradients eigen_tensor linear layers transformer seq2seq vision onnx positional inspect mpi)
+set(door_rank 11)
 
 # <room>/detail is for the room alone. The layers of a Transformer are made of the same parts as a
 # multi-head layer: attention_block, feed_forward, layer_stack. The way back checks weights and turns
