@@ -60,11 +60,11 @@ struct hard_choice {
 };
 
 /// The largest score + noise of a row, and its log-probability. Keys of −∞ do not exist; a NaN
-/// makes the log-probability NaN and chooses nothing. The row is query `i`, its first score of key
-/// `first` of the problem; the choice is a place in the row.
+/// makes the log-probability NaN and chooses nothing. The row is query `i`, its scores of keys
+/// `first`, `first` + `stride`, … of the problem; the choice is a place in the row.
 template <class T, class Selection>
 [[nodiscard]] hard_choice choose(const T* scores, index count, index i, index first,
-                                 const Selection& select) {
+                                 const Selection& select, index stride = 1) {
   constexpr T nothing = -std::numeric_limits<T>::infinity();
   hard_choice best;
   double best_noisy = 0;
@@ -74,7 +74,7 @@ template <class T, class Selection>
     if (std::isnan(s)) return {-1, double(s)};
     if (s == nothing) continue;
     top = s > top ? s : top;
-    const double noisy = double(s) + select.noise(i, first + j);
+    const double noisy = double(s) + select.noise(i, first + j * stride);
     if (best.key >= 0 && !(noisy > best_noisy)) continue;
     best.key = j;
     best_noisy = noisy;
@@ -108,7 +108,7 @@ void for_each_choice(const attention_call<T>& c, const Selection& select, const 
     const auto of_head = selection_of_head(select, block.head);
     for (index i = block.queries.begin; i < block.queries.end; ++i) {
       hard_choice chosen = choose(block.row(i), block.keys.count(), c.frame.query(i),
-                                  c.frame.first_key + block.keys.begin, of_head);
+                                  c.frame.key(block.keys.begin), of_head, c.frame.key_stride);
       if (chosen.key >= 0) chosen.key += block.keys.begin;
       choice(block.head, i, chosen);
     }

@@ -68,7 +68,7 @@ void add_choices(const attention_call<T>& c, const Chain& chain, const C& choice
       T s = 0;
       for (index x = 0; x < d; ++x) s += c.Q(i, q + x) * c.K(j, k + x);
       const T dS = dlog(i, head) * scale *
-                   slope_of(chain, s * scale, c.frame.query(i), c.frame.first_key + j, p);
+                   slope_of(chain, s * scale, c.frame.query(i), c.frame.key(j), p);
       for (index x = 0; x < d; ++x) {
         g.dQ(i, q + x) += dS * c.K(j, k + x);
         g.dK(j, k + x) += dS * c.Q(i, q + x);

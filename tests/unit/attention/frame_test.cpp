@@ -107,6 +107,63 @@ TEST_P(Frame, OfKeysGivesStatesThatMergeToTheWhole) {
   EXPECT_LE((all.log_sum_exp - whole.log_sum_exp).cwiseAbs().maxCoeff(), 2e-5F);
 }
 
+/// Every `stride`-th row from `first` on.
+row_major<float> stripe(const row_major<float>& X, index first, index stride) {
+  row_major<float> rows((X.rows() - first + stride - 1) / stride, X.cols());
+  for (index i = 0; i < rows.rows(); ++i) rows.row(i) = X.row(first + i * stride);
+  return rows;
+}
+
+TEST_P(Frame, OfStripesOfQueriesGivesThoseRows) {
+  const auto f = transforms::map(seen_positions{});
+  for (const index stride : {2, 7, 40})
+    for (const index first : {index{0}, stride - 1}) {
+      const frame at{.first_query = first, .queries = 150, .query_stride = stride};
+      const auto expect_rows = [&](const row_major<float>& some, const row_major<float>& whole) {
+        const row_major<float> rows = stripe(whole, first, stride);
+        if (GetParam() == kernel::naive)
+          EXPECT_LE((some - rows).cwiseAbs().maxCoeff(), 1e-5F);
+        else
+          EXPECT_TRUE(bitwise_equal(some, rows)) << first << ' ' << stride;
+      };
+      const row_major<float> Q = stripe(in.Q, first, stride);
+      const masks::causal_bottom_right causal;
+      expect_rows(attention(Q, in.K, in.V, causal, f, at, opts),
+                  attention(in.Q, in.K, in.V, causal, f, opts));
+      const auto joined = masks::window{.left = 40, .right = 3} | masks::global_tokens{2, 77};
+      expect_rows(attention(Q, in.K, in.V, joined, at, opts),
+                  attention(in.Q, in.K, in.V, joined, opts));
+      const dropout d{.probability = 0.3, .seed = 5};
+      expect_rows(attention(Q, in.K, in.V, causal, d, at, opts),
+                  attention(in.Q, in.K, in.V, causal, d, opts));
+    }
+}
+
+TEST_P(Frame, OfStripesOfKeysGivesStatesThatMergeToTheWhole) {
+  const auto f = transforms::map(seen_positions{});
+  const softlook_test::row_major<float> B = row_major<float>::Random(150, 230);
+  for (const index stride : {2, 3, 50}) {
+    const auto expect_whole = [&](const auto& whole, const auto&... policies) {
+      auto all = empty_state<row_major<float>>(150, 20);
+      for (index first = 0; first < stride; ++first)
+        all = merge(all,
+                    attention_with_log_sum_exp(
+                        in.Q, stripe(in.K, first, stride), stripe(in.V, first, stride), opts,
+                        frame{.first_key = first, .keys = 230, .key_stride = stride}, policies...));
+      ASSERT_TRUE(all_finite(all.output));
+      EXPECT_LE((all.output - whole.output).cwiseAbs().maxCoeff(), 2e-5F);
+      EXPECT_LE((all.log_sum_exp - whole.log_sum_exp).cwiseAbs().maxCoeff(), 2e-5F);
+    };
+    const masks::causal_bottom_right causal;
+    expect_whole(attention_with_log_sum_exp(in.Q, in.K, in.V, causal, f, opts), causal, f);
+    const transforms::bias bias(B);
+    const masks::window near{.left = 60, .right = 90};
+    expect_whole(attention_with_log_sum_exp(in.Q, in.K, in.V, near, bias, opts), near, bias);
+    const dropout d{.probability = 0.3, .seed = 5};
+    expect_whole(attention_with_log_sum_exp(in.Q, in.K, in.V, d, opts), d);
+  }
+}
+
 TEST_P(Frame, ServesEveryHead) {
   const heads two{.query = 2};
   const auto whole = attention(in.Q, in.K, in.V, two, masks::causal_bottom_right{}, opts);
@@ -142,6 +199,10 @@ TEST(FrameOfACall, NamesWhatDoesNotFit) {
   const auto call = [&](const frame& at) {
     return [&in, at] { (void)attention(in.Q, in.K, in.V, at); };
   };
+  expect_error<argument_error>(call({.query_stride = 0}), {"frame.query_stride is 0"});
+  expect_error<argument_error>(call({.key_stride = -2}), {"frame.key_stride is -2"});
+  expect_error<argument_error>(call({.queries = 9, .query_stride = 3}),
+                               {"frame.queries is 9", "the rows of the call end at 10"});
   expect_error<argument_error>(call({.first_query = -1}), {"attention: frame.first_query is -1"});
   expect_error<argument_error>(call({.first_query = 3, .queries = 6}),
                                {"frame.queries is 6", "the rows of the call end at 7"});

@@ -106,17 +106,23 @@ void check_heads(const attention_call<T>& c) {
   check_columns_of_heads(c.where, "V.cols()", c.V.cols, "heads.kv", c.kv_heads);
 }
 
-/// One side of a frame. \return the rows of the problem behind those of the call.
+/// One side of a frame: `span` positions from `first` on. \return the rows of the problem behind
+/// them.
 inline index check_place(const char* where, const char* first_name, index first,
-                         const char* count_name, std::optional<index> count, index rows) {
+                         const char* count_name, std::optional<index> count, index span) {
   if (first < 0) raise_argument(where, first_name, double(first), "a position is at least 0");
   check_positions(where, first_name, first);
-  const index all = count.value_or(first + rows);
-  if (all < first + rows)
+  const index all = count.value_or(first + span);
+  if (all < first + span)
     raise_argument(where, count_name, double(all),
-                   formatted("the rows of the call end at %td", first + rows).text);
+                   formatted("the rows of the call end at %td", first + span).text);
   check_positions(where, count_name, all);
-  return all - first - rows;
+  return all - first - span;
+}
+inline void check_stride(const char* where, const char* name, index stride) {
+  if (stride < 1)
+    raise_argument(where, name, double(stride), "each position is behind the one before it");
+  check_positions(where, name, stride);
 }
 
 /// The frame that a caller gave, around rows and keys of a call.
@@ -124,16 +130,22 @@ template <class T>
 void place_in_frame(attention_call<T>& c) {
   const softlook::frame& f = c.place;
   const bool given = f.first_query != 0 || f.first_key != 0 || f.queries || f.keys ||
-                     !f.query_positions.empty() || c.frame.first_query != 0;
+                     !f.query_positions.empty() || c.frame.first_query != 0 ||
+                     f.query_stride != 1 || f.key_stride != 1;
   if (!given) return;
+  check_stride(c.where, "frame.query_stride", f.query_stride);
+  check_stride(c.where, "frame.key_stride", f.key_stride);
   const index m = c.frame.shared_keys(c.K.rows);
   c.frame.first_key = f.first_key;
-  c.frame.later_keys =
-      check_place(c.where, "frame.first_key", f.first_key, "frame.keys", f.keys, m);
+  c.frame.key_stride = f.key_stride;
+  c.frame.later_keys = check_place(c.where, "frame.first_key", f.first_key, "frame.keys", f.keys,
+                                   call_frame::span(m, f.key_stride));
   if (f.query_positions.empty()) {
     c.frame.first_query += f.first_query;
-    c.frame.later_queries = check_place(c.where, "frame.first_query", c.frame.first_query,
-                                        "frame.queries", f.queries, c.Q.rows);
+    c.frame.query_stride = f.query_stride;
+    c.frame.later_queries =
+        check_place(c.where, "frame.first_query", c.frame.first_query, "frame.queries", f.queries,
+                    call_frame::span(c.Q.rows, f.query_stride));
     return;
   }
   const auto& list = f.query_positions;

@@ -23,7 +23,7 @@ void apply_transform_matrix(const void* self, mutable_matrix_view<T> S, const ca
   for (index i = 0; i < S.rows; ++i)
     for (index j = 0; j < S.cols; ++j)
       S(i, j) = T(transform(S(i, j), static_cast<std::int32_t>(f.query(i)),
-                            static_cast<std::int32_t>(f.first_key + j), p));
+                            static_cast<std::int32_t>(f.key(j)), p));
 }
 
 template <class T, class Mask>
@@ -31,8 +31,8 @@ void forbid_matrix(const void* self, mutable_matrix_view<T> S, const call_frame&
   const Mask& mask = *static_cast<const Mask*>(self);
   for (index i = 0; i < S.rows; ++i)
     for (index j = 0; j < S.cols; ++j)
-      if (!mask.allows(static_cast<std::int32_t>(f.query(i)),
-                       static_cast<std::int32_t>(f.first_key + j), p))
+      if (!mask.allows(static_cast<std::int32_t>(f.query(i)), static_cast<std::int32_t>(f.key(j)),
+                       p))
         S(i, j) = -std::numeric_limits<T>::infinity();
 }
 

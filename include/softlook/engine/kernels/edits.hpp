@@ -23,7 +23,8 @@ __attribute__((noinline)) void edit_panel_in_frame(const policy_calls<T>& p, con
                                                    index first_key, index m, bool masked,
                                                    T score_unit, T* S) {
   const index shared = f.shared_keys(m) - first_key, rows = b.rows;
-  b.first_row = std::int32_t(f.first_key + first_key);
+  b.first_row = std::int32_t(f.key(first_key));
+  b.row_step = std::int32_t(f.key_stride);
   if (shared < rows) b.rows = std::int32_t(shared < 0 ? 0 : shared);
   if (p.transform) {
     if (b.rows > 0) p.transform.apply_queries(p.transform.transform, S, b, whole, score_unit);
@@ -55,9 +56,9 @@ struct lane_positions {
   bool written;
 
   /// Of `count` keys from `first` on, and of the first behind them up to whole vectors.
-  const std::int32_t* of(index first, index count, index whole) {
+  const std::int32_t* of(index first, index stride, index count, index whole) {
     for (index x = 0; x < whole && !written; ++x)
-      data[x] = std::int32_t(x < count ? first + x : first);
+      data[x] = std::int32_t(x < count ? first + x * stride : first);
     written = true;
     return data;
   }
@@ -88,13 +89,12 @@ __attribute__((noinline)) void edit_row(const policy_calls<T>& p, const call_fra
     const index kept = (end < count ? end : count) - shared;
     for (index x = 0; x < kept; ++x) aside[x] = S[shared + x];
     if (shared > 0) {
-      const index first = f.first_key + keys.begin;
       const edit_block block{0,
                              1,
                              std::int32_t(vectors),
                              std::int32_t(f.query(i)),
-                             positions.of(first, shared, end),
-                             {first, first + shared}};
+                             positions.of(f.key(keys.begin), f.key_stride, shared, end),
+                             f.keys({keys.begin, keys.begin + shared})};
       if (p.transform) p.transform.apply_keys(p.transform.transform, S, block, whole, score_unit);
       if (masked) p.mask.forbid_keys(p.mask.mask, S, block, whole);
     }

@@ -9,9 +9,10 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// Row i of the call is query `first_query + i` of the problem, or `query_positions[i]` where there
-/// is a list; row j of its keys is key `first_key + j`. The last `private_keys` keys are none of
-/// the problem: a layer added them, every query sees them, and no policy is asked about them.
+/// Row i of the call is query `first_query + i·query_stride` of the problem, or
+/// `query_positions[i]` where there is a list; row j of its keys is key `first_key + j·key_stride`.
+/// The last `private_keys` keys are none of the problem: a layer added them, every query sees them,
+/// and no policy is asked about them.
 /// Limits, where there are any, leave row i the keys [key_begin[i], key_end[i]) of the call.
 struct call_frame {
   index first_query = 0;
@@ -19,6 +20,8 @@ struct call_frame {
   index later_queries = 0;  // behind those of the call; with a list: all of the problem
   index later_keys = 0;
   index private_keys = 0;
+  index query_stride = 1;
+  index key_stride = 1;
   index sequence = 0;    // of a batch
   index first_head = 0;  // of the call; `heads` there are, or 0: those of the call
   index heads = 0;
@@ -27,15 +30,28 @@ struct call_frame {
   const std::int32_t* key_end = nullptr;
 
   [[nodiscard]] index query(index i) const {
-    return query_positions ? index{query_positions[i]} : first_query + i;
+    return query_positions ? index{query_positions[i]} : first_query + i * query_stride;
+  }
+  [[nodiscard]] index key(index j) const { return first_key + j * key_stride; }
+  /// The positions that some keys span.
+  [[nodiscard]] range keys(range rows) const {
+    if (key_stride == 1 || rows.empty()) return {first_key + rows.begin, first_key + rows.end};
+    return {key(rows.begin), key(rows.end - 1) + 1};
   }
   /// Rows one behind the other, without limits, and all keys are those of the problem.
-  [[nodiscard]] bool plain() const { return !query_positions && !key_begin && private_keys == 0; }
+  [[nodiscard]] bool plain() const {
+    return !query_positions && !key_begin && private_keys == 0 && query_stride == 1 &&
+           key_stride == 1;
+  }
+  /// Positions from the first to the last of so many rows.
+  [[nodiscard]] static index span(index rows, index stride) {
+    return stride == 1 || rows < 1 ? rows : (rows - 1) * stride + 1;
+  }
 
   /// The frame of the rows from `first` on.
   [[nodiscard]] call_frame from_row(index first) const {
     call_frame f = *this;
-    f.first_query += first;
+    f.first_query += first * query_stride;
     if (query_positions) f.query_positions += first;
     if (key_begin) {
       f.key_begin += first;
@@ -48,17 +64,22 @@ struct call_frame {
 
   /// The problem of a call of n queries and m keys, in one of its heads.
   [[nodiscard]] problem whole(index n, index m, index head, index call_heads) const {
-    const index queries = query_positions ? later_queries : first_query + n + later_queries;
-    return {std::int32_t(queries), std::int32_t(first_key + shared_keys(m) + later_keys),
-            std::int32_t(first_head + head), std::int32_t(heads > 0 ? heads : call_heads),
-            std::int32_t(sequence)};
+    const index queries =
+        query_positions ? later_queries : first_query + span(n, query_stride) + later_queries;
+    const index keys = first_key + span(shared_keys(m), key_stride) + later_keys;
+    return {std::int32_t(queries), std::int32_t(keys), std::int32_t(first_head + head),
+            std::int32_t(heads > 0 ? heads : call_heads), std::int32_t(sequence)};
   }
 };
 
 /// The smallest interval of positions that holds those of some rows. What a mask says of it holds
 /// for each of them: `none` and `full` of an interval are `none` and `full` of its parts.
 [[nodiscard]] inline range positions_of(const call_frame& f, range rows) {
-  if (!f.query_positions) return {f.first_query + rows.begin, f.first_query + rows.end};
+  if (!f.query_positions) {
+    if (f.query_stride == 1 || rows.empty())
+      return {f.first_query + rows.begin, f.first_query + rows.end};
+    return {f.query(rows.begin), f.query(rows.end - 1) + 1};
+  }
   range all{};
   for (index i = rows.begin; i < rows.end; ++i)
     all = hull(all, {f.query_positions[i], f.query_positions[i] + 1});
@@ -88,8 +109,12 @@ template <class T>
 [[nodiscard]] inline range keys_of_rows(const policy_calls<T>& p, const call_frame& f,
                                         problem whole, range rows, index m) {
   const index shared = f.shared_keys(m);
-  const range allowed = p.mask.key_range(p.mask.mask, positions_of(f, rows), whole);
-  range keys = intersection({allowed.begin - f.first_key, allowed.end - f.first_key}, {0, shared});
+  range keys = p.mask.key_range(p.mask.mask, positions_of(f, rows), whole);
+  keys = {keys.begin - f.first_key, keys.end - f.first_key};
+  if (f.key_stride != 1)  // the first key at or behind a position
+    keys = {keys.begin > 0 ? (keys.begin + f.key_stride - 1) / f.key_stride : 0,
+            keys.end > 0 ? (keys.end + f.key_stride - 1) / f.key_stride : 0};
+  keys = intersection(keys, {0, shared});
   if (f.private_keys > 0) keys = hull(keys, {shared, m});
   if (f.key_begin) keys = intersection(keys, limits_of(f, rows));
   return keys;
@@ -105,8 +130,7 @@ template <class T>
   coverage seen = coverage::full;
   if (keys.begin < shared) {
     const index end = std::min(keys.end, shared);
-    seen = p.mask.coverage_of(p.mask.mask, positions_of(f, rows),
-                              {f.first_key + keys.begin, f.first_key + end}, whole);
+    seen = p.mask.coverage_of(p.mask.mask, positions_of(f, rows), f.keys({keys.begin, end}), whole);
     if (seen == coverage::none && end < keys.end) seen = coverage::partial;
   }
   if (f.key_begin && seen != coverage::none) {

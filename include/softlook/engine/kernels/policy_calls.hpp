@@ -20,6 +20,7 @@ struct edit_block {
   std::int32_t first_row = 0;           // position of row 0
   const std::int32_t* lanes = nullptr;  // position of each lane, always a valid one
   range lane_span{};                    // holds all of them; empty: not known
+  std::int32_t row_step = 1;            // from the position of a row to the next
 };
 
 /// A mask, asked in positions of the whole problem.

@@ -25,11 +25,12 @@ void drop_row(const void* self, T* P, index keys, std::int32_t position, const c
   const philox_key key{std::uint32_t(d.seed), std::uint32_t(d.seed >> 32)};
   const index shared = f.shared_keys(keys);  // private keys are never dropped
   for (index r = 0; r < shared;) {
-    const index j = f.first_key + r;
+    const index j = f.key(r);
     const philox_counter words = philox({std::uint32_t(j / 4), std::uint32_t(position),
                                          std::uint32_t(whole.head), std::uint32_t(whole.sequence)},
                                         key);
-    for (index word = j % 4; word < 4 && r < shared; ++word, ++r)
+    const index last = f.key_stride == 1 ? 3 : j % 4;  // of the key's own neighbours
+    for (index word = j % 4; word <= last && r < shared; ++word, ++r)
       P[r] = words[std::size_t(word)] < threshold ? T(-0.0) : P[r] * kept;
   }
 }

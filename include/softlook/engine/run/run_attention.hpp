@@ -263,10 +263,17 @@ template <class T>
   part.K = c.K.rows_from(keys.begin, keys.count());
   part.V = c.V.rows_from(keys.begin, keys.count());
   part.key_rows = part.value_rows = {};  // the materialised path reads K and V themselves
-  part.frame = c.frame.from_row(rows.begin);
-  part.frame.later_queries += c.frame.query_positions ? 0 : c.Q.rows - rows.end;
-  part.frame.first_key += keys.begin;
-  part.frame.later_keys += c.K.rows - keys.end;
+  const call_frame& f = c.frame;
+  part.frame = f.from_row(rows.begin);
+  const auto end = [](index first, index count, index stride) {
+    return first + call_frame::span(count, stride);
+  };
+  if (!f.query_positions)
+    part.frame.later_queries += end(f.first_query, c.Q.rows, f.query_stride) -
+                                end(part.frame.first_query, rows.count(), f.query_stride);
+  part.frame.first_key = f.key(keys.begin);
+  part.frame.later_keys += end(f.first_key, c.K.rows, f.key_stride) -
+                           end(part.frame.first_key, keys.count(), f.key_stride);
   return part;
 }
 

@@ -150,7 +150,7 @@ void backward_task(const running_call<T>& run, const backward_plan& p,
   a.scores = run.template args_of_head<Additive>(p.layout.walk, head);
   const index d = a.scores.Q.cols;
   call_frame frame = c.frame;
-  frame.first_key += keys.begin;
+  frame.first_key += keys.begin * frame.key_stride;
   frame.private_keys =
       std::max<index>(0, keys.end - std::max(keys.begin, c.frame.shared_keys(c.K.rows)));
   a.values = a.scores.values.rows_from(keys.begin, keys.count());

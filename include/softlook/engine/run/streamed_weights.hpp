@@ -78,7 +78,7 @@ class weight_stream {
     call_frame frame = call_.frame;
     forward_args<T, Additive> a = run.template args_of_head<Additive>(layout_, head);
     // The rows of the call stay as they are, only some keys are walked over.
-    frame.first_key += keys.begin;
+    frame.first_key += keys.begin * frame.key_stride;
     frame.private_keys =
         std::max<index>(0, keys.end - std::max(keys.begin, call_.frame.shared_keys(call_.K.rows)));
     a.keys = a.keys.rows_from(keys.begin, keys.count());

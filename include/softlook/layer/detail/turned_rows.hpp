@@ -19,7 +19,7 @@ void check_turned_positions(const rotary_positions<T>& by, const attention_call<
   for (index s = 0; s < parts.count; ++s)
     end = std::max({end, parts.queries_of(s).count(), parts.keys_of(s).count()});
   if (parts.count == 0) {
-    end = call.frame.first_key + call.frame.shared_keys(call.K.rows);
+    end = call.frame.keys({0, call.frame.shared_keys(call.K.rows)}).end;
     if (call.Q.rows > 0) end = std::max(end, positions_of(call.frame, {0, call.Q.rows}).end);
   }
   by.check_end(call.where, end);
@@ -40,10 +40,11 @@ void turn_by_position(const rotary_positions<T>& by, const attention_call<T>& ca
   }
   if (parts.count > 0) return;
   const index earlier = call.frame.shared_keys(call.K.rows) - K.rows;  // in a cache
-  const index first_key = call.frame.first_key + earlier;
-  if (call.frame.query_positions) {
+  const index first_key = call.frame.key(earlier);
+  if (call.frame.query_positions || call.frame.query_stride != 1 || call.frame.key_stride != 1) {
     for (index i = 0; i < Q.rows; ++i) by.turn(Q.rows_from(i, 1), call.frame.query(i), way);
-    return by.turn(K, first_key, way);
+    for (index j = 0; j < K.rows; ++j) by.turn(K.rows_from(j, 1), call.frame.key(earlier + j), way);
+    return;
   }
   const auto turn_rows = [&](const mutable_matrix_view<T>& X, range rows, index first) {
     const range own = intersection(rows, {0, X.rows});

@@ -151,12 +151,17 @@ inline void drop_weights(const void* given, T* P, const weight_edit& at, const c
   const weight_drop<T> drop(*static_cast<const dropout*>(given), whole);
   const range shared{0, f.shared_keys(at.keys)};
   for (const product_run* run = at.runs; run < at.runs + at.count; ++run) {
-    const index key = at.first_key + run->row, first = f.first_key + key;
+    const index key = at.first_key + run->row;
     const index keys = intersection({key, key + run->steps}, shared).count();
-    if constexpr (QueriesInLanes)
-      drop_from_queries(drop, P, at, first, keys, run->from, run->to);
-    else
-      drop_from_keys(drop, P, at, first, keys);
+    // Neighbours share a counter; keys of a striped sequence have none.
+    const index together = f.key_stride == 1 ? keys : 1;
+    for (index r = 0; r < keys; r += together) {
+      T* const weights = P + r * at.key_stride;
+      if constexpr (QueriesInLanes)
+        drop_from_queries(drop, weights, at, f.key(key + r), together, run->from, run->to);
+      else
+        drop_from_keys(drop, weights, at, f.key(key + r), together);
+    }
     P += run->steps * at.key_stride;
   }
 }

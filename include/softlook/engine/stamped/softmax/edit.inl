@@ -11,7 +11,7 @@ template <class T, bool QueriesInLanes, class F>
 SOFTLOOK_ALWAYS_INLINE void for_each_score(T* S, const edit_block& b, const F& f) {
   constexpr int count = lanes<T>;
   for (std::int32_t r = 0; r < b.rows; ++r) {
-    const std::int32_t row = b.first_row + r;
+    const std::int32_t row = b.first_row + r * b.row_step;
     T* __restrict at = S + r * b.stride;
     const std::int32_t* __restrict lane = b.lanes;
     for (std::int32_t v = 0; v < b.vectors; ++v, at += count, lane += count)
@@ -47,7 +47,7 @@ __attribute__((noinline)) inline void mask_scores(const Mask& given, T* S, const
 template <bool QueriesInLanes, class Mask>
 inline coverage coverage_of_block(const Mask& mask, const edit_block& b, problem p) {
   if (b.lane_span.empty()) return coverage::partial;
-  const range rows{b.first_row, b.first_row + b.rows};
+  const range rows{b.first_row, b.first_row + (b.rows - 1) * index(b.row_step) + 1};
   return QueriesInLanes ? mask.coverage_of(b.lane_span, rows, p)
                         : mask.coverage_of(rows, b.lane_span, p);
 }
@@ -122,7 +122,7 @@ __attribute__((noinline)) inline void add_rows(const Rows& rows, T* S, const edi
   typedef T group_vector __attribute__((vector_size(group * sizeof(T))));
   const index width = b.vectors * index(lanes<T>);
   std::int32_t r = 0;
-  if (QueriesInLanes && rows.keys_beside() && width % 4 == 0)
+  if (QueriesInLanes && b.row_step == 1 && rows.keys_beside() && width % 4 == 0)
     for (; r + 4 <= b.rows; r += 4)
       for (index l = 0; l < width; l += 4) {
         const T* from[4];
@@ -138,7 +138,7 @@ __attribute__((noinline)) inline void add_rows(const Rows& rows, T* S, const edi
     for (std::int32_t row = r; row < b.rows; ++row) {
       T* const at = S + row * b.stride + l;
       const auto from = [&](int k) SOFTLOOK_STAMP_LAMBDA {
-        const std::int32_t other = b.first_row + row;
+        const std::int32_t other = b.first_row + row * b.row_step;
         return QueriesInLanes ? rows.at(lane[k], other) : rows.at(other, lane[k]);
       };
       if (together) {

@@ -225,10 +225,13 @@ class backward_end {
     for (const product_run* run = live_.runs; run < live_.runs + live_.count; ++run) {
       const index left = shared - run->row;
       const index count = left < 0 ? 0 : left < run->steps ? left : run->steps;
-      const edit_block block{
-          width,       std::int32_t(count),
-          q.vectors,   std::int32_t(a.frame->first_key + k.keys.begin + run->row),
-          q.positions, {}};
+      const edit_block block{width,
+                             std::int32_t(count),
+                             q.vectors,
+                             std::int32_t(a.frame->key(k.keys.begin + run->row)),
+                             q.positions,
+                             {},
+                             std::int32_t(a.frame->key_stride)};
       if (count > 0)
         a.policy->transform.derivative(a.policy->transform.transform, S, block, a.whole, T(1));
       for (index x = 0; x < count * width; x += lanes<T>) {

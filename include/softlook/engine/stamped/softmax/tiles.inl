@@ -39,10 +39,10 @@ inline void pack_queries(const forward_args<T, Additive>& a, query_tile<T>& q) {
              q.packed);
   if constexpr (Additive) begin_panel(q.additive, a.Q.cols, width, q.used);
   const std::int32_t* const listed = a.frame->query_positions;
-  const index first_query = a.frame->first_query;
+  const index first_query = a.frame->first_query, stride = a.frame->query_stride;
   for (index l = 0; l < width; ++l) {
     const index i = q.first + (l < q.used ? l : 0);
-    q.positions[l] = listed ? listed[i] : std::int32_t(first_query + i);
+    q.positions[l] = listed ? listed[i] : std::int32_t(first_query + i * stride);
     q.maximum[l] = -infinity<T>;
     q.sum[l] = 0;
   }
