@@ -12,7 +12,8 @@ HEADERS = os.path.join(ROOT, "include", "softlook")
 PRIVATE = re.compile(r"(^|/)(engine|detail)/")
 # Rooms whose pages are led to by rows of other rooms, or need none.
 WITHOUT_ROWS = ("core", "mask", "score", "transform", "exec")
-NO_PAGE = ("score/recipe.hpp",)  # what a score says to the engine
+# What a score says to the engine; what ranks agree on.
+NO_PAGE = ("score/recipe.hpp", "mpi/agreement.hpp")
 LINK = re.compile(r"\[([^]]+)\]\(([^)#:]+)\)")
 
 

@@ -24,7 +24,8 @@ namespace detail {
   for (const char c : text) from = (from ^ static_cast<unsigned char>(c)) * 1099511628211U;
   return from;
 }
-[[nodiscard]] constexpr std::uint64_t hash_of(std::uint64_t word, std::uint64_t from) {
+[[nodiscard]] constexpr std::uint64_t hash_of(std::uint64_t word,
+                                              std::uint64_t from = hash_of("")) {
   for (int byte = 0; byte < 8; ++byte) from = (from ^ (word >> (8 * byte) & 255)) * 1099511628211U;
   return from;
 }
