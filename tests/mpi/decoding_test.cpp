@@ -10,6 +10,7 @@ namespace {
 
 using softlook_test::alone;
 using softlook_test::any_mask;
+using softlook_test::bitwise_equal;
 using softlook_test::every_partition;
 using softlook_test::expect_same_on_all;
 using softlook_test::hold_mask;

@@ -16,4 +16,4 @@ configure "$build" -DCMAKE_BUILD_TYPE= -DSOFTLOOK_BUILD_TESTS=ON -DSOFTLOOK_BUIL
   -DSOFTLOOK_BUILD_BENCHMARKS=OFF -DSOFTLOOK_BUILD_COMPILED=ON -DSOFTLOOK_MPI=ON \
   "-DMPI_CXX_COMPILER=$(command -v "mpicxx.$1")" "-DMPIEXEC_EXECUTABLE=$(command -v "mpiexec.$1")"
 "$cmake" --build "$build" --parallel "$jobs" --target test_mpi mpi_failures
-cd "$build" && exec ctest -L mpi --output-on-failure
+cd "$build" && exec ctest -L '^mpi$' --output-on-failure

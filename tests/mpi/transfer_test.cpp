@@ -10,6 +10,7 @@
 namespace softlook {
 namespace {
 
+using softlook_test::bitwise_equal;
 using softlook_test::col_major;
 using softlook_test::every_partition;
 using softlook_test::expect_same_on_all;

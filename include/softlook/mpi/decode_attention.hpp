@@ -209,9 +209,10 @@ template <dense_expression Q, row_expression K, row_expression V, class... Ps>
         std::vector<softlook::detail::key_fragment> fragments;
         std::vector<softlook::detail::sent_states> sent;
         T* states = nullptr;
-        // Every rank has all queries: they are no rows of a partition.
-        const partitions at(
-            partition::of_counts(std::vector<index>(std::size_t(comm.size()), q.rows())), keys);
+        // Every rank has all queries: for the size of the problem they are those of the first.
+        std::vector<index> on_first(std::size_t(comm.size()), 0);
+        on_first.front() = q.rows();
+        const partitions at(partition::of_counts(on_first), keys);
         const softlook::detail::agreed_call<T, std::remove_cvref_t<decltype(ps)>...> call(
             comm, where, q, k, v, at, how, true,
             [&](const call_type& c, softlook::detail::call_facts& f) {

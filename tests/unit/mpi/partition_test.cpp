@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
+#include <string>
 #include <vector>
 
 #include "softlook/mpi/detail/state_tree.hpp"
@@ -75,11 +77,14 @@ TEST(Partition, SharesCausalWorkEvenlyByZigzagAndStripes) {
 }
 
 TEST(Partition, RefusesWhatIsNoPartition) {
-  expect_error<argument_error>([] { partition::zigzag(-1, 2); }, {"mpi::partition", "n is -1"});
-  expect_error<argument_error>([] { partition::striped(4, 0); }, {"ranks is 0"});
-  expect_error<argument_error>([] { partition::contiguous(index{1} << 31, 2); }, {"2147483647"});
-  expect_error<argument_error>([] { partition::of_counts({3, -2}); }, {"a count is -2"});
-  expect_error<argument_error>([] { partition::of_counts({}); }, {"ranks is 0"});
+  expect_error<argument_error>([] { (void)partition::zigzag(-1, 2); },
+                               {"mpi::partition", "n is -1"});
+  expect_error<argument_error>([] { (void)partition::striped(4, 0); }, {"ranks is 0"});
+  expect_error<argument_error>([] { (void)partition::contiguous(index{1} << 31, 2); },
+                               {"2147483647"});
+  expect_error<argument_error>([] { (void)partition::of_counts({3, -2}); }, {"a count is -2"});
+  expect_error<argument_error>([] { (void)partition::of_counts(std::vector<index>{}); },
+                               {"ranks is 0"});
   const partition p = partition::contiguous(5, 2);
   expect_error<argument_error>([&] { static_cast<void>(p.rows(2)); }, {"rank is 2", "2 ranks"});
   expect_error<argument_error>([&] { static_cast<void>(p.global(0, 2)); }, {"i is 2", "2 rows"});
@@ -143,7 +148,10 @@ TEST(AttentionPlan, TakesWhatMovesLeast) {
                          .query_heads = 32,
                          .kv_heads = 8,
                          .ranks = 8};
+  EXPECT_EQ(mpi::plan_attention(s).method, mpi::method::gather);  // beside the work
+  s.busiest = 1.9;  // of neighbours under a causal mask
   EXPECT_EQ(mpi::plan_attention(s).method, mpi::method::heads);
+  EXPECT_EQ(mpi::plan_attention(s).busiest, 1);
   s.ranks = 1;
   EXPECT_EQ(mpi::plan_attention(s).method, mpi::method::gather);
   s.ranks = 64;
