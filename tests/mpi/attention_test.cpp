@@ -38,7 +38,7 @@ struct named_mask {
   const char* name;
   std::shared_ptr<const softlook_test::mask_interface> mask;
 };
-std::vector<named_mask> every_mask(index n, index m) {
+std::vector<named_mask> all_masks(index n, index m) {
   static std::vector<std::int32_t> documents;
   documents.clear();
   for (index i = 0; i < std::max(n, m); ++i)
@@ -59,6 +59,12 @@ std::vector<named_mask> every_mask(index n, index m) {
       {"longformer", hold_mask(masks::longformer({.window = 8, .global = {0}}))},
       {"function", hold_mask(masks::where([](int i, int j) { return (i * 7 + j) % 3 != 0; }))},
   };
+}
+std::vector<named_mask> every_mask(index n, index m) {
+  std::vector<named_mask> some, all = all_masks(n, m);
+  for (std::size_t k = 0; k < all.size(); ++k)
+    if (softlook_test::taken(k)) some.push_back(all[k]);
+  return some;
 }
 const auto positions = hold_transform(transforms::map([](auto s, int i, int j, int head) {
   using S = decltype(s);
@@ -102,8 +108,8 @@ TEST(Attention, OfRanksHasTheBitsOfOneProcessUnderEveryMask) {
 
 TEST(Attention, OfRanksHasThemForLengthsThatRanksDoNotDivide) {
   for (const index n : {1, 2, 3, 5, 7, 13, 2 * ranks() - 1, 101})
-    for (const named_mask& mask : every_mask(n, n))
-      if (mask.name == std::string("causal") || mask.name == std::string("none"))
+    for (const named_mask& mask : all_masks(n, n))
+      if (mask.name == std::string("causal") || (n == 5 && mask.name == std::string("none")))
         expect_bits({n, n, {.query = 4, .kv = 2}}, mpi::method::gather, mask.name,
                     any_mask{mask.mask.get()}, 5);
 }
@@ -116,7 +122,7 @@ TEST(Attention, OfRanksHasThemWhereQueriesAndKeysLieOtherwise) {
 
 TEST(Attention, OfRanksHasThemByHeads) {
   const index P = ranks();
-  for (const heads of : {heads{.query = P}, heads{.query = 4 * P, .kv = 2 * P}})
+  for (const heads of : {heads{.query = P}, heads{.query = 2 * P, .kv = P}})
     for (const named_mask& mask : every_mask(53, 53))
       expect_bits({53, 53, of}, mpi::method::heads, mask.name, any_mask{mask.mask.get()}, 11);
 }
@@ -124,7 +130,7 @@ TEST(Attention, OfRanksHasThemByHeads) {
 TEST(Attention, OfRanksTakesTheKernelOfTheWhole) {
   // Few queries on a rank, many in all: tiled; few in all: few_queries.
   for (const index n : {3, 40})
-    for (const named_mask& mask : every_mask(n, 700))
+    for (const named_mask& mask : all_masks(n, 700))
       if (mask.name == std::string("causal at the end"))
         expect_bits({n, 700, {.query = 2, .kv = 1}}, mpi::method::gather, mask.name,
                     any_mask{mask.mask.get()});
@@ -137,7 +143,7 @@ TEST(Attention, OfRanksChoosesByThePlanAndSaysWhatMoved) {
   const mpi::partition at = mpi::partition::contiguous(n, ranks());
   const mpi::attention_plan plan = mpi::plan_attention(
       rows_of(p.Q, at), rows_of(p.K, at), rows_of(p.V, at), at, heads{.query = H},
-      any_mask{every_mask(n, n)[0].mask.get()}, mpi::options{.method = mpi::method::gather});
+      any_mask{all_masks(n, n)[0].mask.get()}, mpi::options{.method = mpi::method::gather});
   mpi::traffic traffic;
   const auto mask = hold_mask(masks::none{});
   (void)mpi::attention_with_log_sum_exp(

@@ -44,8 +44,10 @@ TEST(DecodeAttention, GivesEveryRankTheAnswerOfOneProcess) {
                                hold_mask(masks::padding{.length = m / 4})}) {
         const any_mask mask{held.get()};
         const matrix whole = attention(p.Q, p.K, p.V, of, mask);
+        std::size_t k = 0;
         for (const mpi::partition& at : every_partition(m))
           for (const index pieces : {index{16}, index{ranks()}, index{5}}) {
+            if (!softlook_test::taken(k++)) continue;
             const matrix mine = decode(world(), p, at, mask, pieces);
             EXPECT_LE(max_error(mine, whole), 2e-6) << m << ' ' << queries << ' ' << pieces;
             matrix first = mine;

@@ -52,7 +52,9 @@ TEST(RingAttention, HasBitsThatDependOnPiecesAlone) {
         const auto whole = attention_with_log_sum_exp(Q, p.K, p.V, of, any_mask{mask.get()});
         EXPECT_LE(max_error(one.output, whole.output), 1e-5);
         EXPECT_LE(max_error(one.log_sum_exp, whole.log_sum_exp), 1e-5);
+        std::size_t k = 0;
         for (const mpi::partition& at : every_partition(n)) {
+          if (!softlook_test::taken(k++ + std::size_t(n))) continue;
           const auto mine = ring(world(), Q, p.K, p.V, at, pieces, of, any_mask{mask.get()});
           EXPECT_TRUE(bitwise_equal(mine.output, rows_of(one.output, at)))
               << n << ' ' << pieces << " kind " << int(at.kind());

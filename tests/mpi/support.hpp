@@ -30,6 +30,9 @@ inline const mpi::communicator& alone() {
 inline int ranks() { return world().size(); }
 inline int rank() { return world().rank(); }
 
+/// Of cases that are alike, all on up to three ranks, and every third where many share a core.
+inline bool taken(std::size_t k) { return ranks() <= 3 || k % 3 == std::size_t(ranks()) % 3; }
+
 /// Every kind of partition of n rows.
 inline std::vector<mpi::partition> every_partition(index n, int P = ranks()) {
   std::vector<index> counts(std::size_t(P), 0);

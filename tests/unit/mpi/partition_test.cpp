@@ -141,8 +141,8 @@ TEST(StateTree, MergesEmptyRowsToEmptyRows) {
 }
 
 TEST(AttentionPlan, TakesWhatMovesLeast) {
-  mpi::attention_sizes s{.queries = 1 << 20,
-                         .keys = 1 << 20,
+  mpi::attention_sizes s{.queries = 1 << 18,
+                         .keys = 1 << 18,
                          .features = 128,
                          .values = 128,
                          .query_heads = 32,
