@@ -26,7 +26,7 @@ set(rooms
   "9 gradient"
   "10 mpi")
 # Front doors, at the top level: above all rooms.
-set(doors attention cache gradients eigen_tensor linear layers transformer seq2seq vision onnx positional inspect mpi)
+set(doors attention cache low_precision gradients eigen_tensor linear layers transformer seq2seq vision onnx positional inspect mpi)
 set(door_rank 11)
 
 # <room>/detail is for the room alone. The layers of a Transformer are made of the same parts as a

@@ -77,9 +77,13 @@ class linear_layer : public matrix_layer<linear_layer<T>, T> {
     detail::check_sizes(name_, "X.cols()", X.cols, "inputs()", inputs(),
                         "a row of X has an entry for each row of W");
   }
+  [[nodiscard]] index scratch_size(const matrix_view<T>& X, const detail::layer_call&) const {
+    return detail::matrix_cursor<T>::size(X.rows, packed_.rounded_columns());
+  }
   void run(const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
-           const detail::scratch_space<T>&, const detail::layer_call& call) const {
-    packed_.run(call.isa, call.exec, X, Y);
+           const detail::scratch_space<T>& scratch, const detail::layer_call& call) const {
+    packed_.run(call.isa, call.exec, X, Y,
+                detail::matrix_cursor<T>(scratch).take(X.rows, packed_.rounded_columns()));
   }
 
   detail::packed_linear<T> packed_;

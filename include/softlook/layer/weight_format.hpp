@@ -25,6 +25,8 @@ class weight_format {
           "weight_format: weights of double are kept exact (only those of float can be rounded)");
   }
 
+  explicit weight_format(const detail::packed_storage<T>& packed) : packed_(packed) {}
+
   [[nodiscard]] weight_storage storage() const { return packed_.kept; }
   /// What packed layers read of it.
   [[nodiscard]] const detail::packed_storage<T>& packed() const { return packed_; }

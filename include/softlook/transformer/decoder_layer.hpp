@@ -212,11 +212,10 @@ class transformer_decoder_layer : public memory_layer<transformer_decoder_layer<
     const matrix_view<T> x = detail::as_input(cut.x);
     attend(chain, self_, in.X, {nullptr, in.kept_target, in.first_query}, cut, calls.target);
     attend(chain, cross_, x, {&in.memory, in.kept_memory, in.first_query}, cut, calls.memory);
-    last_.run(chain, x, Y, cut.spare,
-              [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
-                  const matrix_view<T>& residual) {
-                feed_forward_.run(chain, from, to, residual, cut.hidden);
-              });
+    last_.run(
+        chain, x, Y, cut.spare,
+        [&](const matrix_view<T>& from, const mutable_matrix_view<T>& to,
+            const matrix_view<T>& residual) { feed_forward_.run(chain, from, to, residual, cut); });
   }
 
   attention_part self_;

@@ -158,7 +158,7 @@ class transformer_encoder_layer : public matrix_layer<transformer_encoder_layer<
         });
     second_.run(chain, detail::as_input(cut.x), Y, cut.spare,
                 [&](const view& from, const output& to, const view& residual) {
-                  feed_forward_.run(chain, from, to, residual, cut.hidden);
+                  feed_forward_.run(chain, from, to, residual, cut);
                 });
   }
 

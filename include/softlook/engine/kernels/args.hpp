@@ -145,6 +145,8 @@ template <class T>
 struct product_args;
 template <class T>
 using product_kernel = void (*)(const product_args<T>&, range rows, range columns);
+template <class T>
+using rounding_kernel = void (*)(const product_args<T>&, range rows);
 
 /// Y = f(X·W + bias) ∘ factor + residual: X n×k, W k×a packed, Y n×a.
 template <class T>
@@ -160,6 +162,9 @@ struct product_args {
   const T* scales = nullptr;
   product_kernel<T> linear = nullptr;
   matrix_view<T> factor{};  // n×a; or no data
+  // Where factors are rounded: a place for the rows of X, and what rounds some of them into it.
+  mutable_matrix_view<T> rounded{};
+  rounding_kernel<T> round = nullptr;
 };
 
 /// Scalars of a packed k×a matrix.

@@ -52,6 +52,9 @@ struct packed_storage {
   void (*pack)(const char* where, const matrix_view<T>& W, aligned_vector<T>& panels,
                aligned_vector<T>& scales) = nullptr;
   product_kernel<T> (*linear_of)(instruction_set isa) = nullptr;
+  // Where X is rounded as well: by what, and the scalars of a rounded row.
+  rounding_kernel<T> (*rounding_of)(instruction_set isa) = nullptr;
+  index (*rounded_columns)(index inputs) = nullptr;
 };
 
 /// f(row, column, position) for every weight and where it is packed.
@@ -86,22 +89,30 @@ void pack_bfloat16(const char*, const matrix_view<T>& W, aligned_vector<T>& pane
   });
 }
 
+/// Of each column of W, whole panels.
+template <class T>
+[[nodiscard]] aligned_vector<T> scales_of_columns(const matrix_view<T>& W) {
+  aligned_vector<T> scales(std::size_t(round_up(W.cols, packed_panel_width<T>)), T(0));
+  for_each_packed(W, [&](index k, index c, index) {
+    T& most = scales[std::size_t(c)];
+    most = std::max(most, std::abs(W(k, c)));
+  });
+  for (T& s : scales) s = scale_of_8_bits(s);
+  return scales;
+}
+[[nodiscard]] inline std::int8_t in_8_bits(double x, double scale) {
+  return static_cast<std::int8_t>(scale > 0 ? std::lrint(x / scale) : 0);
+}
+
 /// \throws argument_error  for a weight that is not finite.
 template <class T>
 void pack_int8(const char* where, const matrix_view<T>& W, aligned_vector<T>& panels,
                aligned_vector<T>& scales) {
   check_finite(where, "weight ", W);
   panels = stored_panels(W, 1);
-  scales.assign(std::size_t(round_up(W.cols, packed_panel_width<T>)), T(0));
-  for_each_packed(W, [&](index k, index c, index) {
-    T& most = scales[std::size_t(c)];
-    most = std::max(most, std::abs(W(k, c)));
-  });
-  for (T& s : scales) s = scale_of_8_bits(s);
+  scales = scales_of_columns(W);
   for_each_packed(W, [&](index k, index c, index position) {
-    const double scale = scales[std::size_t(c)];
-    set_packed(panels, position,
-               static_cast<std::int8_t>(scale > 0 ? std::lrint(W(k, c) / scale) : 0));
+    set_packed(panels, position, in_8_bits(W(k, c), scales[std::size_t(c)]));
   });
 }
 
@@ -163,9 +174,16 @@ class packed_linear {
   /// What a product reads of memory.
   [[nodiscard]] std::size_t bytes() const { return (panels_.size() + scales_.size()) * sizeof(T); }
 
+  /// Columns of the matrix, with a row for each of X, that a product rounds X into; 0 where it does
+  /// not.
+  [[nodiscard]] index rounded_columns() const {
+    return how_.rounded_columns ? how_.rounded_columns(inputs_) : 0;
+  }
+
   /// Y = f(X·W + bias) ∘ factor + residual.
   [[nodiscard]] product_args<T> args(instruction_set isa, const matrix_view<T>& X,
                                      const mutable_matrix_view<T>& Y,
+                                     const mutable_matrix_view<T>& rounded,
                                      const matrix_view<T>& residual = {},
                                      const matrix_view<T>& factor = {}) const {
     product_args<T> a;
@@ -179,12 +197,16 @@ class packed_linear {
       a.scales = scales_.empty() ? nullptr : scales_.data();
       a.linear = how_.linear_of(isa);
     }
+    if (how_.rounding_of) {
+      a.rounded = rounded;
+      a.round = how_.rounding_of(isa);
+    }
     if (activation_ != activation::none) a.activate = function_of(activation_, layers_of<T>(isa));
     return a;
   }
   void run(instruction_set isa, const executor_ref& exec, const matrix_view<T>& X,
-           const mutable_matrix_view<T>& Y, const matrix_view<T>& residual = {}) const {
-    run_product(products_of<T>(isa), exec, args(isa, X, Y, residual));
+           const mutable_matrix_view<T>& Y, const mutable_matrix_view<T>& rounded = {}) const {
+    run_product(products_of<T>(isa), exec, args(isa, X, Y, rounded));
   }
 
  private:

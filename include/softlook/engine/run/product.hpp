@@ -41,10 +41,37 @@ template <class T>
   return a.linear ? a.linear : kernels.linear;
 }
 
+/// Whether X of b is rounded once that of a is.
+template <class T>
+[[nodiscard]] bool share_rounded(const product_args<T>& a, const product_args<T>& b) {
+  return a.round == b.round && a.rounded.data == b.rounded.data && a.X.data == b.X.data &&
+         a.X.row_stride == b.X.row_stride && a.X.col_stride == b.X.col_stride;
+}
+
+/// Rows that are rounded as one task.
+inline constexpr index rounding_block = 64;
+
+template <class T, std::size_t Count>
+void round_inputs(const executor_ref& exec, const std::array<product_args<T>, Count>& products) {
+  for (std::size_t k = 0; k < Count; ++k) {
+    const product_args<T>& a = products[k];
+    if (!a.round || a.Y.rows == 0 || (k > 0 && share_rounded(products[k - 1], a))) continue;
+    if (a.Y.rows <= rounding_block) {
+      a.round(a, {0, a.Y.rows});
+      continue;
+    }
+    run_tasks(exec, ceil_div(a.Y.rows, rounding_block), [&](index task, index) {
+      const index first = task * rounding_block;
+      a.round(a, {first, std::min(first + rounding_block, a.Y.rows)});
+    });
+  }
+}
+
 /// Several products as one set of tasks.
 template <class T, std::size_t Count>
 void run_products(const product_kernels<T>& kernels, const executor_ref& exec,
                   const std::array<product_args<T>, Count>& products) {
+  round_inputs(exec, products);
   std::array<product_cut, Count> cuts{};
   std::array<index, Count + 1> begins{};
   const auto groups_of = [&](std::size_t k) {

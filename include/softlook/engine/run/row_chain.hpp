@@ -63,10 +63,11 @@ class row_chain {
     run_products<T, Count>(products_of<T>(call_.isa), call_.exec, all);
   }
   /// Y = linear(X) ∘ factor + residual; Y may be the factor or the residual.
+  /// `rounded`: a place for X where the layer rounds it.
   void product(const packed_linear<T>& linear, const matrix_view<T>& X,
-               const mutable_matrix_view<T>& Y, const matrix_view<T>& residual = {},
-               const matrix_view<T>& factor = {}) {
-    products<1>({linear.args(call_.isa, X, Y, residual, factor)});
+               const mutable_matrix_view<T>& Y, const mutable_matrix_view<T>& rounded,
+               const matrix_view<T>& residual = {}, const matrix_view<T>& factor = {}) {
+    products<1>({linear.args(call_.isa, X, Y, rounded, residual, factor)});
   }
   /// Y may be X.
   void norm(const row_norm<T>& of, const matrix_view<T>& X, const mutable_matrix_view<T>& Y) {
@@ -89,11 +90,14 @@ class row_chain {
       const range rows{task * block, std::min((task + 1) * block, rows_)};
       for (std::size_t s = 0; s < count; ++s) {
         const auto& [args, norm] = steps_[s];
-        if (norm)
+        if (norm) {
           norm->run_rows(call_.isa, args.X, args.Y, rows,
                          norm_rows_ + worker * norm->scratch_size());
-        else
-          linear_of(kernels, args)(args, rows, {0, args.Y.cols});
+          continue;
+        }
+        if (args.round && (s == 0 || !share_rounded(steps_[s - 1].args, args)))
+          args.round(args, rows);
+        linear_of(kernels, args)(args, rows, {0, args.Y.cols});
       }
     });
   }
@@ -111,13 +115,22 @@ class row_chain {
              shares_rows(next.args.Y, earlier.args.X) ||
              shares_rows(next.args.Y, earlier.args.residual) ||
              shares_rows(next.args.Y, earlier.args.factor) ||
+             shares_rows(next.args.Y, as_input(earlier.args.rounded)) ||
              shares_rows(earlier.args.Y, next.args.X) ||
              shares_rows(earlier.args.Y, next.args.residual) ||
-             shares_rows(earlier.args.Y, next.args.factor);
+             shares_rows(earlier.args.Y, next.args.factor) || rounds_over(next.args, earlier.args);
     };
     if (count_ == steps_.size() || std::any_of(steps_.begin(), steps_.begin() + count_, meets))
       run();
     steps_[count_++] = next;
+  }
+
+  /// Whether the rounded rows of a step may lie where the other has rows.
+  [[nodiscard]] static bool rounds_over(const product_args<T>& a, const product_args<T>& b) {
+    return a.rounded.data &&
+           (shares_rows(a.rounded, as_input(b.Y)) || shares_rows(a.rounded, b.X) ||
+            shares_rows(a.rounded, b.residual) || shares_rows(a.rounded, b.factor) ||
+            shares_rows(a.rounded, as_input(b.rounded)));
   }
 
   /// Whether a row of one may lie where another row of the other does: such steps wait for each

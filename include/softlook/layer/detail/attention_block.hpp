@@ -119,7 +119,9 @@ class attention_block {
     using cursor = matrix_cursor<T>;
     const index all = keys + extra_keys() * sequences_of(call, queries, keys);
     return cursor::size(queries, queries_.outputs()) + cursor::size(all, keys_.outputs()) +
-           cursor::size(all, values_.outputs()) + cursor::size(queries, output_.inputs());
+           cursor::size(all, values_.outputs()) + cursor::size(queries, output_.inputs()) +
+           cursor::size(queries, rounded_columns()) + cursor::size(keys, keys_.rounded_columns()) +
+           cursor::size(keys, values_.rounded_columns());
   }
 
   /// \throws shape_error unless the inputs fit the weights and each other.
@@ -138,10 +140,12 @@ class attention_block {
   void project(const layer_call& call, const matrix_view<T>& X, const kept_keys<T>& to) const {
     const index rows = X.rows + extra_keys();
     row_major<T> K(rows, keys_.outputs()), V(rows, values_.outputs());
+    row_major<T> rounded(keys_.rounded_columns() > 0 ? X.rows : 0, keys_.rounded_columns());
     const auto into_K = writable_view(K), into_V = writable_view(V);
+    const auto into_rounded = writable_view(rounded);
     run_products<T, 2>(products_of<T>(call.isa), call.exec,
-                       {keys_.args(call.isa, X, into_K.rows_from(0, X.rows)),
-                        values_.args(call.isa, X, into_V.rows_from(0, X.rows))});
+                       {keys_.args(call.isa, X, into_K.rows_from(0, X.rows), into_rounded),
+                        values_.args(call.isa, X, into_V.rows_from(0, X.rows), into_rounded)});
     add_extra_keys(bias_k_, {0, X.rows}, 0, into_K);
     add_extra_keys(bias_v_, {0, X.rows}, 0, into_V);
     to.cache->truncate(to.rows);
@@ -161,7 +165,7 @@ class attention_block {
       call.V = view_of(V);
     }
     detail::run(call);
-    chain.product(output_, as_input(call.O), O, residual);
+    chain.product(output_, as_input(call.O), O, rounded_queries(in, scratch), residual);
   }
 
   /// The weights of every query head, n×(m + extra keys). A query of a sequence has none for keys
@@ -180,6 +184,15 @@ class attention_block {
   }
 
  private:
+  /// Of a place for rows of queries, and of outputs, where they are rounded.
+  [[nodiscard]] index rounded_columns() const {
+    return std::max(queries_.rounded_columns(), output_.rounded_columns());
+  }
+  [[nodiscard]] mutable_matrix_view<T> rounded_queries(const block_inputs<T>& in,
+                                                       const scratch_space<T>& scratch) const {
+    return matrix_cursor<T>(scratch).take(in.Q.rows, rounded_columns());
+  }
+
   /// The attention of the layer, once everything is checked and projected.
   [[nodiscard]] attention_call<T> projected_call(row_chain<T>& chain, const block_inputs<T>& in,
                                                  const scratch_space<T>& scratch,
@@ -187,6 +200,7 @@ class attention_block {
     matrix_cursor<T> cursor(scratch);
     // What rows of queries have lies before what depends on the number of keys: a chain may write
     // those of the next layer while it reads these.
+    const auto rounded_Q = cursor.take(in.Q.rows, rounded_columns());
     const auto Q = cursor.take(in.Q.rows, queries_.outputs());
     const auto O = cursor.take(in.Q.rows, output_.inputs());
     const index kept = in.kept ? in.kept->rows : 0;
@@ -194,6 +208,15 @@ class attention_block {
     const index own = extra_keys() * sequences;
     const auto K = cursor.take(in.K.rows + own, keys_.outputs());
     const auto V = cursor.take(in.K.rows + own, values_.outputs());
+    // What is rounded once is rounded into one place.
+    const auto same = [](const matrix_view<T>& a, const matrix_view<T>& b) {
+      return a.data == b.data && a.rows == b.rows && a.row_stride == b.row_stride &&
+             a.col_stride == b.col_stride;
+    };
+    const auto own_K = cursor.take(in.K.rows, keys_.rounded_columns());
+    const auto own_V = cursor.take(in.K.rows, values_.rounded_columns());
+    const auto rounded_K = same(in.K, in.Q) ? rounded_Q : own_K;
+    const auto rounded_V = same(in.V, in.K) ? rounded_K : own_V;
     attention_call<T> call(policies);
     call.where = in.where;
     call.query_heads = query_heads_;
@@ -209,9 +232,10 @@ class attention_block {
     check_call(call);
     check_positions(in.where, "K.rows()", call.K.rows + own);
     check_turned_positions(rotary_, call);
-    chain.template products<3>({queries_.args(call.isa, in.Q, Q),
-                                keys_.args(call.isa, in.K, K.rows_from(0, in.K.rows)),
-                                values_.args(call.isa, in.V, V.rows_from(0, in.K.rows))});
+    chain.template products<3>(
+        {queries_.args(call.isa, in.Q, Q, rounded_Q),
+         keys_.args(call.isa, in.K, K.rows_from(0, in.K.rows), rounded_K),
+         values_.args(call.isa, in.V, V.rows_from(0, in.K.rows), rounded_V)});
     chain.run();
     turn_by_position(rotary_, call, Q, K.rows_from(0, in.K.rows));
     for (index s = own > 0 ? sequences : 0; s-- > 0;) {

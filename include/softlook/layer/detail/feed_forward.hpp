@@ -23,7 +23,8 @@ void check_features_of(const char* where, const Parameters& p, index features) {
 /// Columns of the matrices between the steps of a layer.
 struct layer_widths {
   index features = 0;
-  index hidden = 0;  // of the feed-forward
+  index hidden = 0;   // of the feed-forward
+  index rounded = 0;  // the same: of a place for its inputs where it rounds them
 };
 
 /// Scratch of a layer, cut: matrices of rows, and what its attentions use. The hidden units lie
@@ -33,12 +34,13 @@ struct layer_scratch {
   mutable_matrix_view<T> x;
   mutable_matrix_view<T> spare;
   mutable_matrix_view<T> hidden;
+  mutable_matrix_view<T> rounded;
   scratch_space<T> of_attention;
 
   [[nodiscard]] static index size(index rows, const layer_widths& widths, index of_attention,
                                   const executor_ref& exec) {
     using cursor = matrix_cursor<T>;
-    const index of_hidden = cursor::size(rows, widths.hidden);
+    const index of_hidden = cursor::size(rows, widths.hidden) + cursor::size(rows, widths.rounded);
     return 2 * cursor::size(rows, widths.features) + (has_row_blocks(rows, exec.concurrency)
                                                           ? of_hidden + of_attention
                                                           : std::max(of_hidden, of_attention));
@@ -50,6 +52,7 @@ struct layer_scratch {
     spare = cursor.take(rows, widths.features);
     of_attention = cursor.left();
     hidden = cursor.take(rows, widths.hidden);
+    rounded = cursor.take(rows, widths.rounded);
     if (has_row_blocks(rows, exec.concurrency)) of_attention = cursor.left();
   }
 };
@@ -169,13 +172,17 @@ class feed_forward_block {
   [[nodiscard]] std::size_t weight_bytes() const {
     return first_.bytes() + second_.bytes() + gate_.bytes();
   }
-  [[nodiscard]] layer_widths widths() const { return {first_.inputs(), first_.outputs()}; }
+  [[nodiscard]] layer_widths widths() const {
+    return {first_.inputs(), first_.outputs(),
+            std::max(first_.rounded_columns(), second_.rounded_columns())};
+  }
   /// Y = feed-forward + residual.
   void run(row_chain<T>& chain, const matrix_view<T>& X, const mutable_matrix_view<T>& Y,
-           const matrix_view<T>& residual, const mutable_matrix_view<T>& hidden) const {
-    if (gated_) chain.product(gate_, X, hidden);
-    chain.product(first_, X, hidden, {}, gated_ ? as_input(hidden) : matrix_view<T>{});
-    chain.product(second_, as_input(hidden), Y, residual);
+           const matrix_view<T>& residual, const layer_scratch<T>& scratch) const {
+    const auto &hidden = scratch.hidden, &rounded = scratch.rounded;
+    if (gated_) chain.product(gate_, X, hidden, rounded);
+    chain.product(first_, X, hidden, rounded, {}, gated_ ? as_input(hidden) : matrix_view<T>{});
+    chain.product(second_, as_input(hidden), Y, rounded, residual);
   }
 
  private:

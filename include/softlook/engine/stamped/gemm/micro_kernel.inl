@@ -76,6 +76,12 @@ struct strided_operand {
   SOFTLOOK_ALWAYS_INLINE index wide_step(int) const { return packed_panel_width<T>; }
 };
 
+/// What a step of a product of T does where that is not a multiply-add of T.
+template <class T>
+struct own_step {
+  static constexpr bool exists = false;
+};
+
 /// One step: sum += column `step` of A · B, for the vectors [From, To) of B.
 template <int From, int To, class T, int Rows, int Vectors, class Operand>
 SOFTLOOK_ALWAYS_INLINE void add_step(const Operand& A, int step, const T* B,
@@ -83,22 +89,29 @@ SOFTLOOK_ALWAYS_INLINE void add_step(const Operand& A, int step, const T* B,
   vec<T> b[To - From];
 #pragma GCC unroll 4
   for (int v = From; v < To; ++v) b[v - From] = load(B + v * lanes<T>);
-#if SOFTLOOK_STAMP_PAIRS
-  if constexpr (Rows % 2 == 0) {
-#pragma GCC unroll 8
-    for (int r = 0; r < Rows; r += 2)
-      add_pair<To - From>(sum[r] + From, sum[r + 1] + From, A.scalar(step, r),
-                          A.scalar(step, r + 1), b, B + From * lanes<T>);
+  if constexpr (own_step<T>::exists) {
+#pragma GCC unroll 16
+    for (int r = 0; r < Rows; ++r)
+      own_step<T>::template add<To - From>(sum[r] + From, A.scalar(step, r), b);
     return;
-  }
+  } else {
+#if SOFTLOOK_STAMP_PAIRS
+    if constexpr (Rows % 2 == 0) {
+#pragma GCC unroll 8
+      for (int r = 0; r < Rows; r += 2)
+        add_pair<To - From>(sum[r] + From, sum[r + 1] + From, A.scalar(step, r),
+                            A.scalar(step, r + 1), b, B + From * lanes<T>);
+      return;
+    }
 #endif
 #pragma GCC unroll 16
-  for (int r = 0; r < Rows; ++r) {
-    const vec<T> a = broadcast(A.scalar(step, r));
+    for (int r = 0; r < Rows; ++r) {
+      const vec<T> a = broadcast(A.scalar(step, r));
 #pragma GCC unroll 4
-    for (int v = From; v < To; ++v) {
-      accumulate(sum[r][v], a, b[v - From]);
-      keep_order(sum[r][v]);
+      for (int v = From; v < To; ++v) {
+        accumulate(sum[r][v], a, b[v - From]);
+        keep_order(sum[r][v]);
+      }
     }
   }
 }

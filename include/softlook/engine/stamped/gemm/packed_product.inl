@@ -96,8 +96,9 @@ inline void finish_tile(const product_args<T>& a, index first, index used, index
     unpack_panel(tile, width, out, columns, used, a.Y.col_stride, a.Y.row_stride);
 }
 
-template <class T, int Vectors, int Lines = 1>
-inline void product_column(const product_args<T>& a, range rows, index column) {
+/// `Args` are product_args of T, or of what finishes its tiles otherwise.
+template <class T, int Vectors, int Lines = 1, class Args>
+inline void product_column(const Args& a, range rows, index column) {
   constexpr int width = Vectors * lanes<T>;
   alignas(64) T tile[tile_rows * width];
   const index panel_size = panel_width<T> * a.X.cols;
@@ -131,8 +132,8 @@ __attribute__((noinline)) inline void continued_product(strided_operand<T, Rows,
 }
 
 /// The products of many rows, chunk by chunk; sums wait beside the chunk.
-template <class T>
-inline void product_column_in_chunks(const product_args<T>& a, range rows, index column) {
+template <class T, class Args>
+inline void product_column_in_chunks(const Args& a, range rows, index column) {
   constexpr int width = tile_vectors * lanes<T>;
   alignas(64) T sums[chunk_rows * width];
   const T* const panel = a.panels + column / panel_width<T> * panel_width<T> * a.X.cols;
@@ -162,8 +163,8 @@ inline void product_column_in_chunks(const product_args<T>& a, range rows, index
 }
 
 /// Rows of Y in a range of columns that begins at a panel.
-template <class T>
-void linear(const product_args<T>& a, range rows, range columns) {
+template <class T, class Args>
+SOFTLOOK_ALWAYS_INLINE void product_columns(const Args& a, range rows, range columns) {
   constexpr index full = tile_vectors * lanes<T>;
   const bool few = rows.count() <= few_tiles * tile_rows;
   for (index column = columns.begin; column < columns.end; column += full) {
@@ -179,4 +180,9 @@ void linear(const product_args<T>& a, range rows, range columns) {
     else
       product_column<T, 1>(a, rows, column);
   }
+}
+
+template <class T>
+void linear(const product_args<T>& a, range rows, range columns) {
+  product_columns<T>(a, rows, columns);
 }

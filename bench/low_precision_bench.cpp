@@ -1,0 +1,78 @@
+// What do products of rounded numbers bring where the machine has instructions for them?
+// relative_time is the row's time over that of float. The error is that of rounding: against the
+// product, or the attention, of the numbers that were given.
+
+#include <softlook/attention.hpp>
+#include <softlook/layer/linear_layer.hpp>
+#include <softlook/low_precision.hpp>
+
+#include "support/inputs.hpp"
+#include "support/row.hpp"
+
+namespace {
+
+using bench::index;
+using bench::matrix;
+using softlook::dot_unit;
+using softlook::low_precision;
+using softlook::number_format;
+
+/// Roundings of N(0, 1) by half a step of 8 bits, in sums that spread by about 1.
+constexpr double tolerance = 0.1;
+
+[[nodiscard]] std::string text_of(const low_precision& p) {
+  return std::string(name_of(p.as)) + "/" + name_of(*p.unit);
+}
+
+struct linear_map {
+  matrix<float> X, W, Y;
+  softlook::linear_layer<float> layer;
+
+  linear_map(index n, index inputs, index outputs, const softlook::weight_format<float>& kept)
+      : X(bench::random_matrix<float>(n, inputs, 1)),
+        W(bench::random_matrix<float>(inputs, outputs, 2) / std::sqrt(float(inputs))),
+        Y(n, outputs),
+        layer(W, softlook::activation::none, kept) {}
+  void apply() { layer.into(X, Y); }
+  [[nodiscard]] double error() const {
+    double worst = 0;
+    for (const index i : bench::sampled_rows(Y.rows())) {
+      const Eigen::RowVectorXd truth = X.row(i).cast<double>() * W.cast<double>();
+      worst = std::max(worst, (truth - Y.row(i).cast<double>()).cwiseAbs().maxCoeff());
+    }
+    return worst;
+  }
+};
+
+[[nodiscard]] bench::row linear_row(const low_precision& how, index n, index inputs,
+                                    index outputs) {
+  bench::row r{.name = "low_precision/" + text_of(how) + "/product/" + std::to_string(inputs) +
+                       "x" + std::to_string(outputs) + "/n:" + std::to_string(n),
+               .flops = 2.0 * double(n * inputs * outputs),
+               .prepare = {}};
+  r.prepare = [=] {
+    const auto plain =
+        std::make_shared<linear_map>(n, inputs, outputs, softlook::weight_format<float>());
+    const auto in = std::make_shared<linear_map>(n, inputs, outputs, how);
+    bench::prepared_row work;
+    work.call = [in] { in->apply(); };
+    work.error = [in] { return in->error(); };
+    work.tolerance = tolerance;
+    work.others.push_back({.call = [plain] { plain->apply(); }});
+    return work;
+  };
+  return r;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::vector<bench::row> rows;
+  for (const number_format as : {number_format::bfloat16, number_format::int8})
+    for (const dot_unit unit : softlook::available_dot_units(as))
+      for (const index n : {1, 8, 32, 128, 512}) {
+        rows.push_back(linear_row({.as = as, .unit = unit}, n, 576, 1536));
+        if (n >= 128) rows.push_back(linear_row({.as = as, .unit = unit}, n, 2048, 2048));
+      }
+  return bench::run_rows(argc, argv, std::move(rows));
+}

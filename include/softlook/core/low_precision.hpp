@@ -1,0 +1,61 @@
+#pragma once
+
+#include <optional>
+
+#include "softlook/core/config.hpp"
+
+SOFTLOOK_NAMESPACE_BEGIN
+
+template <class T>
+class weight_format;
+
+/// \addtogroup core
+/// \{
+
+/// What the factors of a product are rounded to.
+enum class number_format {
+  bfloat16,  ///< the nearest, ties to even; below 2^−126 zero. Sums are float
+  int8       ///< the nearest multiple of a scale, −127 … 127. Sums are exact integers
+};
+
+/// The instructions of x86-64 for products of short numbers.
+enum class dot_unit {
+  avx2,    ///< AVX-VNNI: int8
+  avx512,  ///< AVX512_BF16: bfloat16; AVX512_VNNI: int8
+  amx      ///< AMX-BF16, AMX-INT8: tiles of 16 rows
+};
+
+[[nodiscard]] constexpr const char* name_of(number_format f) {
+  return f == number_format::int8 ? "int8" : "bfloat16";
+}
+[[nodiscard]] constexpr const char* name_of(dot_unit u) {
+  return u == dot_unit::amx ? "amx" : u == dot_unit::avx512 ? "avx512" : "avx2";
+}
+
+/// Asks for products of rounded numbers, which nothing does by itself:
+///   a·b ≈ â·b̂,    |â − a| ≤ |a|/256 (bfloat16),  |â − a| ≤ s/2 (int8, s the scale)
+///
+/// Weights of a layer are kept and multiplied so where it stands in place of a weight_storage: see
+/// layer/low_precision.hpp.
+///
+/// On a machine that has no instructions for them, products stay those of float: they are slower
+/// there to round than to compute. `unit` forces one of the units, whose order of sums decides the
+/// last bits of bfloat16; `emulated` computes the same bits in ordinary instructions, on any
+/// machine, slowly.
+///
+/// A sum of bfloat16 over k = 0, 1, … is, with every addition rounded to nearest and numbers below
+/// 2^−126 taken for zero:
+/// amx: of each 32 features the sum of the even ones and the sum of the odd ones, joined, are added
+/// to the sum of those before; avx512: in one chain, of each two features the second comes first.
+struct low_precision {
+  number_format as = number_format::bfloat16;
+  std::optional<dot_unit> unit{};  ///< none: the fastest that this machine has
+  bool emulated = false;           ///< of the unit, or of amx
+
+  /// Weights of a layer (layer/low_precision.hpp).
+  template <class T>
+  operator weight_format<T>() const;  // NOLINT(google-explicit-constructor)
+};
+/// \}
+
+SOFTLOOK_NAMESPACE_END
