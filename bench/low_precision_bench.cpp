@@ -64,6 +64,43 @@ struct linear_map {
   return r;
 }
 
+struct attended {
+  matrix<float> Q, K, V, O, exact;
+
+  attended(index n, index d)
+      : Q(bench::random_matrix<float>(n, d, 1)),
+        K(bench::random_matrix<float>(n, d, 2)),
+        V(bench::random_matrix<float>(n, d, 3)),
+        O(n, d),
+        exact(n, d) {}
+};
+
+[[nodiscard]] bench::row attention_row(bool causal, index n, index d) {
+  bench::row r{.name = std::string("low_precision/bfloat16/amx/attention/") +
+                       (causal ? "causal" : "full") + "/n:" + std::to_string(n) +
+                       "/m:" + std::to_string(n) + "/d:" + std::to_string(d),
+               .flops = 4.0 * double(n) * double(causal ? (n + 1) / 2.0 : double(n)) * double(d),
+               .prepare = {}};
+  r.prepare = [=] {
+    const auto in = std::make_shared<attended>(n, d);
+    const auto attend = [in, causal](matrix<float>& O, const auto&... how) {
+      if (causal)
+        softlook::flash_attention_into(in->Q, in->K, in->V, O, softlook::masks::causal{}, how...);
+      else
+        softlook::flash_attention_into(in->Q, in->K, in->V, O, how...);
+    };
+    bench::prepared_row work;
+    work.call = [in, attend] { attend(in->O, low_precision{}); };
+    work.error = [in, causal] {
+      return bench::sampled_error(in->V, in->O, causal, bench::dot_scores(in->Q, in->K));
+    };
+    work.tolerance = tolerance;
+    work.others.push_back({.call = [in, attend] { attend(in->exact); }});
+    return work;
+  };
+  return r;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -74,5 +111,9 @@ int main(int argc, char** argv) {
         rows.push_back(linear_row({.as = as, .unit = unit}, n, 576, 1536));
         if (n >= 128) rows.push_back(linear_row({.as = as, .unit = unit}, n, 2048, 2048));
       }
+  if (softlook::available_dot_units(number_format::bfloat16).size() > 0)
+    for (const bool causal : {false, true})
+      for (const index d : {64, 128})
+        for (const index n : {512, 2048}) rows.push_back(attention_row(causal, n, d));
   return bench::run_rows(argc, argv, std::move(rows));
 }

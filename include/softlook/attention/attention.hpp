@@ -167,7 +167,7 @@ template <class T>
   attention_plan out;
   out.isa = c.isa;
   out.projected_bytes = std::size_t(sizes_of_inputs(c).total()) * sizeof(T);
-  const planned_run run = plan_run(c, registers_of<T>(c.isa));
+  const planned_run run = plan_run(c, shape_of(c));
   out.kernel = run.chosen.kernel;
   out.reason = run.chosen.reason;
   if (out.kernel == kernel::naive) {  // S and P of each head that is in progress

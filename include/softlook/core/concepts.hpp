@@ -55,12 +55,14 @@ concept executor = requires(const E& e, const detail::any_task& f) {
 };
 
 class sinks;
+struct low_precision;
 
 template <class P>
-concept policy = score_policy<P> || transform_policy<P> || mask_policy<P> || executor<P> ||
-                 std::same_as<P, options> || std::same_as<P, heads> || std::same_as<P, frame> ||
-                 std::same_as<P, segments> || std::same_as<P, padded_batch> ||
-                 std::same_as<P, sinks> || std::same_as<P, dropout>;
+concept policy =
+    score_policy<P> || transform_policy<P> || mask_policy<P> || executor<P> ||
+    std::same_as<P, options> || std::same_as<P, heads> || std::same_as<P, frame> ||
+    std::same_as<P, segments> || std::same_as<P, padded_batch> || std::same_as<P, sinks> ||
+    std::same_as<P, dropout> || std::same_as<P, low_precision>;
 
 template <class T>
 concept real_scalar = std::same_as<T, float> || std::same_as<T, double>;

@@ -36,7 +36,14 @@ enum class dot_unit {
 ///   a·b ≈ â·b̂,    |â − a| ≤ |a|/256 (bfloat16),  |â − a| ≤ s/2 (int8, s the scale)
 ///
 /// Weights of a layer are kept and multiplied so where it stands in place of a weight_storage: see
-/// layer/low_precision.hpp.
+/// layer/low_precision.hpp. As a policy of attention with dot scores in float, with the kernel for
+/// many queries, it is
+///   O = P̂·V̂ / l,    P = e^{s − m},  s = f(q̂·k̂),  l = Σ P
+///
+/// with q̂ the rounded scale·q: bfloat16, of amx. Softmax, transforms and masks are those of float;
+/// the sum l is of weights before they are rounded. Few queries, weights that are shown and the way
+/// back are those of float. Error: of a score at most (2^−7 + 2^−16)·scale·Σ|q·k|, and of an output
+/// (2^−7 + 2^−16)·Σ P|v|/l for scores that are exact, sums of float besides.
 ///
 /// On a machine that has no instructions for them, products stay those of float: they are slower
 /// there to round than to compute. `unit` forces one of the units, whose order of sums decides the

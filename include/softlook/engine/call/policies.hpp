@@ -25,6 +25,8 @@ template <class P>
 inline constexpr bool is_dropout = std::is_same_v<P, dropout>;
 template <class P>
 inline constexpr bool is_sinks = std::is_same_v<P, sinks>;
+template <class P>
+inline constexpr bool is_low_precision = std::is_same_v<P, low_precision>;
 
 /// Of the policies of a call, whether each is of some kind.
 template <bool... Given>
@@ -52,13 +54,13 @@ constexpr bool check_policies() {
   constexpr bool one_frame = at_most_one<is_frame<Ps>..., is_sequences<Ps>...>;
   constexpr bool one_sinks = at_most_one<is_sinks<Ps>...>;
   constexpr bool one_dropout = at_most_one<is_dropout<Ps>...>;
+  constexpr bool one_precision = at_most_one<is_low_precision<Ps>...>;
   constexpr bool one_scalar = (scalar_fits<Ps, T>() && ...);
   static_assert(
       known,
       "softlook: an argument after V is no policy: give scores::…, transforms::…, masks::…, "
-      "heads{…}, frame{…}, segments{…}, sinks(…), dropout{…}, exec::… or options{…}; wrap a "
-      "function as "
-      "transforms::map(f) or masks::where(f)");
+      "heads{…}, frame{…}, segments{…}, sinks(…), dropout{…}, low_precision{…}, exec::… or "
+      "options{…}; wrap a function as transforms::map(f) or masks::where(f)");
   static_assert(one_score, "softlook: give at most one score");
   static_assert(one_mask, "softlook: give at most one mask; combine masks with &, | and !");
   static_assert(one_executor, "softlook: give at most one executor");
@@ -67,10 +69,11 @@ constexpr bool check_policies() {
   static_assert(one_frame, "softlook: give at most one frame{…}, segments{…} or padded_batch{…}");
   static_assert(one_sinks, "softlook: give at most one sinks(…)");
   static_assert(one_dropout, "softlook: give at most one dropout{…}");
+  static_assert(one_precision, "softlook: give at most one low_precision{…}");
   static_assert(one_scalar,
                 "softlook: Q, K, V and the matrices of a policy must share one scalar type");
   return known && one_score && one_mask && one_executor && one_options && one_heads && one_frame &&
-         one_sinks && one_dropout && one_scalar;
+         one_sinks && one_dropout && one_precision && one_scalar;
 }
 
 template <class F>

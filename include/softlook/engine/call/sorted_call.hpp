@@ -79,6 +79,12 @@ template <class T, class Transform>
   return calls;
 }
 
+/// The tiled kernel of a call that asks for it: defined by attention/low_precision.hpp, without
+/// which nobody compiles it.
+template <class T>
+[[nodiscard]] rounded_tiled<T> rounded_tiled_for(const char* where, const low_precision& p,
+                                                 instruction_set isa);
+
 /// False for a score that promises to leave Q and K as they are.
 template <class Score>
 [[nodiscard]] constexpr bool may_project() {
@@ -120,6 +126,12 @@ class stated_policies {
     if constexpr ((is_dropout<Ps> || ...)) {
       dropout_ = value_of<dropout>(ps...);
       said_.policy.weight = calls_of_dropout<T>(said_.where, dropout_, said_.isa);
+    }
+    if constexpr ((is_low_precision<Ps> || ...)) {
+      static_assert(std::is_same_v<T, float> && !is_additive,
+                    "softlook: low_precision{…} rounds the products of float in attention with dot "
+                    "scores");
+      said_.rounded = rounded_tiled_for<T>(said_.where, value_of<low_precision>(ps...), said_.isa);
     }
     if constexpr ((is_sinks<Ps> || ...)) said_.sinks = calls_of_sinks<T>(sinks_of(ps...));
   }

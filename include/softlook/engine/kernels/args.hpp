@@ -41,6 +41,7 @@ inline constexpr index few_copied_rows = 32;
 /// Attention of one head, with dot scores or additive ones.
 template <class T, bool Additive>
 struct forward_args {
+  static constexpr bool additive = Additive;
   matrix_view<T> Q;
   row_source<T> keys;
   row_source<T> values;
@@ -189,6 +190,15 @@ struct layer_norm_args {
 /// used: tiles of attention, few queries, products, what layers need besides.
 template <class T, bool Additive>
 using tiled_kernel = void (*)(const forward_args<T, Additive>&, range queries, T* scratch);
+
+/// A tiled kernel with products of other numbers: the rows in a register tile that it is planned
+/// with, and what it needs besides the scratch of the other.
+template <class T>
+struct rounded_tiled {
+  index rows = 0;
+  tiled_kernel<T, false> kernel = nullptr;
+  index (*scratch_size)(index features, index values, const tiled_layout&) = nullptr;
+};
 
 template <class T, bool Additive>
 struct few_kernels {

@@ -35,6 +35,10 @@ template <std::same_as<dot_unit> Unit>
 template <number_format As, dot_unit Unit>
 [[nodiscard]] rounded_kernels rounded_kernels_of(instruction_set isa, bool emulated);
 
+/// The tiled kernel with products of bfloat16 in the order of tile registers.
+template <class T>
+[[nodiscard]] rounded_tiled<T> rounded_tiled_of(instruction_set isa, bool emulated);
+
 #if !SOFTLOOK_KERNELS_ELSEWHERE
 #if defined(__x86_64__)
 struct cpuid_words {
@@ -139,6 +143,24 @@ rounded_kernels rounded_kernels_of([[maybe_unused]] instruction_set isa, bool em
   else
     return {&stamped_lowest::rounded_linear<emulated_pair>,
             &stamped_lowest::round_rows<emulated_pair>};
+}
+
+template <class T>
+rounded_tiled<T> rounded_tiled_of([[maybe_unused]] instruction_set isa, bool emulated) {
+  rounded_tiled<T> how;
+  how.rows = rounded_rows / 2;
+  how.scratch_size = [](index features, index values, const tiled_layout& own) {
+    return rounded_layout_for(features, values, own).total;
+  };
+#if defined(__x86_64__)
+  if (!emulated && isa == instruction_set::avx512 &&
+      has_dot_unit(number_format::bfloat16, dot_unit::amx)) {
+    how.kernel = &stamped_avx512::rounded_forward<stamped_avx512::amx_tiles<bfloat16_pair>>;
+    return how;
+  }
+#endif
+  how.kernel = *SOFTLOOK_STAMPED(isa, emulated_rounded_forward<T>);
+  return how;
 }
 #endif
 

@@ -94,13 +94,23 @@ inline index second_level_cache() {
   return bytes;
 }
 
+/// What the kernels of a call work on.
+template <class T>
+[[nodiscard]] register_shape shape_of(const attention_call<T>& c) {
+  register_shape shape = registers_of<T>(c.isa);
+  if (c.rounded.kernel) shape.rows = c.rounded.rows;
+  return shape;
+}
+
 template <reach Reach = reach::any, class T>
 [[nodiscard]] planned_run plan_run(const attention_call<T>& c, const register_shape& registers) {
   const index concurrency = c.exec.concurrency;
   planned_run run;
   run.chosen = plan_for<Reach>(sizes_of(c), registers, c.opts, concurrency, second_level_cache());
-  const plan& p = run.chosen;
+  plan& p = run.chosen;
   if (Reach != reach::few_queries && p.kernel == kernel::tiled) {
+    if (c.rounded.kernel)
+      p.tiled.total += c.rounded.scratch_size(features_of_inputs(c), c.values(), p.tiled);
     run.tasks = ceil_div(c.Q.rows, p.tiled.query_tiles * registers.width()) * c.query_heads;
     run.each = p.tiled.total;
   } else if (Reach != reach::tiled && p.kernel == kernel::few_queries) {
@@ -127,8 +137,10 @@ void tiled_task(const running_call<T>& run, const register_shape& registers, con
   // The last queries first: under a causal mask they are the longest.
   const index head = quotient(task, blocks), block = blocks - 1 - (task - head * blocks);
   const range queries{block * step, std::min((block + 1) * step, c.Q.rows)};
-  tiled_kernel_of<T, Additive>(c.isa)(run.template args_of_head<Additive>(p.tiled, head), queries,
-                                      scratch);
+  const auto args = run.template args_of_head<Additive>(p.tiled, head);
+  if constexpr (!Additive)
+    if (c.rounded.kernel) return c.rounded.kernel(args, queries, scratch);
+  tiled_kernel_of<T, Additive>(c.isa)(args, queries, scratch);
 }
 
 template <bool Additive, class T>
@@ -378,7 +390,7 @@ void run_forward(const attention_call<T>& c) {
   if (c.Q.rows == 0) return;
   if constexpr (!Additive && Reach != reach::tiled)
     if (run_single_query(c)) return;
-  const register_shape& registers = registers_of<T>(c.isa);
+  const register_shape registers = shape_of(c);
   const input_sizes sizes = sizes_of_inputs(c);
   const planned_run planned = plan_run<Reach>(c, registers);
 

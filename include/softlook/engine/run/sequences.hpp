@@ -82,7 +82,7 @@ void run_sequences(const attention_call<T>& c) {
   clear_padding(c);
   if (count == 0 || c.Q.rows == 0) return;
   if (count == 1) return run_forward<Additive, Reach>(sequence_of(c, 0));
-  const register_shape& registers = registers_of<T>(c.isa);
+  const register_shape registers = shape_of(c);
   // Of many sequences each need not be cut for all workers.
   attention_call<T> planned_as = c;
   if (count >= 4 * c.exec.concurrency) planned_as.exec.concurrency = 1;

@@ -5,4 +5,5 @@
 #include "softlook/engine/stamped/simd/dot_tiles.inl"
 #include "softlook/engine/stamped/gemm/rounded_rows.inl"
 #include "softlook/engine/stamped/gemm/rounded_product.inl"
+#include "softlook/engine/stamped/softmax/rounded_tiles.inl"
 // clang-format on

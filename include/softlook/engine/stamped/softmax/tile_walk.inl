@@ -8,7 +8,9 @@
 //   void flush(a, k)                after the last tile of keys
 //   void finish(a, q)               for each register tile of queries
 //
-// An end is inlined into the walk, so that forward attention costs what it would without one.
+// An end is inlined into the walk, so that forward attention costs what it would without one. How
+// tiles are packed and multiplied is said by the type of the arguments: pack_queries(),
+// pack_keys(), score_panels() and add_products() of forward_args, or those of others made of them.
 
 /// The keys of a tile that some query of a register tile attends to: rows of scores, and products
 /// of weights and values, are those of the runs alone.
@@ -124,11 +126,10 @@ inline product_run vectors_of(const forward_args<T, Additive>& a, const query_ti
 }
 
 /// Scores of some key rows of a tile, transformed, masked if they are partial, and their maximum.
-template <class T, bool Additive, class Work>
-SOFTLOOK_STAMP_WAY inline void fill_rows(const forward_args<T, Additive>& a, query_tile<T>& q,
-                                         key_tile<T, Additive>& k, index row, index count,
-                                         const product_run& used, bool partial, Work* beside,
-                                         const score_place<T>& to) {
+template <class Args, class T, bool Additive, class Work>
+SOFTLOOK_STAMP_WAY inline void fill_rows(const Args& a, query_tile<T>& q, key_tile<T, Additive>& k,
+                                         index row, index count, const product_run& used,
+                                         bool partial, Work* beside, const score_place<T>& to) {
   const index width = q.vectors * lanes<T>, first = to.live->rows * width;
   T* const S = to.S + first;
   const bool edited = a.policy->transform || partial;
@@ -145,8 +146,8 @@ SOFTLOOK_STAMP_WAY inline void fill_rows(const forward_args<T, Additive>& a, que
 
 /// Scores of the key rows [rows.begin, rows.end) of a tile. Where the tile is partial, coverage is
 /// asked again for each panel of rows; rows of S are those of live panels.
-template <class T, bool Additive, class Work>
-SOFTLOOK_STAMP_WAY inline void fill_scores(const forward_args<T, Additive>& a, query_tile<T>& q,
+template <class Args, class T, bool Additive, class Work>
+SOFTLOOK_STAMP_WAY inline void fill_scores(const Args& a, query_tile<T>& q,
                                            key_tile<T, Additive>& k, range rows, coverage seen,
                                            Work* beside, const score_place<T>& to) {
   const range queries{q.first, q.first + q.used};
@@ -180,8 +181,8 @@ inline void share_prefetches(const forward_args<T, Additive>& a, const query_til
 }
 
 /// The register tile of queries q and the tile of keys k.
-template <class T, bool Additive, class End>
-SOFTLOOK_STAMP_WAY inline void process_tile(const forward_args<T, Additive>& a, query_tile<T>& q,
+template <class Args, class T, bool Additive, class End>
+SOFTLOOK_STAMP_WAY inline void process_tile(const Args& a, query_tile<T>& q,
                                             key_tile<T, Additive>& k, T* scratch, End& end) {
   const range live = intersection(q.keys, k.keys);
   if (live.empty()) return;
@@ -202,11 +203,10 @@ SOFTLOOK_STAMP_WAY inline void process_tile(const forward_args<T, Additive>& a, 
 }
 
 /// All tiles of keys, each with all register tiles of a block of queries.
-template <class T, bool Additive, class End>
-SOFTLOOK_STAMP_WAY inline void walk_tiles(const forward_args<T, Additive>& a, range queries,
-                                          T* scratch, End& end) {
+template <class Args, class T, class End>
+SOFTLOOK_STAMP_WAY inline void walk_tiles(const Args& a, range queries, T* scratch, End& end) {
   query_tile<T> tiles[max_query_tiles];
-  key_tile<T, Additive> k;
+  key_tile<T, Args::additive> k;
   const index count = cut_queries(a, queries, scratch, tiles);
   range keys{};
   for (index t = 0; t < count; ++t) keys = hull(keys, tiles[t].keys);

@@ -99,10 +99,10 @@ inline void add_products(const forward_args<T, Additive>& a, const scored_tile<T
 
 /// The end of the walk that makes attention: an online softmax and the products with the values.
 /// Two tiles of scores take turns: the current one is filled while the pending one waits.
-template <class T, bool Additive>
+template <class T, bool Additive, class Args = forward_args<T, Additive>>
 class forward_end {
  public:
-  using args = forward_args<T, Additive>;
+  using args = Args;
   explicit forward_end(const args& a, T* scratch)
       : scores_(scratch + a.layout.scores),
         score_tile_(a.layout.score_tile),

@@ -74,9 +74,10 @@ inline void find_keys(const forward_args<T, Additive>& a, query_tile<T>& q) {
 }
 
 /// Cuts the queries of a task into register tiles; a remainder of 4 vectors is 2 + 2, not 3 + 1.
-template <class T, bool Additive>
-SOFTLOOK_STAMP_WAY inline index cut_queries(const forward_args<T, Additive>& a, range queries,
-                                            T* scratch, query_tile<T>* tiles) {
+/// `Args` are forward_args, or others whose tiles are packed otherwise.
+template <class Args, class T>
+SOFTLOOK_STAMP_WAY inline index cut_queries(const Args& a, range queries, T* scratch,
+                                            query_tile<T>* tiles) {
   const tiled_layout& at = a.layout;
   constexpr index full = tile_vectors * lanes<T>;
   index count = 0;
@@ -92,7 +93,7 @@ SOFTLOOK_STAMP_WAY inline index cut_queries(const forward_args<T, Additive>& a, 
     q.maximum = scratch + at.maximum + count * full;
     q.sum = scratch + at.sum + count * full;
     q.positions = reinterpret_cast<std::int32_t*>(scratch + at.positions) + count * full;
-    if constexpr (Additive)
+    if constexpr (Args::additive)
       q.additive = panel_at(q.packed, at.query_form, scratch + at.query_sizes + count * full);
     find_keys(a, q);
     pack_queries(a, q);
