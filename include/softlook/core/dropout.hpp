@@ -18,8 +18,9 @@ SOFTLOOK_NAMESPACE_BEGIN
 ///
 ///     attention(Q, K, V, masks::causal_top_left{}, dropout{.probability = 0.1, .seed = step})
 ///
-/// Word j mod 4 of Philox 4×32-10 with the counter (j / 4, i, head, sequence) and the seed as the
-/// key, below 2³² p: dropped. Weights and scores that are shown are those before it.
+/// A dropped weight touches no value, whatever that holds. Word j mod 4 of Philox 4×32-10 with the
+/// counter (j / 4, i, head, sequence) and the seed as the key, below 2³² p: dropped. Weights and
+/// scores that are shown are those before it.
 /// \see Srivastava et al., "Dropout", 2014; Vaswani et al., 2017, 5.4; Salmon et al., 2011
 /// (Philox).
 /// \throws argument_error  (the call) unless 0 ≤ p < 1.

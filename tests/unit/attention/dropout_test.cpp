@@ -137,7 +137,7 @@ TEST(Dropout, WhatIsDroppedTouchesNothing) {
                                   softlook_test::seed(973));
   in.V(17, 3) = std::numeric_limits<float>::quiet_NaN();
   const dropout d{.probability = 0.5, .seed = 3};
-  for (const kernel by : {kernel::tiled, kernel::few_queries}) {
+  for (const kernel by : {kernel::tiled, kernel::few_queries, kernel::naive}) {
     const matrix O = attention(in.Q, in.K, in.V, d, options{.kernel = by});
     for (index i = 0; i < 40; ++i)
       EXPECT_EQ(std::isnan(O(i, 3)), !dropped(d, 0, 0, i, 17)) << i << ' ' << name_of(by);

@@ -76,8 +76,9 @@ void softmax_rows(row_major<T>& S, Eigen::Matrix<T, Eigen::Dynamic, 1>& log_sum_
   }
 }
 
-/// P·V in which a pair whose score was −∞ touches nothing, whatever its value holds: rows of V that
-/// are not finite are left out of the product and added pair by pair.
+/// P·V in which a pair whose score was −∞ or whose weight was dropped, −0, touches nothing,
+/// whatever its value holds: rows of V that are not finite are left out of the product and added
+/// pair by pair.
 template <class T>
 void weighted_sum(const row_major<T>& P, const row_major<T>& S, const matrix_view<T>& V,
                   mutable_matrix_view<T> O) {
@@ -91,7 +92,8 @@ void weighted_sum(const row_major<T>& P, const row_major<T>& S, const matrix_vie
   row_major<T> out = plain_product(P, values);
   for (const index j : special)
     for (index i = 0; i < out.rows(); ++i)
-      if (S(i, j) != -std::numeric_limits<T>::infinity())
+      if (S(i, j) != -std::numeric_limits<T>::infinity() &&
+          !(P(i, j) == 0 && std::signbit(P(i, j))))
         for (index c = 0; c < out.cols(); ++c) out(i, c) += P(i, j) * V(j, c);
   for (index i = 0; i < O.rows; ++i)
     for (index c = 0; c < O.cols; ++c) O(i, c) = out(i, c);
