@@ -39,6 +39,20 @@ Matrix as_kept(const Matrix& W, softlook::weight_storage kept) {
   return W;
 }
 
+/// Weights that are not nearly half-way between two numbers of 8 bits: which of them is nearer then
+/// hangs on rounding.
+template <class Matrix>
+void leave_ties(Matrix& W) {
+  using T = typename Matrix::Scalar;
+  for (Eigen::Index c = 0; c < W.cols(); ++c) {
+    const T step = W.rows() > 0 ? W.col(c).cwiseAbs().maxCoeff() / 127 : T(0);
+    for (Eigen::Index k = 0; k < W.rows() && step > 0; ++k) {
+      const T steps = std::floor(W(k, c) / step);
+      if (std::fabs(W(k, c) / step - steps - T(0.5)) < T(0.01)) W(k, c) = steps * step;
+    }
+  }
+}
+
 template <class T>
 class layers_case {
  public:
@@ -134,6 +148,9 @@ class layers_case {
   void keep_attention(softlook::multi_head_parameters<T>& p) {
     if (random_.chance(0.25)) p.bq = p.bk = p.bv = p.bo = row_vector<T>();
   }
+  void leave_ties_of(softlook::multi_head_parameters<T>& p) const {
+    for (auto* W : {&p.Wq, &p.Wk, &p.Wv, &p.Wo}) leave_ties(*W);
+  }
   void round_attention(softlook::multi_head_parameters<T>& p) const {
     p.Wq = as_kept(p.Wq, kept_);
     p.Wk = as_kept(p.Wk, kept_);
@@ -177,6 +194,7 @@ class layers_case {
     const matrix Q = input(rows_), K = input(others_), V = input(others_);
     generator numbers = random_.numbers();
     auto p = multi_head_weights(numbers);
+    leave_ties_of(p);
     keep_attention(p);
     if (kept_ != softlook::weight_storage::exact) p.weights = kept_;
     const softlook::multi_head<T> layer(p, heads_);
@@ -205,6 +223,8 @@ class layers_case {
                                          1 / std::sqrt(double(features())));
       if (random_.chance(0.5)) p.b3 = random_matrix<row_vector<T>>(1, hidden_, numbers, 0.5);
     }
+    leave_ties_of(p.self_attention);
+    for (auto* W : {&p.W1, &p.W2, &p.W3}) leave_ties(*W);
     if (kept_ != softlook::weight_storage::exact) p.weights = p.self_attention.weights = kept_;
     const softlook::transformer_encoder_layer<T> layer(p, options_);
     round_attention(p.self_attention);

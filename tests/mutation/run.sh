@@ -1,0 +1,12 @@
+#!/bin/sh
+# sh tests/mutation/run.sh [ARGUMENT...]: mutants of masks, transforms, kernels and what runs them, each against a small
+# program of tests; tests/mutation/mutate.py says what the arguments are. Needs g++, Eigen, GoogleTest and python3.
+set -eu
+me=tests/mutation/run.sh
+root=$(cd "$(dirname "$0")/../.." && pwd)
+. "$root/cmake/setup.sh"
+
+command -v python3 > /dev/null 2>&1 || install_or_die python3 python3
+need_tools gtest
+mkdir -p "$root/build/mutation"
+exec python3 "$root/tests/mutation/mutate.py" --compiler "$CXX" "$@"
