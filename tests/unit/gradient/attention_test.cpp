@@ -374,6 +374,27 @@ TEST(AttentionGradientOf, WrongShapesIsRefusedBeforeAnythingIsWritten) {
   EXPECT_EQ(g.dK.size(), 0);
 }
 
+TEST(AttentionGradientOf, AForbiddenScoreBeyondTheRangeIsZeroThroughAnyTransform) {
+  // Inputs are finite; their products are not, and 0 · ∞ in the derivative of a transform is NaN.
+  row_major<float> Q = row_major<float>::Constant(20, 4, 1),
+                   V = row_major<float>::Constant(9, 3, 1);
+  row_major<float> K = row_major<float>::Constant(9, 4, 0.5F);
+  Q *= 1e10F;
+  K.topRows(6) *= 1e-10F;
+  K.bottomRows(3).setConstant(3e38F);
+  const row_major<float> dO = row_major<float>::Constant(20, 3, 0.25F);
+  const masks::where mask([](std::int32_t, std::int32_t j) { return j < 6; });
+  const transforms::map half(
+      [](auto s, std::int32_t, std::int32_t) { return decltype(s)(0.5) * s; });
+  on_every_set([&](const options& o) {
+    const auto s = attention_with_log_sum_exp(Q, K, V, mask, half, o);
+    const auto g = attention_backward(Q, K, V, s.output, s.log_sum_exp, dO, mask, half, o);
+    EXPECT_TRUE(g.dQ.allFinite());
+    EXPECT_TRUE((g.dK.bottomRows(3).array() == 0).all());
+    EXPECT_TRUE((g.dV.bottomRows(3).array() == 0).all());
+  });
+}
+
 TEST(AttentionGradientOf, NothingIsNothing) {
   using matrix = row_major<float>;
   for (const auto& [n, m] : {std::pair<index, index>{0, 5}, {4, 0}}) {

@@ -218,7 +218,6 @@ class backward_end {
   /// dS = dS ∘ f'(S); private keys have no transform.
   void multiply_slopes(const args& a, const query_tile<T>& q, const key_tile<T, Additive>& k,
                        index width) {
-    using bits = typename simd<T>::bits;
     T* S = scratch_ + at_.raw;
     T* dS = scratch_ + at_.products;
     const index shared = a.frame->shared_keys(a.keys.rows) - k.keys.begin;
@@ -237,8 +236,7 @@ class backward_end {
       for (index x = 0; x < count * width; x += lanes<T>) {
         const vec<T> g = load(dS + x);
         // What is forbidden stays so, and where P is 0 a slope that is not finite changes nothing.
-        store(dS + x,
-              select<T>((bits)g == (bits)broadcast(no_pair<T>), g, g * load(S + x) + vec<T>{}));
+        store(dS + x, select<T>(g == vec<T>{}, g, g * load(S + x) + vec<T>{}));
       }
       S += run->steps * width;
       dS += run->steps * width;
