@@ -33,6 +33,12 @@ TEST(CausalTopLeft, TilesAgreeWithPairs) {
   expect_tiles_agree_with_pairs(masks::causal_top_left{}, answers::exact);
 }
 
+TEST(CausalTopLeft, KeysBehindTheLastQueryAreNotVisited) {
+  const problem size{.queries = 5, .keys = 9};
+  EXPECT_EQ(masks::causal_top_left{}.key_range({1, 3}, size), (range{0, 3}));
+  EXPECT_EQ(masks::causal_bottom_right{}.key_range({1, 3}, size), (range{0, 7}));
+}
+
 TEST(CausalBottomRight, LastQuerySeesEveryKey) {
   const problem size{.queries = 3, .keys = 5};
   EXPECT_EQ(live_keys(masks::causal_bottom_right{}, 2, size), 5);

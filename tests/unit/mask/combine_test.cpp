@@ -105,6 +105,17 @@ TEST(CombinedMasks, OperatorsNest) {
   expect_tiles_agree_with_pairs(nested);
 }
 
+TEST(CombinedMasks, WhatNeitherSeesIsNotVisited) {
+  const problem size{.queries = 4, .keys = 9};
+  const auto either = masks::padding{.length = 2} | masks::padding{.length = 3};
+  EXPECT_EQ(either.coverage_of({0, 4}, {5, 9}, size), coverage::none);
+  EXPECT_EQ(either.coverage_of({0, 4}, {2, 9}, size), coverage::partial);
+  EXPECT_EQ(either.key_range({0, 4}, size), (range{0, 3}));
+  const auto both = masks::padding{.length = 2} & masks::padding{.length = 3};
+  EXPECT_EQ(both.coverage_of({0, 4}, {2, 9}, size), coverage::none);
+  EXPECT_EQ(both.key_range({0, 4}, size), (range{0, 2}));
+}
+
 TEST(CombinedMasks, IntersectionOfBandsStaysExact) {
   expect_tiles_agree_with_pairs(masks::causal_bottom_right{} & masks::padding{.length = 1});
   const problem size{.queries = 100, .keys = 100};
