@@ -17,9 +17,16 @@ if(SOFTLOOK_BUILD_COMPILED)
 else()
   vcpkg_cmake_config_fixup(CONFIG_PATH share/cmake/softlook)
 endif()
+# vcpkg looks for .pc files in one folder; what they say is relative to it, and both lie two deep.
+foreach(tree IN ITEMS "" "/debug")
+  set(pc "${CURRENT_PACKAGES_DIR}${tree}/share/pkgconfig/softlook.pc")
+  if(EXISTS "${pc}")
+    file(INSTALL "${pc}" DESTINATION "${CURRENT_PACKAGES_DIR}${tree}/lib/pkgconfig")
+  endif()
+endforeach()
 vcpkg_fixup_pkgconfig()
 
 file(REMOVE_RECURSE "${CURRENT_PACKAGES_DIR}/debug/include" "${CURRENT_PACKAGES_DIR}/debug/share"
-  "${CURRENT_PACKAGES_DIR}/share/cmake" "${CURRENT_PACKAGES_DIR}/share/doc")
+  "${CURRENT_PACKAGES_DIR}/share/cmake" "${CURRENT_PACKAGES_DIR}/share/doc" "${CURRENT_PACKAGES_DIR}/share/pkgconfig")
 file(INSTALL "${CURRENT_PORT_DIR}/usage" DESTINATION "${CURRENT_PACKAGES_DIR}/share/${PORT}")
 vcpkg_install_copyright(FILE_LIST "${SOURCE_PATH}/LICENSE")
