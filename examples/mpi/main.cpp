@@ -43,21 +43,23 @@ matrix rows_of_rank(const mpi::partition& rows, int rank, int of) {
   });
 }
 
-/// Tasks on the calling thread, counted: how far this rank is.
+void draw(double share) {
+  static const char* const full = "########################################";
+  std::printf("\r[%-40.*s] %3.0f %%", int(40 * share), full, 100 * share);
+  std::fflush(stdout);
+}
+
+/// Tasks on the calling thread, counted: how far this rank is, of so many calls of bulk().
 struct progress {
   bool shown;
-  double steps;  // calls of bulk(), or 0 where nobody counts
+  double calls;
   mutable double done = 0;
-  Index concurrency() const { return 1; }
+  [[nodiscard]] Index concurrency() const { return 1; }
   template <class F>
   void bulk(Index count, const F& f) const {
     for (Index task = 0; task < count; ++task) {
       f(task, Index{0});
-      const double share = std::min(1.0, (done + double(task + 1) / double(count)) / steps);
-      if (shown)
-        std::printf("\r[%-40.*s] %3.0f %%", int(40 * share),
-                    "########################################", 100 * share);
-      if (shown) std::fflush(stdout);
+      if (shown) draw(std::min(0.99, (done + double(task + 1) / double(count)) / calls));
     }
     ++done;
   }
@@ -102,6 +104,7 @@ void attend(Index n, mpi::method method) {
   const matrix O =
       mpi::attention(comm, Q, K, V, rows, causal, how, progress{comm.rank() == 0, steps});
   const double seconds = MPI_Wtime() - begun;
+  if (comm.rank() == 0) draw(1);
 
   double worst = 0, of_all = 0;
   for (const Index i : {Index{0}, O.rows() / 2, O.rows() - 1})

@@ -11,8 +11,8 @@ if [ "${1:-}" = agent ]; then
   # The remote shell of Open MPI: HOST COMMAND... in that host's namespace, under a name of its own.
   host=$2
   shift 2
-  case $host in 10.77.0.2) space=softlook_b ;; *) space=softlook_a ;; esac
-  exec ip netns exec "$space" unshare -u sh -c "hostname node-$space; exec sh -c \"\$0\"" "$*"
+  case $host in 10.77.0.2) space=b ;; *) space=a ;; esac
+  exec ip netns exec "softlook_$space" unshare -u sh -c "hostname node-$space; exec sh -c \"\$0\"" "$*"
 fi
 if [ $# -eq 0 ]; then
   sed -n '2,5s/^# //p' "$0"
@@ -53,7 +53,7 @@ done
 
 # Names must differ: equal ones are one host to Open MPI. Not bound: both hosts are these cores.
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
-ip netns exec softlook_a unshare -u sh -c 'hostname node-softlook_a; exec "$@"' sh \
+ip netns exec softlook_a unshare -u sh -c 'hostname node-a; exec "$@"' sh \
   timeout "${LIMIT:-300}" mpirun.openmpi --host "10.77.0.1:$slots,10.77.0.2:$slots" -np "$ranks" \
   --map-by node --bind-to none --oversubscribe --mca plm_rsh_agent "$agent" --mca pml ob1 \
   --mca btl tcp,self --mca btl_tcp_if_include 10.77.0.0/24 --mca oob_tcp_if_include 10.77.0.0/24 "$@"
