@@ -9,6 +9,7 @@ namespace detail {
 
 template bool has_dot_unit<dot_unit>(number_format, dot_unit);
 template bool is_fast_dot_unit<dot_unit>(number_format, dot_unit);
+template const row_functions<float>& rounded_rows_of<float>(instruction_set, dot_unit, bool);
 template rounded_tiled<float> rounded_tiled_of<float>(instruction_set, bool);
 #define SOFTLOOK_COMPILE_ROUNDED(as, unit)                                                        \
   template rounded_kernels rounded_kernels_of<number_format::as, dot_unit::unit>(instruction_set, \

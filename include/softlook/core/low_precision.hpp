@@ -36,14 +36,21 @@ enum class dot_unit {
 ///   a·b ≈ â·b̂,    |â − a| ≤ |a|/256 (bfloat16),  |â − a| ≤ s/2 (int8, s the scale)
 ///
 /// Weights of a layer are kept and multiplied so where it stands in place of a weight_storage: see
-/// layer/low_precision.hpp. As a policy of attention with dot scores in float, with the kernel for
-/// many queries, it is
+/// layer/low_precision.hpp. As a policy of attention with dot scores in float (bfloat16: of the
+/// kernel for many queries, by amx) it is
 ///   O = P̂·V̂ / l,    P = e^{s − m},  s = f(q̂·k̂),  l = Σ P
 ///
-/// with q̂ the rounded scale·q: bfloat16, of amx. Softmax, transforms and masks are those of float;
-/// the sum l is of weights before they are rounded. Few queries, weights that are shown and the way
-/// back are those of float. Error: of a score at most (2^−7 + 2^−16)·scale·Σ|q·k|, and of an output
-/// (2^−7 + 2^−16)·Σ P|v|/l for scores that are exact, sums of float besides.
+/// with q̂ the rounded scale·q. Softmax, transforms and masks are those of float; the sum l is of
+/// weights before they are rounded. Error: of a score at most (2^−7 + 2^−16)·scale·Σ|q·k|, and of an
+/// output (2^−7 + 2^−16)·Σ P|v|/l for scores that are exact, sums of float besides.
+///
+/// int8 is of the kernel for few queries, by avx512 or avx2, and rounds nothing that is not stored so:
+/// keys and values of int8_rows or of a kv_cache<float, std::int8_t>, whose heads have a multiple of 64
+/// columns, keys up to 1024, are multiplied as they are, a query rounded to its largest magnitude
+/// over 127, weights of 256 keys at most, times the scales of their values, to the largest over
+/// 65535. Error: of a score at most scale·s_q·Σ|k|/2, of an output 127·ŝ/2 for each key, with ŝ the
+/// scale of its weight; a query or a weight below 1e-30 is 0, one that is not finite gives NaN.
+/// Other storages, weights that are shown and the way back are those of float.
 ///
 /// On a machine that has no instructions for them, products stay those of float: they are slower
 /// there to round than to compute. `unit` forces one of the units, whose order of sums decides the

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "softlook/cache/int8_rows.hpp"
+#include "softlook/cache/kv_cache.hpp"
 #include "softlook/layer/low_precision.hpp"
 #include "softlook/mask/causal.hpp"
 #include "softlook/mask/patterns.hpp"
@@ -144,10 +146,94 @@ TEST_F(RoundedAttention, ForbiddenKeysTouchNothing) {
   EXPECT_TRUE(O.allFinite());
 }
 
+/// Of few queries and rows of 8 bits.
+class RoundedFewQueries : public RoundedAttention {
+ protected:
+  static constexpr low_precision emulated{.as = number_format::int8, .emulated = true};
+  using rows = int8_rows<float>;
+};
+
+TEST_F(RoundedFewQueries, HaveTheBitsOfTheirEmulation) {
+  for (const dot_unit unit : available_dot_units(number_format::int8)) {
+    if (unit == dot_unit::amx) continue;
+    const low_precision native{.as = number_format::int8, .unit = unit};
+    for (const index d : {64, 128})
+      for (const index m : {1, 15, 16, 17, 70, 1200})
+        for (const heads& h : {heads{.query = 1, .kv = 1}, heads{.query = 6, .kv = 2}}) {
+          const auto in = inputs(2, m, d * h.query, 1);
+          const index kv = h.kv_or_query();
+          const auto K = random_matrix<row_major<float>>(m, d * kv, random);
+          const auto V = random_matrix<row_major<float>>(m, d * kv, random);
+          const rows k(K, kv), v(V, kv);
+          on_every_set([&](const options& opts) {
+            EXPECT_TRUE(bitwise_equal(attention(in.Q, k, v, h, opts, native),
+                                      attention(in.Q, k, v, h, opts, emulated)))
+                << name_of(unit) << " " << m << "x" << d;
+          });
+          kv_cache<float, std::int8_t> cache({.heads = kv, .key_features = d, .value_features = d},
+                                             {.page_rows = 16});
+          cache.append(K, V);
+          EXPECT_TRUE(bitwise_equal(cache.attend(in.Q, native), cache.attend(in.Q, emulated)));
+        }
+  }
+}
+
+TEST_F(RoundedFewQueries, AreWithinTheirErrorOfAttention) {
+  for (const index d : {64, 192})
+    for (const index m : {1, 40, 700}) {
+      const auto in = inputs(3, m, d, 64);
+      const rows k(in.K, 1), v(in.V, 1);
+      const oracle::matrix Q = oracle::widen(in.Q);
+      const oracle::matrix K = oracle::widen(row_major<float>(k.matrix()));
+      const oracle::matrix V = oracle::widen(row_major<float>(v.matrix()));
+      const oracle::real scale = 1 / std::sqrt(oracle::real(d));
+      const row_major<float> O = attention(in.Q, k, v, emulated);
+      oracle::real worst = 0;
+      for (index i = 0; i < O.rows(); ++i) {
+        const oracle::matrix S = scale * Q.row(i) * K.transpose();
+        oracle::matrix P = (S.array() - S.maxCoeff()).exp().matrix();
+        const oracle::real l = P.sum(), step = Q.row(i).cwiseAbs().maxCoeff() / 127;
+        const oracle::real delta =
+            scale * step / 2 * K.cwiseAbs().rowwise().sum().maxCoeff() * (1 + 0x1p-20L);
+        const oracle::real largest = oracle::real(v.scales().maxCoeff()) / 65535;
+        const oracle::matrix truth = P * V / l, reach = P * V.cwiseAbs() / l;
+        for (index c = 0; c < O.cols(); ++c) {
+          const oracle::real error = std::fabs(O(i, c) - truth(0, c));
+          const oracle::real bound =
+              reach(0, c) * (std::exp(2 * delta) - 1 + oracle::real(m + d) * 0x1p-22L) +
+              std::exp(delta) * oracle::real(m) * 127 * largest / 2 / l;
+          worst = std::max(worst, error / bound);
+          ASSERT_LE(error, bound) << m << "x" << d;
+        }
+      }
+      EXPECT_GT(worst, m == 1 ? 0 : 1e-5L) << m << "x" << d << ": nothing is rounded";
+    }
+}
+
+TEST_F(RoundedFewQueries, OfOtherRowsAreThoseOfFloat) {
+  const auto in = inputs(2, 50, 48, 48);
+  const rows k(in.K, 1), v(in.V, 1);
+  EXPECT_TRUE(bitwise_equal(attention(in.Q, k, v, emulated), attention(in.Q, k, v)));
+  EXPECT_TRUE(bitwise_equal(attention(in.Q, in.K, in.V, emulated), attention(in.Q, in.K, in.V)));
+}
+
+TEST_F(RoundedFewQueries, OfABadQueryAreNanInItsRowAlone) {
+  auto in = inputs(3, 50, 64, 64);
+  const rows k(in.K, 1), v(in.V, 1);
+  const row_major<float> expected = attention(in.Q, k, v, emulated);
+  in.Q(1, 7) = std::numeric_limits<float>::quiet_NaN();
+  row_major<float> O = attention(in.Q, k, v, emulated);
+  EXPECT_TRUE(row_is_nan(O, 1));
+  O.row(1) = expected.row(1);
+  EXPECT_TRUE(bitwise_equal(O, expected));
+}
+
 TEST_F(RoundedAttention, IsRefusedWhereItCannotBe) {
   const auto in = inputs(20, 20, 8, 8);
   const auto run = [&](const low_precision& how) { (void)attention(in.Q, in.K, in.V, how); };
-  expect_error<argument_error>([&] { run({.as = number_format::int8}); }, {"int8", "bfloat16"});
+  expect_error<argument_error>(
+      [&] { run({.as = number_format::int8, .unit = dot_unit::amx, .emulated = true}); },
+      {"amx", "int8", "avx512"});
   expect_error<argument_error>([&] { run({.unit = dot_unit::avx512, .emulated = true}); },
                                {"avx512", "amx"});
   if (!has_unit()) expect_error<argument_error>([&] { run({.unit = dot_unit::amx}); }, {"amx"});

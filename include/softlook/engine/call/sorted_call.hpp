@@ -79,11 +79,10 @@ template <class T, class Transform>
   return calls;
 }
 
-/// The tiled kernel of a call that asks for it: defined by attention/low_precision.hpp, without
-/// which nobody compiles it.
+/// What low precision changes in a call: defined by attention/low_precision.hpp, without which
+/// nobody compiles it.
 template <class T>
-[[nodiscard]] rounded_tiled<T> rounded_tiled_for(const char* where, const low_precision& p,
-                                                 instruction_set isa);
+void set_low_precision(attention_call<T>& c, const low_precision& p);
 
 /// False for a score that promises to leave Q and K as they are.
 template <class Score>
@@ -131,7 +130,7 @@ class stated_policies {
       static_assert(std::is_same_v<T, float> && !is_additive,
                     "softlook: low_precision{…} rounds the products of float in attention with dot "
                     "scores");
-      said_.rounded = rounded_tiled_for<T>(said_.where, value_of<low_precision>(ps...), said_.isa);
+      set_low_precision(said_, value_of<low_precision>(ps...));
     }
     if constexpr ((is_sinks<Ps> || ...)) said_.sinks = calls_of_sinks<T>(sinks_of(ps...));
   }
@@ -195,6 +194,8 @@ class stated_policies {
     c.V = V;
     c.key_rows = keys;
     c.value_rows = values;
+    if constexpr ((is_low_precision<Ps> || ...))
+      if (c.round_rows) c.round_rows(c);
     check_heads(c);
     c.score = score_.template recipe<T>(c.where, c.query_features(), c.key_features());
     check_call(c);

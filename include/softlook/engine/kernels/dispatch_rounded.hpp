@@ -39,6 +39,11 @@ template <number_format As, dot_unit Unit>
 template <class T>
 [[nodiscard]] rounded_tiled<T> rounded_tiled_of(instruction_set isa, bool emulated);
 
+/// How few queries multiply rows of 8 bits, by a unit or with its bits.
+template <class T>
+[[nodiscard]] const row_functions<T>& rounded_rows_of(instruction_set isa, dot_unit unit,
+                                                      bool emulated);
+
 #if !SOFTLOOK_KERNELS_ELSEWHERE
 #if defined(__x86_64__)
 struct cpuid_words {
@@ -161,6 +166,23 @@ rounded_tiled<T> rounded_tiled_of([[maybe_unused]] instruction_set isa, bool emu
 #endif
   how.kernel = *SOFTLOOK_STAMPED(isa, emulated_rounded_forward<T>);
   return how;
+}
+
+template <class T>
+const row_functions<T>& rounded_rows_of([[maybe_unused]] instruction_set isa,
+                                        [[maybe_unused]] dot_unit unit,
+                                        [[maybe_unused]] bool emulated) {
+#if defined(__x86_64__)
+  if (!emulated && has_dot_unit(number_format::int8, unit)) {
+    if (unit == dot_unit::avx512 && isa == instruction_set::avx512)
+      return stamped_avx512::rounded_stored_rows<int8_quad>;
+#if !SOFTLOOK_ASSUMES_AVX512
+    if (unit == dot_unit::avx2 && isa != instruction_set::baseline)
+      return stamped_avx2::rounded_stored_rows<int8_quad>;
+#endif
+  }
+#endif
+  return stamped_lowest::rounded_stored_rows<emulated_quad>;
 }
 #endif
 

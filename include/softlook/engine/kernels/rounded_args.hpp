@@ -47,6 +47,10 @@ inline constexpr index most_int8_inputs = index{1} << 16;
 /// Behind the scales of the columns of W stands what that adds to a sum of each.
 inline constexpr std::int32_t int8_offset = 128;
 
+/// Rows of 8 bits are multiplied as they are where a head has a multiple of 64 columns, keys up to
+/// 1024.
+inline constexpr index rounded_column_step = 64, most_rounded_columns = 1024;
+
 /// What the tiled kernel needs besides, in scalars from where its own scratch ends.
 struct rounded_layout {
   index query_groups = 0, weight_groups = 0;  // pairs of features, and of keys of a tile

@@ -58,6 +58,8 @@ struct row_functions {
   void (*add)(const row_source<T>&, range rows, const T* weights, T* output) = nullptr;
   /// Prefetches the first `count` of the rows, which are taken off them.
   void (*prefetch)(const row_source<T>&, range& rows, index count) = nullptr;
+  /// Every number of the rows is finite, and add() is the only way to multiply them.
+  bool finite = false;
 };
 
 /// rows × cols scalars in a storage that the functions know: the first number of a strided matrix,

@@ -110,7 +110,9 @@ struct call_policies : layer_call {
   void (*place_sequences)(attention_call<T>&) = nullptr;
   policy_calls<T> policy;
   sink_calls<T> sinks;
-  rounded_tiled<T> rounded;  // or none: the tiled kernel is that of T
+  // Of low precision, or none: the tiled kernel, and what changes how rows are read.
+  rounded_tiled<T> rounded;
+  void (*round_rows)(attention_call<T>&) = nullptr;
   void (*forward)(const attention_call<T>&) = nullptr;
   /// None where no policy can ask for the naive kernel: such a call does not compile it.
   void (*naive)(const attention_call<T>&) = nullptr;

@@ -6,4 +6,5 @@
 #include "softlook/engine/stamped/gemm/rounded_rows.inl"
 #include "softlook/engine/stamped/gemm/rounded_product.inl"
 #include "softlook/engine/stamped/softmax/rounded_tiles.inl"
+#include "softlook/engine/stamped/softmax/rounded_few.inl"
 // clang-format on

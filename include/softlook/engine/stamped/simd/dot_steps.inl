@@ -18,17 +18,21 @@ struct simd<emulated_quad> {
   using vec = int32_vector;
 };
 
+// multiply(sum, x, w): sum of each lane += x · w.
 #define SOFTLOOK_STAMP_DOT_STEP(T, instruction)                                          \
   template <>                                                                            \
   struct own_step<T> {                                                                   \
     static constexpr bool exists = true;                                                 \
+    SOFTLOOK_ALWAYS_INLINE static void multiply(vec<T>& sum, vec<T> x, vec<T> w) {       \
+      __asm__ volatile(instruction " {%2, %1, %0|%0, %1, %2}"                            \
+                       : "+" SOFTLOOK_STAMP_REGISTER(sum)                                \
+                       : SOFTLOOK_STAMP_REGISTER(x), SOFTLOOK_STAMP_REGISTER(w));        \
+    }                                                                                    \
     template <int Count>                                                                 \
     SOFTLOOK_ALWAYS_INLINE static void add(vec<T>* sum, const T& x, const vec<T>* w) {   \
       vec<T> a;                                                                          \
       __asm__("vpbroadcastd {%1, %0|%0, %1}" : "=" SOFTLOOK_STAMP_REGISTER(a) : "m"(x)); \
-      _Pragma("GCC unroll 4") for (int v = 0; v < Count; ++v) __asm__ volatile(          \
-          instruction " {%2, %1, %0|%0, %1, %2}" : "+" SOFTLOOK_STAMP_REGISTER(sum[v]) : \
-          SOFTLOOK_STAMP_REGISTER(a), SOFTLOOK_STAMP_REGISTER(w[v]));                    \
+      _Pragma("GCC unroll 4") for (int v = 0; v < Count; ++v) multiply(sum[v], a, w[v]); \
     }                                                                                    \
   };
 
@@ -78,10 +82,12 @@ struct own_step<emulated_pair> {
 template <>
 struct own_step<emulated_quad> {
   static constexpr bool exists = true;
+  static void multiply(int32_vector& sum, int32_vector x, int32_vector w) {
+    for (int number = 0; number < 4; ++number)
+      sum += (x >> 8 * number & 255) * (w << (24 - 8 * number) >> 24);
+  }
   template <int Count>
   static void add(int32_vector* sum, const emulated_quad& x, const int32_vector* w) {
-    for (int v = 0; v < Count; ++v)
-      for (int number = 0; number < 4; ++number)
-        sum[v] += std::int32_t(x.bits >> 8 * number & 255) * (w[v] << (24 - 8 * number) >> 24);
+    for (int v = 0; v < Count; ++v) multiply(sum[v], int32_vector{} + std::int32_t(x.bits), w[v]);
   }
 };

@@ -182,7 +182,7 @@ SOFTLOOK_STAMP_SHORT_WAY inline void few_add_values(const few_args<T, Additive>&
   constexpr index n = lanes<T>;
   const row_source<T>& V = f.head.values;
   // Fewer columns are summed in several parts, so that bits are those of floats.
-  if (!careful && V.read->add && V.cols % (4 * n) == 0 && V.col_stride <= 1) {
+  if ((!careful || V.read->finite) && V.read->add && V.cols % (4 * n) == 0 && V.col_stride <= 1) {
     for (index r = 0; r < f.rows.count(); ++r)
       V.read->add(V, keys, scratch + at.scores + r * at.block, state.output + r * at.values);
     return;
