@@ -3,6 +3,7 @@
 // product, or the attention, of the numbers that were given.
 
 #include <softlook/attention.hpp>
+#include <softlook/cache.hpp>
 #include <softlook/layer/linear_layer.hpp>
 #include <softlook/low_precision.hpp>
 
@@ -79,7 +80,7 @@ struct attended {
   bench::row r{.name = std::string("low_precision/bfloat16/amx/attention/") +
                        (causal ? "causal" : "full") + "/n:" + std::to_string(n) +
                        "/m:" + std::to_string(n) + "/d:" + std::to_string(d),
-               .flops = 4.0 * double(n) * double(causal ? (n + 1) / 2.0 : double(n)) * double(d),
+               .flops = (causal ? 2.0 * double(n + 1) : 4.0 * double(n)) * double(n * d),
                .prepare = {}};
   r.prepare = [=] {
     const auto in = std::make_shared<attended>(n, d);
@@ -101,19 +102,53 @@ struct attended {
   return r;
 }
 
+/// One query over rows of 8 bits, against the same rows in the arithmetic of float.
+[[nodiscard]] bench::row decode_row(const low_precision& how, const softlook::heads& h, index m,
+                                    index d) {
+  bench::row r{.name = "low_precision/" + text_of(how) + "/decode/n:1/m:" + std::to_string(m) +
+                       "/d:" + std::to_string(d) + "/heads:" + std::to_string(h.query) +
+                       "/kv:" + std::to_string(h.kv_or_query()),
+               .flops = 4.0 * double(m * d * h.query),
+               .prepare = {}};
+  r.prepare = [=] {
+    using rows = softlook::int8_rows<float>;
+    const index kv = h.kv_or_query();
+    const auto K = std::make_shared<rows>(bench::random_matrix<float>(m, d * kv, 1), kv);
+    const auto V = std::make_shared<rows>(bench::random_matrix<float>(m, d * kv, 2), kv);
+    const auto in = std::make_shared<attended>(index{1}, d * h.query);
+    const auto plain = [=] { softlook::attention_into(in->Q, *K, *V, in->exact, h); };
+    bench::prepared_row work;
+    work.call = [=] { softlook::attention_into(in->Q, *K, *V, in->O, h, how); };
+    work.error = [=] {
+      plain();
+      return double((in->O - in->exact).cwiseAbs().maxCoeff());
+    };
+    work.tolerance = tolerance;
+    work.others.push_back({.call = plain});
+    return work;
+  };
+  return r;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::vector<bench::row> rows;
   for (const number_format as : {number_format::bfloat16, number_format::int8})
     for (const dot_unit unit : softlook::available_dot_units(as))
-      for (const index n : {1, 8, 32, 128, 512}) {
+      for (const bench::index n : {1, 8, 32, 128, 512}) {
         rows.push_back(linear_row({.as = as, .unit = unit}, n, 576, 1536));
         if (n >= 128) rows.push_back(linear_row({.as = as, .unit = unit}, n, 2048, 2048));
       }
   if (softlook::available_dot_units(number_format::bfloat16).size() > 0)
     for (const bool causal : {false, true})
-      for (const index d : {64, 128})
-        for (const index n : {512, 2048}) rows.push_back(attention_row(causal, n, d));
+      for (const bench::index d : {64, 128})
+        for (const bench::index n : {512, 2048}) rows.push_back(attention_row(causal, n, d));
+  for (const dot_unit unit : softlook::available_dot_units(number_format::int8))
+    for (const bench::index m : {512, 4096})
+      if (unit != dot_unit::amx)
+        for (const softlook::heads& h :
+             {softlook::heads{.query = 1, .kv = 1}, softlook::heads{.query = 8, .kv = 1}})
+          rows.push_back(decode_row({.as = number_format::int8, .unit = unit}, h, m, 128));
   return bench::run_rows(argc, argv, std::move(rows));
 }
