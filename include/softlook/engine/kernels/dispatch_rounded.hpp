@@ -151,7 +151,8 @@ rounded_kernels rounded_kernels_of([[maybe_unused]] instruction_set isa, bool em
 }
 
 template <class T>
-rounded_tiled<T> rounded_tiled_of([[maybe_unused]] instruction_set isa, bool emulated) {
+rounded_tiled<T> rounded_tiled_of([[maybe_unused]] instruction_set isa,
+                                  [[maybe_unused]] bool emulated) {
   rounded_tiled<T> how;
   how.rows = rounded_rows / 2;
   how.scratch_size = [](index features, index values, const tiled_layout& own) {

@@ -13,17 +13,18 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// Groups, by what multiplies them: an instruction, or others in its place.
-struct bfloat16_pair {
+/// Groups, by what multiplies them: an instruction, or others in its place. Memory of theirs holds
+/// numbers and sums of other types.
+struct __attribute__((may_alias)) bfloat16_pair {
   std::uint32_t bits;
 };
-struct int8_quad {
+struct __attribute__((may_alias)) int8_quad {
   std::uint32_t bits;
 };
-struct emulated_pair {
+struct __attribute__((may_alias)) emulated_pair {
   std::uint32_t bits;
 };
-struct emulated_quad {
+struct __attribute__((may_alias)) emulated_quad {
   std::uint32_t bits;
 };
 

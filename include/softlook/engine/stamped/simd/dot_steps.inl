@@ -51,12 +51,17 @@ SOFTLOOK_ALWAYS_INLINE float_vector without_subnormals(float_vector x) {
   return (float_vector)((bits & 0x7f800000) == 0 ? sign : bits);
 }
 
-/// The second number of each pair, and the first, as floats.
+/// The second number of each pair, and the first, as floats: numbers lie as their group does.
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+inline constexpr bool first_is_low = true;
+#else
+inline constexpr bool first_is_low = false;
+#endif
 SOFTLOOK_ALWAYS_INLINE float_vector second_of(uint32_vector pairs) {
-  return (float_vector)(pairs & 0xffff0000U);
+  return (float_vector)(first_is_low ? pairs & 0xffff0000U : pairs << 16);
 }
 SOFTLOOK_ALWAYS_INLINE float_vector first_of(uint32_vector pairs) {
-  return (float_vector)(pairs << 16);
+  return (float_vector)(first_is_low ? pairs << 16 : pairs & 0xffff0000U);
 }
 
 /// sum += a·b as instructions for bfloat16 do: the product is exact.

@@ -41,8 +41,9 @@ SOFTLOOK_ALWAYS_INLINE void round_pairs(const float* first, const float* second,
   }
 #endif
   for (index c = 0; c < width; c += lanes<float>) {
-    const uint32_vector pairs =
-        bfloat16_bits_of(load(second + c)) << 16 | bfloat16_bits_of(load(first + c));
+    const uint32_vector low = bfloat16_bits_of(load((first_is_low ? first : second) + c));
+    const uint32_vector high = bfloat16_bits_of(load((first_is_low ? second : first) + c));
+    const uint32_vector pairs = high << 16 | low;
     __builtin_memcpy(to + c, &pairs, sizeof pairs);
   }
 }
