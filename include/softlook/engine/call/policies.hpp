@@ -169,32 +169,35 @@ template <class P, class... Ps>
 /// Calls that know one head only, and whose rows are all there are.
 template <class... Ps>
 constexpr bool check_single_head() {
-  constexpr bool single =
-      (!(is_heads<Ps> || is_frame<Ps> || is_sequences<Ps> || is_sinks<Ps> || is_dropout<Ps>) &&
-       ...);
+  constexpr bool single = (!(is_heads<Ps> || is_frame<Ps> || is_sequences<Ps> || is_sinks<Ps> ||
+                             is_dropout<Ps> || is_low_precision<Ps>) &&
+                           ...);
   static_assert(single,
                 "softlook: this attention has one head and all rows, and no softmax that a sink "
                 "could join or whose weights could be dropped; call it for each head, "
-                "head_columns(X, head, heads), and leave frame{…}, sinks(…) and dropout{…} out");
+                "head_columns(X, head, heads), and leave frame{…}, sinks(…), dropout{…} and "
+                "low_precision{…} out");
   return single;
 }
 
 /// Calls that know heads, but whose rows are all there are.
 template <class... Ps>
 constexpr bool check_all_rows() {
-  constexpr bool all =
-      (!(is_frame<Ps> || is_sequences<Ps> || is_sinks<Ps> || is_dropout<Ps>) && ...);
+  constexpr bool all = (!(is_frame<Ps> || is_sequences<Ps> || is_sinks<Ps> || is_dropout<Ps> ||
+                          is_low_precision<Ps>) &&
+                        ...);
   static_assert(all,
                 "softlook: this attention has all rows of one sequence, and no softmax that a sink "
                 "could join or whose weights could be dropped: leave frame{…}, segments{…}, "
-                "padded_batch{…}, sinks(…) and dropout{…} out");
+                "padded_batch{…}, sinks(…), dropout{…} and low_precision{…} out");
   return all;
 }
 
 /// Calls that know heads and frames, but one sequence only.
 template <class... Ps>
 constexpr bool check_one_sequence() {
-  constexpr bool one = (!(is_sequences<Ps> || is_sinks<Ps> || is_dropout<Ps>) && ...);
+  constexpr bool one =
+      (!(is_sequences<Ps> || is_sinks<Ps> || is_dropout<Ps> || is_low_precision<Ps>) && ...);
   static_assert(one,
                 "softlook: this attention takes one sequence, call it for each of them, and has no "
                 "softmax that a sink could join or whose weights could be dropped");
