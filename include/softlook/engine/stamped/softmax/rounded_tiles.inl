@@ -105,6 +105,13 @@ inline void pack_keys(const rounded_forward_args<Tiles>& a, key_tile<float, fals
                        a.at.value_rows);
 }
 
+/// Rounded values of one tile of keys alone are kept.
+template <class Tiles>
+SOFTLOOK_ALWAYS_INLINE bool overwrites_values(const rounded_forward_args<Tiles>&,
+                                              const row_block<float>&, const float*) {
+  return true;
+}
+
 /// C = X̂ · the panel for `count` rows of X̂, `width` columns of C wide; before the end of each 32
 /// rows comes beside(rows).
 template <class Tiles, class Beside>

@@ -97,6 +97,13 @@ inline void add_products(const forward_args<T, Additive>& a, const scored_tile<T
   }
 }
 
+/// Whether packing the next tile of keys writes over values that wait for their weights.
+template <class T, bool Additive>
+SOFTLOOK_ALWAYS_INLINE bool overwrites_values(const forward_args<T, Additive>&,
+                                              const row_block<T>& waiting, const T* value_rows) {
+  return waiting.data == value_rows;
+}
+
 /// The end of the walk that makes attention: an online softmax and the products with the values.
 /// Two tiles of scores take turns: the current one is filled while the pending one waits.
 template <class T, bool Additive, class Args = forward_args<T, Additive>>
@@ -123,7 +130,7 @@ class forward_end {
   }
   SOFTLOOK_ALWAYS_INLINE void before_packing(const args& a, key_tile<T, Additive>& k,
                                              const T* value_rows) {
-    if (pending().values.data == value_rows) complete(a, pending(), k);
+    if (overwrites_values(a, pending().values, value_rows)) complete(a, pending(), k);
   }
   SOFTLOOK_ALWAYS_INLINE void take(const args& a, query_tile<T>& q, key_tile<T, Additive>& k) {
     scored_tile<T>& now = current();
