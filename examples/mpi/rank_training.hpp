@@ -56,11 +56,13 @@ class rank_training {
     softlook::for_each_parameter([](const std::string&, auto& g) { g.setZero(); }, sums_);
 
     const softlook::options memory{.workspace = &workspace_};
+    // As few pieces as keep all ranks busy: rows are few.
+    const mpi::options how{.pieces = 2 * of_sequence_.size()};
     const softlook::masks::same_segment pieces{b.length};
     const auto& X = softlook::token_embedding_forward(
         weights_.embedding, std::span<const std::int32_t>(text), saved_.embedding);
     const auto& Y = mpi::causal_transformer_forward(
-        of_sequence_, weights_.stack, options_of(heads_), X, saved_.stack, at, pieces, memory);
+        of_sequence_, weights_.stack, options_of(heads_), X, saved_.stack, at, pieces, memory, how);
     const auto& logits = softlook::linear_forward(weights_.output, Y, saved_.output,
                                                   softlook::activation::none, memory);
     // Means over this rank's characters become its share of the mean over all.
@@ -71,9 +73,9 @@ class rank_training {
     const auto& dY =
         softlook::linear_backward(weights_.output, saved_.output, dlogits_, sums_.weights.output,
                                   softlook::activation::none, memory);
-    const auto& dX =
-        mpi::causal_transformer_backward(of_sequence_, weights_.stack, options_of(heads_),
-                                         saved_.stack, dY, sums_.weights.stack, at, pieces, memory);
+    const auto& dX = mpi::causal_transformer_backward(of_sequence_, weights_.stack,
+                                                      options_of(heads_), saved_.stack, dY,
+                                                      sums_.weights.stack, at, pieces, memory, how);
     softlook::token_embedding_backward(weights_.embedding, saved_.embedding, dX,
                                        sums_.weights.embedding);
     mpi::sum_gradients(world_, sums_);

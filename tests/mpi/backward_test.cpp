@@ -155,6 +155,7 @@ TEST(BackwardOverRanks, IsThatOfTheFormulasByEveryMethod) {
   for (const auto& [n, m] : {std::pair<index, index>{1, 1}, {3, 40}, {40, 3}, {37, 37}})
     for (const heads& h : {few, many})
       for (const mask_owner& mask : every) {
+        if (mask != causal && (n < 37 || *h.kv != 2)) continue;
         const problem_of<float> p(n, m, 5, 3, h, any_mask{mask.get()});
         const auto truth = plain_gradients(p, any_mask{mask.get()});
         for (const mpi::method by : methods(h)) {
@@ -172,8 +173,8 @@ TEST(BackwardOverRanks, IsThatOfTheFormulasByEveryMethod) {
 
 TEST(BackwardOverRanks, HasBitsThatDependOnPiecesAlone) {
   const heads h{.query = 4, .kv = 2};
-  for (const index n : {5, 67, 130})
-    for (const index pieces : {1, 6, 16})
+  for (const index n : {5, 67})
+    for (const index pieces : {1, 12})
       for (const mask_owner& mask : {causal, hold_mask(masks::padding{.length = n / 3})}) {
         const problem_of<float> p(n, n, 8, 6, h, any_mask{mask.get()});
         for (const mpi::method by : {mpi::method::gather, mpi::method::ring}) {
@@ -257,12 +258,27 @@ TEST(BackwardOverRanks, IsTheDifferenceOfWhatRanksCompute) {
   };
   const auto g = p.on(world(), at, any_mask{causal.get()},
                       mpi::options{.method = mpi::method::ring, .pieces = 4});
-  const auto all = [&](const row_major<double>& X) {
-    return row_major<double>(mpi::gather_rows(world(), X, at));
+  auto random = softlook_test::seed(5);
+  const auto expect_slope = [&](const char* name, row_major<double>& X,
+                                const row_major<double>& mine) {
+    const row_major<double> dX = mpi::gather_rows(world(), mine, at), at_X = X;
+    const auto along = softlook_test::random_matrix<row_major<double>>(X.rows(), X.cols(), random);
+    const double slope = softlook_test::inner_product(dX, along);
+    double nearest = std::numeric_limits<double>::infinity();
+    for (const double step : {1e-4, 1e-5}) {
+      X = at_X + step * along;
+      const double above = loss();
+      X = at_X - step * along;
+      nearest = std::min(nearest, std::abs((above - loss()) / (2 * step) - slope));
+    }
+    X = at_X;
+    EXPECT_LE(nearest, 2e-7 * std::max(1.0, std::abs(slope))) << name << ' ' << slope;
   };
-  softlook_test::expect_gradient("Q", p.Q, all(g.dQ), loss);
-  softlook_test::expect_gradient("K", p.K, all(g.dK), loss);
-  softlook_test::expect_gradient("V", p.V, all(g.dV), loss);
+  for (int direction = 0; direction < 3; ++direction) {
+    expect_slope("Q", p.Q, g.dQ);
+    expect_slope("K", p.K, g.dK);
+    expect_slope("V", p.V, g.dV);
+  }
 }
 
 TEST(BackwardOverRanks, ErrsNoMoreThanOneProcessWhateverThePieces) {

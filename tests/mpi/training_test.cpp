@@ -32,7 +32,7 @@ std::vector<double> losses_of(Training&& t, index pieces) {
   examples::generator random(1);
   characters::batch b{.length = 11, .pieces = pieces, .text = {}, .wanted = {}};
   std::vector<double> losses;
-  for (int k = 0; k < 8; ++k) {
+  for (int k = 0; k < 5; ++k) {
     b.draw(c, random);
     losses.push_back(t.step(b, 1e-2));
   }
