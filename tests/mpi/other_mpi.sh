@@ -15,5 +15,5 @@ build=$root/build/mpi_$1
 configure "$build" -DCMAKE_BUILD_TYPE= -DSOFTLOOK_BUILD_TESTS=ON -DSOFTLOOK_BUILD_EXAMPLES=OFF \
   -DSOFTLOOK_BUILD_BENCHMARKS=OFF -DSOFTLOOK_BUILD_COMPILED=ON -DSOFTLOOK_MPI=ON \
   "-DMPI_CXX_COMPILER=$(command -v "mpicxx.$1")" "-DMPIEXEC_EXECUTABLE=$(command -v "mpiexec.$1")"
-"$cmake" --build "$build" --parallel "$jobs" --target test_mpi mpi_failures
+"$cmake" --build "$build" --parallel "$jobs" --target test_mpi test_mpi_gradients mpi_failures
 cd "$build" && exec ctest -L '^mpi$' --output-on-failure

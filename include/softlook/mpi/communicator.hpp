@@ -26,7 +26,7 @@ namespace mpi {
 /// \defgroup mpi Several ranks
 /// Attention over sequences whose rows lie on the ranks of an MPI program. Optional: include
 /// softlook/mpi.hpp and link softlook::mpi.
-/// \cases tests/mpi/attention_test.cpp, tests/mpi/ring_test.cpp
+/// \cases tests/mpi/attention_test.cpp, tests/mpi/ring_test.cpp, tests/mpi/backward_test.cpp
 /// \{
 
 /// What MPI said of a call that failed, and on which rank of the communicator. After it some of the
