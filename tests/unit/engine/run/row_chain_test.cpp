@@ -85,9 +85,9 @@ TYPED_TEST(RowChain, HasTheBitsOfItsStepsOneAfterAnother) {
   for (const index rows : {1, 31, 64, 65, 170, 300}) {
     const row_major<T> X = this->matrix(rows, this->features);
     const auto f = [&](row_chain<T>& chain, row_major<T>& H, row_major<T>& Y) {
-      chain.product(this->first, view_of(X), this->writable(H));
+      chain.product(this->first, view_of(X), this->writable(H), {});
       chain.norm(this->norm, view_of(H), this->writable(H));
-      chain.product(this->second, view_of(H), this->writable(Y), view_of(X));
+      chain.product(this->second, view_of(H), this->writable(Y), {}, view_of(X));
       chain.run();
     };
     row_major<T> H(rows, this->hidden), expected(rows, this->features);
@@ -107,12 +107,12 @@ TYPED_TEST(RowChain, AProductMultipliesAFactorAndAddsAResidual) {
     const row_major<T> G = this->matrix(rows, this->hidden), R = this->matrix(rows, this->hidden);
     row_major<T> plain(rows, this->hidden);
     this->with_chain(exec::sequential{}, rows, [&](row_chain<T>& c) {
-      c.product(this->first, view_of(X), this->writable(plain));
+      c.product(this->first, view_of(X), this->writable(plain), {});
     });
     const row_major<T> expected = (plain.array() * G.array() + R.array()).matrix();
     this->on_every_executor(rows, [&](row_chain<T>& c) {
       row_major<T> Y = G;
-      c.product(this->first, view_of(X), this->writable(Y), view_of(R), view_of(Y));
+      c.product(this->first, view_of(X), this->writable(Y), {}, view_of(R), view_of(Y));
       c.run();
       EXPECT_LE((Y - expected).cwiseAbs().maxCoeff(),
                 std::numeric_limits<T>::epsilon() * expected.cwiseAbs().maxCoeff())
@@ -127,9 +127,9 @@ TYPED_TEST(RowChain, IsOneSetOfTasks) {
   row_major<T> H(100, this->hidden), Y = X;
   index sets = 0;
   this->with_chain(counted_sets{3, &sets}, 100, [&](row_chain<T>& chain) {
-    chain.product(this->first, view_of(X), this->writable(H));
+    chain.product(this->first, view_of(X), this->writable(H), {});
     chain.norm(this->norm, view_of(H), this->writable(H));
-    chain.product(this->second, view_of(H), this->writable(Y), view_of(Y));
+    chain.product(this->second, view_of(H), this->writable(Y), {}, view_of(Y));
     EXPECT_EQ(sets, 0);
     chain.run();
     EXPECT_EQ(sets, 1);
@@ -153,14 +153,14 @@ TYPED_TEST(RowChain, AStepWaitsForOneWhoseRowsLieElsewhere) {
         row_major<T> apart(rows, columns);
         const auto &from = down ? upper : lower, &to = down ? lower : upper;
         if (reads_first)
-          chain.product(square, as_input(from), this->writable(apart));
+          chain.product(square, as_input(from), this->writable(apart), {});
         else
-          chain.product(square, view_of(start).rows_from(0, rows), from);
+          chain.product(square, view_of(start).rows_from(0, rows), from, {});
         if (reads_first)
-          chain.product(square, as_input(this->writable(apart)), to);
+          chain.product(square, as_input(this->writable(apart)), to, {});
         else
-          chain.product(square, as_input(to), this->writable(apart));
-        chain.product(square, as_input(this->writable(apart)), to);
+          chain.product(square, as_input(to), this->writable(apart), {});
+        chain.product(square, as_input(this->writable(apart)), to, {});
         chain.run();
       };
       row_major<T> expected = start;
@@ -195,9 +195,9 @@ TYPED_TEST(RowChain, TakesProductsOfOtherRowsAndOfNone) {
       row_major<T> none(70, 0);
       const packed_linear<T> to_none = this->linear(this->features, 0);
       chain.template products<3>(
-          {to_none.args(best_instruction_set(), view_of(X), this->writable(none)),
-           this->first.args(best_instruction_set(), view_of(M), this->writable(of_M)),
-           this->first.args(best_instruction_set(), view_of(X), this->writable(H))});
+          {to_none.args(best_instruction_set(), view_of(X), this->writable(none), {}),
+           this->first.args(best_instruction_set(), view_of(M), this->writable(of_M), {}),
+           this->first.args(best_instruction_set(), view_of(X), this->writable(H), {})});
       chain.run();
     };
     row_major<T> expected(70, this->hidden), expected_of_M(others, this->hidden);
