@@ -141,7 +141,7 @@ case $way in
   one_header)
     # Of what `compiled` runs, without softlook::compiled: preprocessed, the file is what the headers are.
     need python3
-    set -- softlook/softlook.hpp softlook/gradients.hpp softlook/onnx.hpp
+    set -- softlook/softlook.hpp softlook/gradients.hpp softlook/onnx.hpp softlook/low_precision.hpp
     printf '#include <%s>\n' "$@" > "$build/headers.cpp"
     echo '#include "all.hpp"' > "$build/all.cpp"
     python3 "$source/cmake/packaging/amalgamate.py" --output "$build/all.hpp" "$@"
