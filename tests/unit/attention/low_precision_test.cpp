@@ -99,6 +99,31 @@ TEST_F(RoundedAttention, IsWithinItsErrorOfAttention) {
       }
 }
 
+/// Where queries, keys and values are rounded before, the weights alone differ, by half a step of 8
+/// bits each.
+TEST_F(RoundedAttention, IsAttentionOfRoundedNumbers) {
+  const auto nearest = [](const row_major<float>& X) {
+    return row_major<float>(X.cast<Eigen::bfloat16>().cast<float>());
+  };
+  constexpr double log4_e = 0.72134752044448170368;
+  for (const index n : {70, 200})
+    for (const index m : {130, 300})
+      for (const index e : {20, 64}) {
+        const auto in = inputs(n, m, 64, e);
+        const row_major<float> K = nearest(in.K), V = nearest(in.V);
+        const float bound = 0x1p-8F * (1 + 0x1p-4F) * V.cwiseAbs().maxCoeff();
+        with_each_mask([&](const char* name, const auto&... ps) {
+          // Without transforms scores are in units of log 4.
+          const double unit = sizeof...(ps) == 2 ? 1 : log4_e;
+          const row_major<float> Q = nearest(in.Q * float(unit / 8));
+          const row_major<float> O = flash_attention(in.Q, in.K, in.V, ps..., emulated);
+          const row_major<float> R = flash_attention(Q, K, V, ps..., options{.scale = 1 / unit});
+          EXPECT_LE((O - R).cwiseAbs().maxCoeff(), bound)
+              << name << " " << n << "x" << m << "x" << e;
+        });
+      }
+}
+
 TEST_F(RoundedAttention, OfNumbersThatNeedNoRoundingIsAttention) {
   // Small integers, and weights that are all 1: products and sums are exact.
   row_major<float> Q = row_major<float>::Zero(60, 32), K(200, 32), V(200, 24);
