@@ -219,7 +219,9 @@ template <dense_expression Q, row_expression K, row_expression V, class... Ps>
 /// bit depends on the number of ranks, on the partition, or on which piece came first; they are not
 /// those of attention(), which rounds once for all keys. Pieces are cut from the sequence evenly,
 /// and lie on ranks as a zigzag does: an even share of what a causal mask leaves in every step;
-/// rows that lie elsewhere travel there first. At least 2·P pieces.
+/// rows that lie elsewhere travel there first. Take 2·P pieces at least, or some ranks have none,
+/// and not many more than that where keys are few: merging the states of a piece takes as long as
+/// work on some 80 keys.
 /// \throws  as mpi::attention().
 /// Memory: two buffers of m/P rows of keys and values, and at most 1 + log₂ C states of its rows.
 template <dense_expression Q, row_expression K, row_expression V, class... Ps>

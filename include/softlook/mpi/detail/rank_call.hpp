@@ -239,7 +239,8 @@ class rank_call {
 
 /// The keys, of `rows`, that some queries of a call in the whole problem may see.
 template <class T>
-[[nodiscard]] bool sees_any(const attention_call<T>& whole, const mpi::row_run& queries, range keys) {
+[[nodiscard]] bool sees_any(const attention_call<T>& whole, const mpi::row_run& queries,
+                            range keys) {
   for (index head = 0; head < whole.query_heads; ++head)
     if (!intersection(whole.policy.mask.key_range(whole.policy.mask.mask, queries.hull(),
                                                   whole.problem_of(head)),

@@ -225,7 +225,7 @@ void attend_ring(rank_run& run, const rank_call<T, Ps...>& call, const rank_matr
   const int rank = run.comm().rank(), ranks = run.comm().size();
   const int next = (rank + 1) % ranks, before = (rank + ranks - 1) % ranks;
   const std::vector<mpi::row_run> queries = at.queries.runs(rank);
-  state_tree<T> tree(room.pieces.count());
+  state_tree<T> tree(room.pieces.count(), call.whole().exec);
   begin_ring(run, m, at.keys, room);
   for (int step = 0; step < ranks; ++step) {
     const int owner = (rank + ranks - step) % ranks;

@@ -9,6 +9,7 @@
 
 #include "softlook/core/concepts.hpp"
 #include "softlook/engine/kernels/softmax_state.hpp"
+#include "softlook/engine/run/tasks.hpp"
 
 // States of pieces of the keys, merged in a fixed binary tree: the brackets depend on the number of
 // pieces alone, and not on which came first.
@@ -23,16 +24,16 @@ struct rank_state {
   row_major<T> log_sum_exp;  // n×heads
 };
 
-/// a = the state over the keys of a and of b, which belong to the same rows; see merge(). An empty
-/// row leaves the other one as it is, to the bit.
+/// Some rows of a = the state over the keys of a and of b, which belong to the same rows; see
+/// merge(). An empty row leaves the other one as it is, to the bit.
 template <class T>
-void merge_into(rank_state<T>& a, const rank_state<T>& b) {
+void merge_rows(rank_state<T>& a, const rank_state<T>& b, range rows) {
   using row = Eigen::Map<Eigen::Array<T, 1, Eigen::Dynamic>>;
   using const_row = Eigen::Map<const Eigen::Array<T, 1, Eigen::Dynamic>>;
   using softmax = natural_softmax<T>;
   constexpr T nothing = -std::numeric_limits<T>::infinity();
   const index heads = a.log_sum_exp.cols(), e = heads > 0 ? a.O.cols() / heads : 0;
-  for (index i = 0; i < a.log_sum_exp.rows(); ++i)
+  for (index i = rows.begin; i < rows.end; ++i)
     for (index h = 0; h < heads; ++h) {
       T& left = a.log_sum_exp(i, h);
       const T right = b.log_sum_exp(i, h);
@@ -52,6 +53,17 @@ void merge_into(rank_state<T>& a, const rank_state<T>& b) {
       to = (left_is_larger ? larger : smaller) * to + (left_is_larger ? smaller : larger) * from;
       left = top + std::log1p(ratio);
     }
+}
+
+/// All rows, shared out over an executor.
+template <class T>
+void merge_into(rank_state<T>& a, const rank_state<T>& b,
+                const executor_ref& exec = calling_thread) {
+  constexpr index block = 256;  // rows: a second-level cache holds them, whatever a row is
+  const index n = a.log_sum_exp.rows();
+  run_tasks(exec, ceil_div(n, block), [&](index task, index) {
+    merge_rows(a, b, {task * block, std::min((task + 1) * block, n)});
+  });
 }
 
 /// A node of the tree: that of level l and number k is of the leaves [k·2^l, (k + 1)·2^l).
@@ -102,7 +114,8 @@ template <class T>
 class state_tree {
  public:
   using state = std::optional<rank_state<T>>;
-  explicit state_tree(index pieces) : nodes_(pieces) {}
+  explicit state_tree(index pieces, const executor_ref& exec = calling_thread)
+      : nodes_(pieces), exec_(exec) {}
 
   /// The state of a piece.
   void put(index piece, state&& given) { put(tree_node{0, piece}, std::move(given)); }
@@ -110,7 +123,7 @@ class state_tree {
     nodes_.put(at, std::move(given), [this](state& left, state&& right) {
       if (!right) return;
       if (!left) return std::swap(left, right);
-      merge_into(*left, *right);
+      merge_into(*left, *right, exec_);
       spare_.push_back(std::move(*right));
     });
     most_ = std::max(most_, nodes_.all().size());
@@ -134,6 +147,7 @@ class state_tree {
 
  private:
   waiting_nodes<state> nodes_;
+  executor_ref exec_;
   std::vector<rank_state<T>> spare_;
   std::size_t most_ = 0;
 };
