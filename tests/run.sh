@@ -52,6 +52,9 @@ passed=$(count '^Test Passed\.')
 failed=$(count '^Test Failed\.')
 cases=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test[s]*\..*/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
 echo
+if grep -aq 'MPI was not found' "$log"; then
+  say "MPI is not installed: the tests of mpi/ are skipped (Debian: apt-get install libopenmpi-dev openmpi-bin)"
+fi
 if [ "$status" -eq 0 ]; then
   say "PASSED: $passed tests ($cases GoogleTest cases in them); built in $((built - started)) s, run in $((ended - built)) s"
 else

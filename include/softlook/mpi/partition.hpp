@@ -12,7 +12,8 @@
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
-/// Part number `part` of n rows that are cut into `parts`: [⌊part·n/parts⌋, ⌊(part + 1)·n/parts⌋).
+/// Part number `part` of n rows that are cut into `parts`: from ⌊part·n/parts⌋ up to
+/// ⌊(part + 1)·n/parts⌋.
 /// Every cut into a multiple of parts has these ends too.
 [[nodiscard]] constexpr range cut_evenly(index n, index parts, index part) {
   // n = q·parts + r: no product exceeds n + parts².
@@ -55,7 +56,7 @@ struct row_place {
 enum class partition_kind { contiguous, zigzag, striped, of_counts };
 
 /// Which rows of a sequence each rank holds, in which order: a value, the same on every rank.
-///   contiguous  rank r of P has rows [⌊r·n/P⌋, ⌊(r + 1)·n/P⌋)
+///   contiguous  rank r of P has the rows from ⌊r·n/P⌋ up to ⌊(r + 1)·n/P⌋
 ///   zigzag      chunks r and 2P − 1 − r of 2P: the same work for each rank under a causal mask
 ///   striped     rows r, r + P, r + 2P, …: the same, finer
 ///   of_counts   as many as are said, rank after rank
