@@ -31,9 +31,8 @@ inline constexpr index gradient_pieces = 32;
 /// sequence, as on the way forward; scores are scaled_dot or dot. mpi::options.method, or the plan
 /// of attention(), say how rows meet:
 ///   heads   the bits of attention_backward() of one process
-///   gather  keys and values of one head after the other come to every rank; dK and dV of a piece
-///   of
-///           queries are sums that go to the owners of the keys
+///   gather  keys and values of one head after the other come to every rank; what a piece of
+///           queries adds to dK and dV goes to the owners of the keys
 ///   ring    pieces of keys and values pass by, memory O(n/P); for a piece of queries and one of
 ///           keys there is a call of its own
 /// By gather and ring pieces, mpi::options.pieces (32), are cut from the sequence evenly and lie on
