@@ -37,8 +37,7 @@ class shrinker {
     if (left_-- <= 0) return false;
     auto taken = fails_(other);
     if (!taken) return false;
-    if (taken->size() > other.size()) *taken = other;  // zeros behind the end
-    while (!taken->empty() && taken->back() == 0) taken->pop_back();
+    while (!taken->empty() && taken->back() == 0) taken->pop_back();  // as behind the end
     best_ = std::move(*taken);
     return true;
   }

@@ -15,7 +15,7 @@ SOFTLOOK_ALWAYS_INLINE vec<T> gelu_of(vec<T> x) {
   vec<T> p = broadcast(c::p[0]);
 #pragma GCC unroll 32
   for (int k = 1; k < int(sizeof(c::p) / sizeof(T)); ++k) p = fma(p, s, broadcast(c::p[k]));
-  const vec<T> e = exp4_nonpositive<T>(t * (t * broadcast(T(-0.72134752044448170368))));
+  const vec<T> e = exp4_nonpositive<T, 0>(t * (t * broadcast(T(-0.72134752044448170368))));
   const vec<T> h = e * (p * (r * centre));
   const vec<T> left = select<T>(size < limit, x * h, zero);  // −∞·0 would be NaN
   return select<T>(x < zero, left, x * (broadcast(T(1)) - h));

@@ -20,13 +20,18 @@ SOFTLOOK_ALWAYS_INLINE vec<T> exp2_polynomial(vec<T> f) {
   return q;
 }
 
-/// 4^x for x ≤ 0, the exponential of softmax: relative error below 1.7e-7 (float), 3e-16 (double);
-/// exact at 0; NaN stays NaN; −∞ and everything below 2^−100 (float), 2^−960 (double), give exactly
-/// 0: sums of smaller weights times values would be subnormal numbers, each of which costs some
-/// processors a hundred cycles. The base is 4 because finite scores in units of log 4 stay finite:
-/// log₄ e < 1. It costs nothing: x is rounded to halves instead of integers, and the polynomial is
-/// that of 2^f with coefficients of 2x, which differ by powers of 2.
+/// Exponents of normal numbers below the smallest weight but 0, 2^−100 (float), 2^−960 (double):
+/// sums of smaller weights times values would be subnormal numbers, each of which costs some
+/// processors a hundred cycles.
 template <class T>
+inline constexpr int spared_exponents = sizeof(T) == 4 ? 26 : 62;
+
+/// 4^x for x ≤ 0, the exponential of softmax: relative error below 1.7e-7 (float), 3e-16 (double);
+/// exact at 0; −∞ and everything below the number that `Spared` exponents leave above the smallest
+/// normal one give exactly 0; NaN stays NaN. The base is 4 because finite scores in units of log 4
+/// stay finite: log₄ e < 1. It costs nothing: x is rounded to halves instead of integers, and the
+/// polynomial is that of 2^f with coefficients of 2x, which differ by powers of 2.
+template <class T, int Spared = spared_exponents<T>>
 class exponential {
   using c = math::detail::exp2_constants<T>;
   static constexpr int terms = int(sizeof(c::q) / sizeof(T));
@@ -34,13 +39,12 @@ class exponential {
   struct table {
     alignas(vector_bytes) T values[count * lanes<T>];
   };
-  static constexpr int spared = sizeof(T) == 4 ? 26 : 62;  // exponents of normal numbers
-  // Where 2^n is made of bits, it is 2^(n − spared) and 0 for the least n, and the polynomial makes
+  // Where 2^n is made of bits, it is 2^(n − Spared) and 0 for the least n, and the polynomial makes
   // up for it.
-  static constexpr int moved = SOFTLOOK_STAMP_SCALES ? 0 : spared;
+  static constexpr int moved = SOFTLOOK_STAMP_SCALES ? 0 : Spared;
   static constexpr T value(int k) {
-    if (k == least) return (c::lowest + T(spared - 1)) / 2;
-    if (k == normal) return (c::lowest + T(spared)) / 2;
+    if (k == least) return (c::lowest + T(Spared - 1)) / 2;
+    if (k == normal) return (c::lowest + T(Spared)) / 2;
     if (k == rounder) return c::rounder / 2 + T(c::bias - moved) / 2;
     const T unit = T(std::int64_t{1} << moved);
     return k == one ? unit : unit * c::q[k - first_term] * T(1 << (one - k));
@@ -124,10 +128,10 @@ class exponential {
 
 /// Of one vector, where nothing waits for it: a function, because inlined everywhere it was
 /// twentieths of what kernels take to compile.
-template <class T>
+template <class T, int Spared = spared_exponents<T>>
 __attribute__((noinline)) inline vec<T> exp4_nonpositive(vec<T> x) {
   vec<T> one[1] = {x};
-  exponential<T>{}(one);
+  exponential<T, Spared>{}(one);
   return one[0];
 }
 
