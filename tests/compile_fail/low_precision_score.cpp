@@ -8,6 +8,6 @@ Eigen::MatrixXf call(const Eigen::MatrixXf& X, const Eigen::RowVectorXf& v) {
   return softlook::attention(X, X, X, softlook::scores::additive_projected{v},
                              softlook::low_precision{});
 #else
-  return softlook::attention(X, X, X, softlook::low_precision{});
+  return softlook::attention(X, X, X, softlook::scores::additive_projected{v});
 #endif
 }
