@@ -183,9 +183,11 @@ class causal_transformer : public detail::layer_defaults<causal_transformer<T>, 
                         "a cache serves the stack that made it");
     for (std::size_t k = 0; k < layers().size(); ++k)
       if (!seen.layers_[k].fits(layers()[k].attention_))
-        detail::raise<shape_error>(std::string(name_) +
-                                   ": the cache has keys of other sizes than the layers (a cache "
-                                   "serves the stack that made it)");
+        detail::raise<shape_error>(detail::formatted("%s: the cache has keys of other sizes than "
+                                                     "the layers (a cache serves the stack that "
+                                                     "made it)",
+                                                     name_)
+                                       .text);
   }
 
   /// f(chain, layer, number, from, to, scratch, call, earlier rows) runs one layer on rows that

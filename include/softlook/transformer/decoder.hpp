@@ -191,9 +191,11 @@ class transformer_decoder : public memory_layer<transformer_decoder<T>, T> {
     for (std::size_t k = 0; k < layers().size(); ++k)
       if (!cache.layers_[k].target.fits(layers()[k].self_.block) ||
           !cache.layers_[k].memory.fits(layers()[k].cross_.block))
-        detail::raise<shape_error>(std::string(name_) +
-                                   ": the cache has keys of other sizes than the layers (a cache "
-                                   "serves the decoder that made it)");
+        detail::raise<shape_error>(detail::formatted("%s: the cache has keys of other sizes than "
+                                                     "the layers (a cache serves the decoder that "
+                                                     "made it)",
+                                                     name_)
+                                       .text);
   }
 
   /// Masks and transforms of the target, which is causal where it grows row by row.
