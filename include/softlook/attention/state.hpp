@@ -77,17 +77,11 @@ template <class Matrix, class LogSumExp>
         both.log_sum_exp(i, h) = right;
         continue;
       }
-      // A state whose output is normalised has l = 1 relative to its log-sum-exp.
-      using softmax = detail::natural_softmax<scalar>;
-      const scalar top = left > right ? left : right, low = left > right ? right : left;
-      softmax all{top, 1};
-      const scalar ratio = softmax{low, 1}.merge_into(top, all.sum);  // ≤ 1: nothing overflows
-      const scalar larger = all.finish(), smaller = ratio / all.sum;
-      const scalar weight_a = left > right ? larger : smaller;
-      const scalar weight_b = left > right ? smaller : larger;
-      to = (weight_a * from_a.template cast<scalar>() + weight_b * from_b.template cast<scalar>())
+      const auto merged = detail::merge_states(left, right);
+      to = (merged.of_left * from_a.template cast<scalar>() +
+            merged.of_right * from_b.template cast<scalar>())
                .template cast<stored>();
-      both.log_sum_exp(i, h) = top + std::log1p(ratio);
+      both.log_sum_exp(i, h) = merged.log_sum_exp;
     }
   return both;
 }

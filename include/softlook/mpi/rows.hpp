@@ -85,10 +85,7 @@ template <dense_expression X>
         messages.send(all.at(run), rank, softlook::detail::tag_queries);
         continue;
       }
-      const index last = run.global + run.count * run.stride;
-      for (index i = run.global, to = run.local; i < last; i += run.stride, ++to)
-        std::memcpy(mine.all().from(to, 1).data, all.all().from(i, 1).data,
-                    std::size_t(mine.row_bytes()));
+      softlook::detail::copy_byte_rows(all.at(run), rows_of(run));
     }
   messages.wait();
   softlook::detail::unpack_rows(mine.all(), softlook::detail::writable_view(own));

@@ -46,14 +46,9 @@ class summed_numbers {
           to += m.size();
         },
         p);
-    for (int step = 1; step < ranks_; ++step) {
-      const int from = peers_of(messages.comm(), step).from;
-      messages.receive(part(from), from, tag_values);
-    }
-    for (int step = 1; step < ranks_; ++step) {
-      const int to_rank = peers_of(messages.comm(), step).to;
-      messages.send(of_rank(to_rank), to_rank, tag_values);
-    }
+    for_each_peer(
+        messages.comm(), [&](int from) { messages.receive(part(from), from, tag_values); },
+        [&](int rank) { messages.send(of_rank(rank), rank, tag_values); });
     if (own().count() > 0)
       std::memcpy(part(rank_).data, of_rank(rank_).data, std::size_t(own().count()) * sizeof(S));
   }
@@ -65,12 +60,9 @@ class summed_numbers {
       for (int left = 0; left + apart < ranks_; left += 2 * apart)
         for (index k = 0; k < n; ++k) x[left * n + k] += x[(left + apart) * n + k];
     if (n > 0) std::memcpy(of_rank(rank_).data, x, std::size_t(n) * sizeof(S));
-    for (int step = 1; step < ranks_; ++step) {
-      const int from = peers_of(messages.comm(), step).from;
-      messages.receive(of_rank(from), from, tag_values);
-    }
-    for (int step = 1; step < ranks_; ++step)
-      messages.send(of_rank(rank_), peers_of(messages.comm(), step).to, tag_values);
+    for_each_peer(
+        messages.comm(), [&](int from) { messages.receive(of_rank(from), from, tag_values); },
+        [&](int rank) { messages.send(of_rank(rank_), rank, tag_values); });
   }
   template <class P>
   void write(P& p) const {

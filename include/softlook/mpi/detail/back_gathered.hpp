@@ -83,20 +83,20 @@ class back_gathered {
   }
   /// Nodes of this rank to the owners of the keys.
   void post_sums(transfer& messages) const {
-    const mpi::communicator& comm = messages.comm();
-    for (int step = 1; step < ranks_; ++step) {
-      const int from = peers_of(comm, step).from;
-      for (std::size_t k = 0; k < nodes_[std::size_t(from)].size(); ++k)
-        for (const mpi::row_run& run : at_.keys.runs(rank_))
-          messages.receive(received_[std::size_t(from)].node(k).all().from(run.local, run.count),
-                           from, tag_output);
-    }
-    for (int step = 1; step < ranks_; ++step) {
-      const int to = peers_of(comm, step).to;
-      for (std::size_t k = 0; k < nodes_[std::size_t(rank_)].size(); ++k)
-        for (const mpi::row_run& run : at_.keys.runs(to))
-          messages.send(sent_.node(k).at(run), to, tag_output);
-    }
+    for_each_peer(
+        messages.comm(),
+        [&](int from) {
+          for (std::size_t k = 0; k < nodes_[std::size_t(from)].size(); ++k)
+            for (const mpi::row_run& run : at_.keys.runs(rank_))
+              messages.receive(
+                  received_[std::size_t(from)].node(k).all().from(run.local, run.count), from,
+                  tag_output);
+        },
+        [&](int to) {
+          for (std::size_t k = 0; k < nodes_[std::size_t(rank_)].size(); ++k)
+            for (const mpi::row_run& run : at_.keys.runs(to))
+              messages.send(sent_.node(k).at(run), to, tag_output);
+        });
   }
   /// dK and dV of one head, of this rank's rows.
   void write_head(const rank_gradients<T>& m, index head) const {

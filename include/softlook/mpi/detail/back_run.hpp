@@ -65,8 +65,7 @@ template <class T>
 void pack_queries(const packed_columns& at, const rank_gradients<T>& m, const row_buffer<T>& to) {
   const mutable_matrix_view<T> X = to.writable();
   const auto put = [&](const matrix_view<T>& from, index first) {
-    for (index i = 0; i < from.rows; ++i)
-      for (index x = 0; x < from.cols; ++x) X(i, first + x) = from(i, x);
+    copy_rows(from, X.columns(first, from.cols));
   };
   const index H = at.query_heads;
   put(m.Q, 0);
@@ -106,10 +105,7 @@ class way_back {
     b.dQ = dQ;
     b.dK = dK;
     b.dV = dV;
-    const polling_executor polling(c.exec, run_.messages());
-    c.exec = polling.ref();
-    run_backward<false>(c, b);
-    polling.rethrow();
+    run_.polled(c, [&](attention_call<T>& polled) { run_backward<false>(polled, b); });
   }
 
  private:

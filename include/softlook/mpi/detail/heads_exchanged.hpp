@@ -33,30 +33,30 @@ struct exchanged_columns {
   void post_rows(transfer& messages, const matrix_view<S>& X, const mpi::partition& at,
                  int tag) const {
     const mpi::communicator& comm = messages.comm();
-    for (int step = 1; step < comm.size(); ++step) {
-      const int from = peers_of(comm, step).from;
-      for (const mpi::row_run& run : at.runs(from)) messages.receive(all.at(run), from, tag);
-    }
-    for (int step = 1; step < comm.size(); ++step) {
-      const int to = peers_of(comm, step).to;
-      pack_rows(columns_of(X, to), block(to).all());
-      for (const mpi::row_run& run : at.runs(comm.rank()))
-        messages.send(block(to).all().from(run.local, run.count), to, tag);
-    }
+    for_each_peer(
+        comm,
+        [&](int from) {
+          for (const mpi::row_run& run : at.runs(from)) messages.receive(all.at(run), from, tag);
+        },
+        [&](int to) {
+          pack_rows(columns_of(X, to), block(to).all());
+          for (const mpi::row_run& run : at.runs(comm.rank()))
+            messages.send(block(to).all().from(run.local, run.count), to, tag);
+        });
     pack_own(columns_of(X, comm.rank()), all, at, comm.rank());
   }
   /// Posts what brings all columns of its rows to each rank.
   void post_columns(transfer& messages, const mpi::partition& at, int tag) const {
     const mpi::communicator& comm = messages.comm();
-    for (int step = 1; step < comm.size(); ++step) {
-      const int from = peers_of(comm, step).from;
-      for (const mpi::row_run& run : at.runs(comm.rank()))
-        messages.receive(block(from).all().from(run.local, run.count), from, tag);
-    }
-    for (int step = 1; step < comm.size(); ++step) {
-      const int to = peers_of(comm, step).to;
-      for (const mpi::row_run& run : at.runs(to)) messages.send(all.at(run), to, tag);
-    }
+    for_each_peer(
+        comm,
+        [&](int from) {
+          for (const mpi::row_run& run : at.runs(comm.rank()))
+            messages.receive(block(from).all().from(run.local, run.count), from, tag);
+        },
+        [&](int to) {
+          for (const mpi::row_run& run : at.runs(to)) messages.send(all.at(run), to, tag);
+        });
   }
   /// Behind post_columns() and a wait.
   void take_columns(const mutable_matrix_view<S>& X, const mpi::partition& at, int rank,

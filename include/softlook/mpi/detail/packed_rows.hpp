@@ -43,6 +43,13 @@ void unpack_rows(const byte_rows& from, const mutable_matrix_view<S>& X) {
   }
 }
 
+/// Rows of bytes to others that are as long.
+inline void copy_byte_rows(const byte_rows& from, const byte_rows& to) {
+  if (from.row_bytes < 1) return;
+  for (index i = 0; i < from.count; ++i)
+    std::memcpy(to.from(i, 1).data, from.from(i, 1).data, std::size_t(from.row_bytes));
+}
+
 /// A matrix of S whose rows lie one behind the other in memory.
 template <class S>
 struct row_buffer {
@@ -72,14 +79,13 @@ template <class S>
   return {messages.hold(row_buffer<S>::bytes(rows, cols)), rows, cols};
 }
 
-/// The next rank to send to, and that to receive from, of the others: each step is a permutation,
-/// so that no rank is sent to by all at once.
-struct peers {
-  int to;
-  int from;
-};
-[[nodiscard]] inline peers peers_of(const mpi::communicator& comm, int step) {
-  return {(comm.rank() + step) % comm.size(), (comm.rank() + comm.size() - step) % comm.size()};
+/// receive(rank) of all other ranks, then send(rank): each step is a permutation, so that no rank
+/// is sent to by all at once.
+template <class Receive, class Send>
+void for_each_peer(const mpi::communicator& comm, const Receive& receive, const Send& send) {
+  const int rank = comm.rank(), ranks = comm.size();
+  for (int step = 1; step < ranks; ++step) receive((rank + ranks - step) % ranks);
+  for (int step = 1; step < ranks; ++step) send((rank + step) % ranks);
 }
 
 /// Posts the messages that bring the rows of all ranks to each of them. Those of this rank lie in
@@ -87,14 +93,14 @@ struct peers {
 template <class S>
 void post_gather(transfer& messages, const row_buffer<S>& all, const mpi::partition& at, int tag) {
   const mpi::communicator& comm = messages.comm();
-  for (int step = 1; step < comm.size(); ++step) {
-    const int from = peers_of(comm, step).from;
-    for (const mpi::row_run& run : at.runs(from)) messages.receive(all.at(run), from, tag);
-  }
-  for (int step = 1; step < comm.size(); ++step) {
-    const int to = peers_of(comm, step).to;
-    for (const mpi::row_run& run : at.runs(comm.rank())) messages.send(all.at(run), to, tag);
-  }
+  for_each_peer(
+      comm,
+      [&](int from) {
+        for (const mpi::row_run& run : at.runs(from)) messages.receive(all.at(run), from, tag);
+      },
+      [&](int to) {
+        for (const mpi::row_run& run : at.runs(comm.rank())) messages.send(all.at(run), to, tag);
+      });
 }
 
 /// This rank's rows into their places among all.

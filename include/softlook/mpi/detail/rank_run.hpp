@@ -41,14 +41,18 @@ class rank_run {
       error_ = std::current_exception();
     }
   }
-  /// Runs a call of the engine, with a look at the messages between its tasks.
-  template <class T>
-  void attend(attention_call<T>& c) {
+  /// f(call) of the engine, with a look at the messages between its tasks.
+  template <class T, class F>
+  void polled(const attention_call<T>& c, const F& f) {
     const polling_executor polling(c.exec, messages_);
-    attention_call<T> polled = c;
-    polled.exec = polling.ref();
-    run(polled);
+    attention_call<T> looked_at = c;
+    looked_at.exec = polling.ref();
+    f(looked_at);
     polling.rethrow();
+  }
+  template <class T>
+  void attend(const attention_call<T>& c) {
+    polled(c, [](attention_call<T>& looked_at) { run(looked_at); });
   }
   /// Collective: all ranks have done their part, or all throw what the first one threw.
   void conclude() {

@@ -2,6 +2,7 @@
 
 #include "softlook/engine/run/sinks.hpp"
 #include "softlook/mpi/detail/rank_run.hpp"
+#include "softlook/mpi/detail/ring_pieces.hpp"
 #include "softlook/mpi/detail/state_tree.hpp"
 
 // Pieces of keys and values that pass from rank to rank.
@@ -12,53 +13,6 @@
 
 SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
-
-/// Pieces of m rows, and which of them begin on a rank: as in a zigzag, so that in each step every
-/// rank has an early and a late one, and a causal mask leaves all of them the same work.
-class ring_pieces {
- public:
-  ring_pieces(index m, index pieces, int ranks)
-      : m_(m), pieces_(pieces), homes_(mpi::partition::zigzag(pieces, ranks)) {}
-
-  [[nodiscard]] index count() const { return pieces_; }
-  [[nodiscard]] range rows_of(index piece) const { return cut_evenly(m_, pieces_, piece); }
-  /// f(piece, its rows, its first row in the bundle) for the pieces of a rank's bundle.
-  template <class F>
-  void for_each(int rank, const F& f) const {
-    index first = 0;
-    for (const mpi::row_run& run : homes_.runs(rank))
-      for (index piece = run.global; piece < run.global + run.count; ++piece) {
-        const range rows = rows_of(piece);
-        f(piece, rows, first);
-        first += rows.count();
-      }
-  }
-  [[nodiscard]] index rows_of_bundle(int rank) const {
-    index count = 0;
-    for_each(rank, [&](index, range rows, index) { count += rows.count(); });
-    return count;
-  }
-  [[nodiscard]] index most_rows() const {
-    index most = 0;
-    for (int rank = 0; rank < homes_.ranks(); ++rank) most = std::max(most, rows_of_bundle(rank));
-    return most;
-  }
-
- private:
-  index m_;
-  index pieces_;
-  mpi::partition homes_;
-};
-
-/// The part of a run that lies within some positions.
-[[nodiscard]] inline mpi::row_run part_of_run(const mpi::row_run& run, range positions) {
-  const auto first_at = [&](index position) {
-    const index ahead = position - run.global;
-    return std::clamp<index>(ahead > 0 ? (ahead + run.stride - 1) / run.stride : 0, 0, run.count);
-  };
-  const index from = first_at(positions.begin), to = first_at(positions.end);
-  return {run.local + from, run.global + from * run.stride, run.stride, to - from};
-}
 
 /// Keys and values of some rows in one block of memory, one message: those of the larger scalars
 /// first, so that both are aligned.
@@ -101,9 +55,9 @@ class ring_room {
     for (int k = 0; k < (ranks > 1 ? 2 : 1); ++k)
       bundles_[k] = run.messages().hold(pieces.most_rows() * row);
     index elsewhere = at.keys.rows(rank);
-    pieces.for_each(rank, [&](index, range rows, index) {
-      for (const mpi::row_run& r : at.keys.runs(rank)) elsewhere -= part_of_run(r, rows).count;
-    });
+    for_each_settled(
+        pieces, at.keys, rank, rank,
+        [&](const mpi::row_run& here, const mpi::row_run&) { elsewhere -= here.count; });
     if (elsewhere == 0) return;
     away = {run.messages().hold(at.keys.rows(rank) * row), at.keys.rows(rank), features_, values_};
   }
@@ -129,33 +83,27 @@ void begin_ring(rank_run& run, const rank_matrices<T, SK, SV>& m, const mpi::par
   transfer& messages = run.messages();
   const int rank = run.comm().rank();
   const row_bundle<SK, SV> mine = room.bundle(0, rank);
-  // f(part of a run of `from`, its place in the bundle of `home`) in one order on both sides.
   const auto for_each_part = [&](int from, int home, const auto& f) {
-    room.pieces.for_each(home, [&](index, range rows, index first) {
-      for (const mpi::row_run& r : keys.runs(from))
-        if (const mpi::row_run part = part_of_run(r, rows); part.count > 0)
-          f(part,
-            mpi::row_run{part.local, first + part.global - rows.begin, part.stride, part.count});
-    });
+    for_each_settled(room.pieces, keys, from, home, f);
   };
-  for (int step = 1; step < run.comm().size(); ++step) {
-    const int from = peers_of(run.comm(), step).from;
-    for_each_part(from, rank, [&](const mpi::row_run&, const mpi::row_run& place) {
-      messages.receive(mine.K().at(place), from, tag_keys);
-      messages.receive(mine.V().at(place), from, tag_values);
-    });
-  }
   if (room.away.data) {
     pack_rows(m.K, room.away.K().all());
     pack_rows(m.V, room.away.V().all());
-    for (int step = 1; step < run.comm().size(); ++step) {
-      const int to = peers_of(run.comm(), step).to;
-      for_each_part(rank, to, [&](const mpi::row_run& part, const mpi::row_run&) {
-        messages.send(room.away.K().all().from(part.local, part.count), to, tag_keys);
-        messages.send(room.away.V().all().from(part.local, part.count), to, tag_values);
-      });
-    }
   }
+  for_each_peer(
+      run.comm(),
+      [&](int from) {
+        for_each_part(from, rank, [&](const mpi::row_run&, const mpi::row_run& place) {
+          messages.receive(mine.K().at(place), from, tag_keys);
+          messages.receive(mine.V().at(place), from, tag_values);
+        });
+      },
+      [&](int to) {
+        for_each_part(rank, to, [&](const mpi::row_run& part, const mpi::row_run&) {
+          messages.send(room.away.K().all().from(part.local, part.count), to, tag_keys);
+          messages.send(room.away.V().all().from(part.local, part.count), to, tag_values);
+        });
+      });
   for_each_part(rank, rank, [&](const mpi::row_run& part, const mpi::row_run& place) {
     pack_rows(m.K.rows_from(part.local, part.count), mine.K().at(place));
     pack_rows(m.V.rows_from(part.local, part.count), mine.V().at(place));

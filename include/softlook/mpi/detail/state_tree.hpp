@@ -1,7 +1,6 @@
 #pragma once
 
 #include <bit>
-#include <cmath>
 #include <limits>
 #include <optional>
 #include <utility>
@@ -30,7 +29,6 @@ template <class T>
 void merge_rows(rank_state<T>& a, const rank_state<T>& b, range rows) {
   using row = Eigen::Map<Eigen::Array<T, 1, Eigen::Dynamic>>;
   using const_row = Eigen::Map<const Eigen::Array<T, 1, Eigen::Dynamic>>;
-  using softmax = natural_softmax<T>;
   constexpr T nothing = -std::numeric_limits<T>::infinity();
   const index heads = a.log_sum_exp.cols(), e = heads > 0 ? a.O.cols() / heads : 0;
   for (index i = rows.begin; i < rows.end; ++i)
@@ -45,13 +43,9 @@ void merge_rows(rank_state<T>& a, const rank_state<T>& b, range rows) {
         left = right;
         continue;
       }
-      const bool left_is_larger = left > right;
-      const T top = left_is_larger ? left : right, low = left_is_larger ? right : left;
-      softmax all{top, 1};
-      const T ratio = softmax{low, 1}.merge_into(top, all.sum);  // ≤ 1: nothing overflows
-      const T larger = all.finish(), smaller = ratio / all.sum;
-      to = (left_is_larger ? larger : smaller) * to + (left_is_larger ? smaller : larger) * from;
-      left = top + std::log1p(ratio);
+      const merged_states<T> merged = merge_states<T>(left, right);
+      to = merged.of_left * to + merged.of_right * from;
+      left = merged.log_sum_exp;
     }
 }
 

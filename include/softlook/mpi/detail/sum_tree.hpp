@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "softlook/mpi/detail/back_run.hpp"
-#include "softlook/mpi/detail/ring.hpp"
+#include "softlook/mpi/detail/ring_pieces.hpp"
 #include "softlook/mpi/detail/state_tree.hpp"
 
 // Sums over pieces of a sequence, with brackets that depend on the number of pieces alone.
