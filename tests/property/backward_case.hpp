@@ -95,16 +95,7 @@ class backward_case {
   }
 
  private:
-  index size(index most) {
-    switch (random_.integer(0, 3)) {
-      case 0:
-        return random_.integer(1, 4);
-      case 1:
-        return std::min(most, 8 * random_.integer(1, 24) + random_.integer(-1, 1));
-      default:
-        return random_.integer(1, most);
-    }
-  }
+  index size(index most) { return random_.size(most, 24); }
   row_major<T> matrix(index rows, index cols, double magnitude) {
     generator numbers = random_.numbers();
     return random_matrix<row_major<T>>(rows, cols, numbers, magnitude);

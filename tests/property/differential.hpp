@@ -92,17 +92,7 @@ class random_case {
 
   void choose_sizes() {
     small_tiles_ = random_.chance(0.5);
-    const auto up_to = [&](Eigen::Index most) {
-      // Small sizes as often as large ones, and the neighbours of whole registers and tiles.
-      switch (random_.integer(0, 3)) {
-        case 0:
-          return random_.integer(1, 4);
-        case 1:
-          return std::min(most, 8 * random_.integer(1, 12) + random_.integer(-1, 1));
-        default:
-          return random_.integer(1, most);
-      }
-    };
+    const auto up_to = [&](Eigen::Index most) { return random_.size(most, 12); };
     n_ = up_to((small_tiles_ ? 60 : 130) / part_);
     m_ = up_to((small_tiles_ ? 70 : 330) / part_);
     d_ = up_to(24);

@@ -4,6 +4,7 @@
 // it is. 0 is the plainest answer to every question.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <iterator>
@@ -67,6 +68,20 @@ class choices {
   /// One of first … last.
   Eigen::Index integer(Eigen::Index first, Eigen::Index last) {
     return first + static_cast<Eigen::Index>(below(static_cast<std::uint64_t>(last - first + 1)));
+  }
+  /// One of 1 … most, or of 1 … 4: small ones as often as large ones, and the neighbours of up to
+  /// so many whole registers of eight.
+  Eigen::Index size(Eigen::Index most, Eigen::Index registers) {
+    switch (integer(0, 3)) {
+      case 0:
+        return integer(1, 4);
+      case 1: {
+        const Eigen::Index whole = 8 * integer(1, registers);
+        return std::min(most, whole + integer(-1, 1));
+      }
+      default:
+        return integer(1, most);
+    }
   }
   unsigned byte() { return static_cast<unsigned>(below(256)); }
   unsigned word() { return static_cast<unsigned>(below(65536)); }
