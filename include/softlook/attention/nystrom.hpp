@@ -24,7 +24,7 @@ namespace detail {
 template <class... Ps>
 constexpr bool check_nystrom_policies() {
   constexpr bool plain = (!(mask_policy<Ps> || transform_policy<Ps> || score_policy<Ps> ||
-                            is_frame<Ps> || is_sequences<Ps> || is_sinks<Ps> || is_dropout<Ps>) &&
+                            is_frame<Ps> || is_sequences<Ps> || is_of_softmax<Ps>) &&
                           ...);
   static_assert(plain,
                 "softlook: nystrom_attention takes heads, an executor and options only: its "

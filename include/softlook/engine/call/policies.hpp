@@ -27,6 +27,9 @@ template <class P>
 inline constexpr bool is_sinks = std::is_same_v<P, sinks>;
 template <class P>
 inline constexpr bool is_low_precision = std::is_same_v<P, low_precision>;
+/// What only a softmax over the products of a call has a place for.
+template <class P>
+inline constexpr bool is_of_softmax = is_sinks<P> || is_dropout<P> || is_low_precision<P>;
 
 /// Of the policies of a call, whether each is of some kind.
 template <bool... Given>
@@ -169,9 +172,8 @@ template <class P, class... Ps>
 /// Calls that know one head only, and whose rows are all there are.
 template <class... Ps>
 constexpr bool check_single_head() {
-  constexpr bool single = (!(is_heads<Ps> || is_frame<Ps> || is_sequences<Ps> || is_sinks<Ps> ||
-                             is_dropout<Ps> || is_low_precision<Ps>) &&
-                           ...);
+  constexpr bool single =
+      (!(is_heads<Ps> || is_frame<Ps> || is_sequences<Ps> || is_of_softmax<Ps>) && ...);
   static_assert(single,
                 "softlook: this attention has one head and all rows, and no softmax that a sink "
                 "could join or whose weights could be dropped; call it for each head, "
@@ -183,9 +185,7 @@ constexpr bool check_single_head() {
 /// Calls that know heads, but whose rows are all there are.
 template <class... Ps>
 constexpr bool check_all_rows() {
-  constexpr bool all = (!(is_frame<Ps> || is_sequences<Ps> || is_sinks<Ps> || is_dropout<Ps> ||
-                          is_low_precision<Ps>) &&
-                        ...);
+  constexpr bool all = (!(is_frame<Ps> || is_sequences<Ps> || is_of_softmax<Ps>) && ...);
   static_assert(all,
                 "softlook: this attention has all rows of one sequence, and no softmax that a sink "
                 "could join or whose weights could be dropped: leave frame{…}, segments{…}, "
@@ -196,8 +196,7 @@ constexpr bool check_all_rows() {
 /// Calls that know heads and frames, but one sequence only.
 template <class... Ps>
 constexpr bool check_one_sequence() {
-  constexpr bool one =
-      (!(is_sequences<Ps> || is_sinks<Ps> || is_dropout<Ps> || is_low_precision<Ps>) && ...);
+  constexpr bool one = (!(is_sequences<Ps> || is_of_softmax<Ps>) && ...);
   static_assert(one,
                 "softlook: this attention takes one sequence, call it for each of them, and has no "
                 "softmax that a sink could join or whose weights could be dropped");

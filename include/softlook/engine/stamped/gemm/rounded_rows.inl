@@ -36,6 +36,12 @@ SOFTLOOK_ALWAYS_INLINE void raise_to_sizes(uint32_vector& most, const float* fro
   most = size > most ? size : most;
 }
 
+SOFTLOOK_ALWAYS_INLINE std::uint32_t largest_lane(uint32_vector sizes) {
+  std::uint32_t most = 0;
+  for (int l = 0; l < lanes<float>; ++l) most = sizes[l] > most ? sizes[l] : most;
+  return most;
+}
+
 /// 128 + x·inverse, to the nearest integer, of lanes numbers: the low bits of a sum with 1.5·2^23.
 SOFTLOOK_ALWAYS_INLINE void round_to_bytes(const float* from, float inverse, std::uint8_t* to) {
   typedef std::uint8_t bytes __attribute__((vector_size(vector_bytes / 4)));
@@ -77,8 +83,7 @@ void round_rows(const product_args<float>& a, range rows) {
       for_each_block<lanes<float>>(a.X, r, [&](const float* from, index) SOFTLOOK_STAMP_LAMBDA {
         raise_to_sizes(sizes, from);
       });
-      std::uint32_t most = 0;
-      for (int l = 0; l < lanes<float>; ++l) most = sizes[l] > most ? sizes[l] : most;
+      const std::uint32_t most = largest_lane(sizes);
       const bool finite = most < 0x7f800000U;
       float largest;
       __builtin_memcpy(&largest, &most, sizeof largest);

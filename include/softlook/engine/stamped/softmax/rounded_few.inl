@@ -14,8 +14,7 @@ struct rounding_scale {
   SOFTLOOK_ALWAYS_INLINE rounding_scale(const float* x, index count, float steps) {
     uint32_vector sizes = {};
     for (index k = 0; k < count; k += lanes<float>) raise_to_sizes(sizes, x + k);
-    std::uint32_t bits = 0;
-    for (int l = 0; l < lanes<float>; ++l) bits = sizes[l] > bits ? sizes[l] : bits;
+    const std::uint32_t bits = largest_lane(sizes);
     float most;
     __builtin_memcpy(&most, &bits, sizeof most);
     const bool finite = bits < 0x7f800000U, used = finite && most >= 1e-30F;
