@@ -157,7 +157,7 @@ def compare(args, threads, log):
     contestants = []
     for name, command in [
         *((f"softlook {kind}", [args.tool, args.model, "serve", kind, str(threads)])
-          for kind in ("exact", "bfloat16", "int8")),
+          for kind in ("exact", "bfloat16", "low:bfloat16", "int8", "low:int8")),
         *((f"PyTorch {kind}", [sys.executable, __file__, args.model, "child", kind, str(threads)])
           for kind in ("float32", "bfloat16", "int8")),
     ]:

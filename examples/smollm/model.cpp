@@ -14,6 +14,21 @@ using Eigen::Index;
 using softlook::transformer_encoder_layer;
 using std::to_string;
 
+softlook::weight_format<float> format_named(const std::string& name, bool low_precision) {
+  using enum softlook::weight_storage;
+  using softlook::number_format;
+  if (name == "exact" && low_precision)
+    throw std::invalid_argument("exact weights are not multiplied with low precision");
+  for (const auto& [kept, as] : {std::pair{exact, number_format::bfloat16},
+                                 {bfloat16, number_format::bfloat16},
+                                 {int8, number_format::int8}})
+    if (name == softlook::name_of(kept)) {
+      if (low_precision) return softlook::low_precision{as};
+      return kept;
+    }
+  throw std::invalid_argument("weights " + name + ": they are bfloat16, int8 or exact");
+}
+
 struct language_model::configuration {
   Index features, hidden, layers, query_heads, kv_heads, tokens, context, turned;
   double epsilon, base;
@@ -57,9 +72,8 @@ language_model::configuration language_model::read_configuration(const gguf& fil
   return c;
 }
 
-softlook::causal_transformer<float> language_model::read_layers(const gguf& file,
-                                                                const configuration& c,
-                                                                softlook::weight_storage kept) {
+softlook::causal_transformer<float> language_model::read_layers(
+    const gguf& file, const configuration& c, const softlook::weight_format<float>& kept) {
   const Index head = c.features / c.query_heads, kv = c.kv_heads * head;
   softlook::rotary_embedding<float> rotary(
       softlook::rotary_frequencies(head, c.base),

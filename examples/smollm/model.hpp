@@ -10,6 +10,7 @@
 
 #include <softlook/exec/thread_pool.hpp>
 #include <softlook/layer/linear_layer.hpp>
+#include <softlook/low_precision.hpp>
 #include <softlook/transformer/causal.hpp>
 
 #include "gguf.hpp"
@@ -20,9 +21,14 @@ namespace smollm {
 /// How the numbers of the model are kept: those of the layers, and of the matrix that gives a score
 /// for each token.
 struct kept_weights {
-  softlook::weight_storage layers = softlook::weight_storage::int8;
-  softlook::weight_storage tokens = softlook::weight_storage::int8;
+  softlook::weight_format<float> layers = softlook::weight_storage::int8;
+  softlook::weight_format<float> tokens = softlook::weight_storage::int8;
 };
+
+/// exact, bfloat16 or int8, by name. With low_precision what is multiplied by them is rounded too,
+/// where the machine has a unit for such products, which reads texts faster.
+/// \throws std::invalid_argument  for another name, or for exact with low_precision.
+softlook::weight_format<float> format_named(const std::string& name, bool low_precision);
 
 /// SmolLM2-135M-Instruct, a language model of LLaMA's kind: what comes after some tokens.
 ///
@@ -63,8 +69,8 @@ class language_model {
  private:
   struct configuration;
   static configuration read_configuration(const gguf& file);
-  static softlook::causal_transformer<float> read_layers(const gguf& file, const configuration& c,
-                                                         softlook::weight_storage kept);
+  static softlook::causal_transformer<float> read_layers(
+      const gguf& file, const configuration& c, const softlook::weight_format<float>& kept);
   language_model(gguf&& file, const configuration& c, const kept_weights& kept);
   void check(std::span<const int> ids, const cache& seen) const;
 

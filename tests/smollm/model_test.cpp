@@ -140,7 +140,7 @@ class tiny_model {
   std::mt19937 random_{3031};
 };
 
-constexpr kept_weights exact{softlook::weight_storage::exact, softlook::weight_storage::exact};
+const kept_weights exact{softlook::weight_storage::exact, softlook::weight_storage::exact};
 
 TEST(LanguageModel, IsItsFormulas) {
   const tiny_model tiny;
@@ -200,6 +200,25 @@ TEST(LanguageModel, KeepsItsWeightsInFewerBytes) {
     EXPECT_LE((model.next(ids, seen, threads).cast<double>() - truth).cwiseAbs().maxCoeff(),
               0.05 * truth.cwiseAbs().maxCoeff());
   }
+}
+
+TEST(LanguageModel, MultipliesRoundedNumbersWhereItIsAsked) {
+  const tiny_model tiny;
+  const language_model::pool threads(2);
+  const std::vector<int> ids = {1, 50, 200, 7};
+  const Eigen::RowVectorXd truth = tiny.next(ids);
+  for (const char* kept : {"bfloat16", "int8"}) {
+    const auto format = format_named(kept, true);
+    const language_model model(tiny.file(), {format, format});
+    EXPECT_EQ(name_of(format.storage()), std::string_view(kept));
+    auto seen = model.start();
+    const Eigen::RowVectorXf scores = model.next(ids, seen, threads);
+    ASSERT_TRUE(scores.allFinite());
+    EXPECT_LE((scores.cast<double>() - truth).cwiseAbs().maxCoeff(),
+              0.1 * truth.cwiseAbs().maxCoeff());
+  }
+  EXPECT_THROW((void)format_named("exact", true), std::invalid_argument);
+  EXPECT_THROW((void)format_named("int4", false), std::invalid_argument);
 }
 
 TEST(LanguageModel, RefusesWhatItCannotTake) {

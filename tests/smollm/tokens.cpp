@@ -5,13 +5,11 @@
 //   smollm_tokens MODEL greedy KIND COUNT     lines of ids -> lines of the COUNT likeliest ids that
 //                                             follow
 //   smollm_tokens MODEL check KIND FILE       lines "ids : ids that follow : margins", from the
-//   float
-//                                             reference
+//                                             float reference
 //   smollm_tokens MODEL speed KIND THREADS    tokens a second
 //   smollm_tokens MODEL serve KIND THREADS    "greedy COUNT IDS", "read", "write", "bandwidth" ->
-//   "ok"
-//                                             and ids, seconds (of a token), bytes a second
-// KIND: exact, bfloat16, int8.
+//                                             "ok" and ids, seconds (of a token), bytes a second
+// KIND: exact, bfloat16, int8, low:bfloat16, low:int8 (with low_precision).
 
 #include <algorithm>
 #include <chrono>
@@ -31,11 +29,9 @@ namespace {
 
 using smollm::language_model;
 
-softlook::weight_storage storage_of(const std::string& name) {
-  for (const auto s : {softlook::weight_storage::int8, softlook::weight_storage::bfloat16,
-                       softlook::weight_storage::exact})
-    if (name == softlook::name_of(s)) return s;
-  throw std::invalid_argument("unknown kind " + name);
+softlook::weight_format<float> format_of(const std::string& kind) {
+  const bool low = kind.starts_with("low:");
+  return smollm::format_named(low ? kind.substr(4) : kind, low);
 }
 
 std::vector<int> ids_of(const std::string& text) {
@@ -201,7 +197,7 @@ int main(int argc, char** argv) {
   try {
     const std::string what = argc > 2 ? argv[2] : "";
     if (argc < 3) throw std::invalid_argument("usage: see tests/smollm/tokens.cpp");
-    const auto kept = storage_of(argc > 3 ? argv[3] : "int8");
+    const auto kept = format_of(argc > 3 ? argv[3] : "int8");
     const language_model model(std::string(argv[1]), {kept, kept});
     if (what == "encode") return encode(model);
     if (argc != 5) throw std::invalid_argument("usage: see tests/smollm/tokens.cpp");
