@@ -10,7 +10,7 @@
 /// Steps in a converted chunk: 18 KiB of weights, and 12 KiB of sums.
 inline constexpr index stored_steps = 96;
 /// How far ahead few rows ask for what they read.
-inline constexpr index stored_ahead_bytes = 2048;
+inline constexpr index stored_ahead_bytes = 4096;
 
 /// Scale, bias, activation, factor and residual on a tile of sums, then out.
 template <class T>

@@ -1,6 +1,19 @@
 // A single query with keys and values of shorter numbers, which are converted in registers: see
 // few_queries.inl.
 
+/// How far ahead rows are asked for: what a core reads while memory answers, but not much of a
+/// page, because the next one lies elsewhere.
+inline constexpr index rows_ahead_bytes = 8192;
+
+/// From a number of a row to the one of a later row that is asked for beside it.
+template <class Stored>
+SOFTLOOK_ALWAYS_INLINE index asked_ahead(const stored_run<Stored>& run, index columns) {
+  const index of_page = run.rows / 4 < 16 ? 16 : run.rows / 4;
+  const index rows = rows_ahead_bytes / ((columns > 0 ? columns : 1) * index(sizeof(Stored)));
+  // Unsigned: the stride of a single row may be any number.
+  return index(std::uintptr_t(rows < of_page ? rows : of_page) * std::uintptr_t(run.row_stride));
+}
+
 template <class T, class Stored, bool Paged>
 void dot_stored(const row_source<T>& source, range rows, const T* q, T* scores) {
   constexpr index n = lanes<T>;
@@ -8,6 +21,7 @@ void dot_stored(const row_source<T>& source, range rows, const T* q, T* scores) 
   for (index r = rows.begin; r < rows.end;) {
     const stored_run<Stored> run = first_run<T, Stored, Paged>(source, {r, rows.end});
     const Stored* row = run.data;
+    const index ahead = asked_ahead(run, source.cols);
     for (index j = 0; j < run.rows; j += n) {
       vec<T> sum[n];
       const index count = run.rows - j < n ? run.rows - j : n;
@@ -17,7 +31,7 @@ void dot_stored(const row_source<T>& source, range rows, const T* q, T* scores) 
         vec<T> s = {};
 #pragma GCC unroll 4
         for (index v = 0; v < vectors; ++v) {
-          if (v * n * index(sizeof(Stored)) % 64 == 0) prefetch(row + v * n, 16 * run.row_stride);
+          if (v * n * index(sizeof(Stored)) % 64 == 0) prefetch(row + v * n, ahead);
           s = fma(load(q + v * n), stored_as(row + v * n), s);
         }
         if constexpr (sizeof(Stored) == 1)
@@ -38,7 +52,7 @@ void dot_stored(const row_source<T>& source, range rows, const T* q, T* scores) 
 /// `Vectors` vectors of columns.
 template <class T, int Vectors, class Stored>
 SOFTLOOK_ALWAYS_INLINE void add_stored_columns(const stored_run<Stored>& run, index column,
-                                               const T* weights, T* output) {
+                                               index ahead, const T* weights, T* output) {
   vec<T> sum[Vectors];
 #pragma GCC unroll 8
   for (int v = 0; v < Vectors; ++v) sum[v] = load(output + column + v * lanes<T>);
@@ -50,8 +64,7 @@ SOFTLOOK_ALWAYS_INLINE void add_stored_columns(const stored_run<Stored>& run, in
     const vec<T> weight = broadcast(p);
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) {
-      if (v * lanes<T> * int(sizeof(Stored)) % 64 == 0)
-        prefetch(row + v * lanes<T>, 16 * run.row_stride);
+      if (v * lanes<T> * int(sizeof(Stored)) % 64 == 0) prefetch(row + v * lanes<T>, ahead);
       sum[v] = fma(weight, stored_as(row + v * lanes<T>), sum[v]);
     }
   }
@@ -64,12 +77,13 @@ void add_stored(const row_source<T>& source, range rows, const T* weights, T* ou
   for (index r = rows.begin; r < rows.end;) {
     const stored_run<Stored> run = first_run<T, Stored, Paged>(source, {r, rows.end});
     const T* const p = weights + (r - rows.begin);
+    const index ahead = asked_ahead(run, source.cols);
     index c = 0;
     for (; c + 8 * lanes<T> <= source.cols; c += 8 * lanes<T>)
-      add_stored_columns<T, 8>(run, c, p, output);
+      add_stored_columns<T, 8>(run, c, ahead, p, output);
     for (; c + 4 * lanes<T> <= source.cols; c += 4 * lanes<T>)
-      add_stored_columns<T, 4>(run, c, p, output);
-    for (; c < source.cols; c += lanes<T>) add_stored_columns<T, 1>(run, c, p, output);
+      add_stored_columns<T, 4>(run, c, ahead, p, output);
+    for (; c < source.cols; c += lanes<T>) add_stored_columns<T, 1>(run, c, ahead, p, output);
     r += run.rows;
   }
 }

@@ -51,6 +51,7 @@ void dot_rounded(const row_source<float>& source, range rows, const float* q, fl
   for (index r = rows.begin; r < rows.end;) {
     const stored_run<std::int8_t> run = first_run<float, std::int8_t, true>(source, {r, rows.end});
     const std::int8_t* row = run.data;
+    const index ahead = asked_ahead(run, columns);
     for (index j = 0; j < run.rows; j += n) {
       vec<Group> sum[n];
       alignas(64) float scales[n] = {};
@@ -61,7 +62,7 @@ void dot_rounded(const row_source<float>& source, range rows, const float* q, fl
         vec<Group> s = {};
 #pragma GCC unroll 1
         for (index c = 0; c < columns; c += vector_bytes) {
-          if (c % 64 == 0) prefetch(row + c, 16 * run.row_stride);
+          if (c % 64 == 0) prefetch(row + c, ahead);
           own_step<Group>::multiply(s, groups_from<Group>(row + c) ^ sign,
                                     groups_from<Group>(rounded + c));
         }
