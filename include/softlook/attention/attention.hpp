@@ -248,8 +248,8 @@ template <dense_expression Q, row_expression K, class... Ps>
 [[nodiscard]] auto attention_weights(const Q& q, const K& k, const Ps&... policies) {
   if constexpr (detail::check_stored_types<Q, K, K, Ps...>()) {
     using matrix = detail::wide_matrix_like<Q>;
-    return detail::of_heads<matrix, typename matrix::Scalar, Ps...>(
-        detail::bind_any("attention_weights", q, k, detail::no_values{}, policies...).weights());
+    return detail::bind_any("attention_weights", q, k, detail::no_values{}, policies...)
+        .template weights_as<matrix>();
   }
 }
 

@@ -61,6 +61,33 @@ template <class Q, class K, class V, class... Ps>
     return false;
 }
 
+/// In the storage order of Matrix; number by number, because Eigen's assignment takes longer to
+/// compile.
+template <class Matrix, class T>
+[[nodiscard]] Matrix as_matrix(row_major<T>&& given) {
+  if constexpr (std::is_same_v<Matrix, row_major<T>>) {
+    return std::move(given);
+  } else {
+    Matrix out(given.rows(), given.cols());
+    T* to = out.data();
+    for (index j = 0; j < given.cols(); ++j)
+      for (index i = 0; i < given.rows(); ++i) *to++ = given.data()[i * given.cols() + j];
+    return out;
+  }
+}
+
+/// What a call with heads{…} gives is one for each head: all of them, or the only one.
+template <class Matrix, class T, class... Ps>
+[[nodiscard]] auto of_heads(std::vector<row_major<T>>&& all) {
+  if constexpr ((is_heads<Ps> || ...)) {
+    std::vector<Matrix> heads(all.size());
+    for (std::size_t h = 0; h < all.size(); ++h) heads[h] = as_matrix<Matrix>(std::move(all[h]));
+    return heads;
+  } else {
+    return as_matrix<Matrix>(std::move(all.front()));
+  }
+}
+
 /// A checked call of expressions, which it keeps evaluated. A small one has no sources of rows,
 /// which only the kernels read.
 template <bool Small, class Q, class K, class V, class... Ps>
@@ -109,10 +136,19 @@ class bound_call {
   /// Alone; with what else the call has room for; scores before transforms and mask.
   [[nodiscard]] std::vector<row_major<scalar>> weights() {
     want_matrices();
-    if constexpr (Small)
-      return std::vector<row_major<scalar>>(1, small_weights(call_));
-    else
-      return run_weights<stated::is_additive>(call_);
+    return run_weights<stated::is_additive>(call_);
+  }
+  /// A Matrix, or with heads{…} one for each.
+  template <class Matrix>
+  [[nodiscard]] auto weights_as() {
+    if constexpr (Small) {
+      want_matrices();
+      Matrix P(call_.Q.rows, call_.K.rows);
+      small_weights(call_, writable_view(P));
+      return P;
+    } else {
+      return of_heads<Matrix, scalar, Ps...>(weights());
+    }
   }
   [[nodiscard]] std::vector<row_major<scalar>> stored() {
     want_matrices();
@@ -209,33 +245,6 @@ template <class Q, class K, class V, class... Ps>
 [[nodiscard]] bound_call<is_small_call<Q, K, V, Ps...>(), Q, K, V, Ps...> bind_any(
     const char* where, const Q& q, const K& k, const V& v, const Ps&... policies) {
   return {where, q, k, v, policies...};
-}
-
-/// In the storage order of Matrix; number by number, because Eigen's assignment takes longer to
-/// compile.
-template <class Matrix, class T>
-[[nodiscard]] Matrix as_matrix(row_major<T>&& given) {
-  if constexpr (std::is_same_v<Matrix, row_major<T>>) {
-    return std::move(given);
-  } else {
-    Matrix out(given.rows(), given.cols());
-    T* to = out.data();
-    for (index j = 0; j < given.cols(); ++j)
-      for (index i = 0; i < given.rows(); ++i) *to++ = given.data()[i * given.cols() + j];
-    return out;
-  }
-}
-
-/// What a call with heads{…} gives is one for each head: all of them, or the only one.
-template <class Matrix, class T, class... Ps>
-[[nodiscard]] auto of_heads(std::vector<row_major<T>>&& all) {
-  if constexpr ((is_heads<Ps> || ...)) {
-    std::vector<Matrix> heads(all.size());
-    for (std::size_t h = 0; h < all.size(); ++h) heads[h] = as_matrix<Matrix>(std::move(all[h]));
-    return heads;
-  } else {
-    return as_matrix<Matrix>(std::move(all.front()));
-  }
 }
 
 }  // namespace detail

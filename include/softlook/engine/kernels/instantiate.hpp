@@ -18,13 +18,13 @@
   prefix template const recurrent_kernels<T>& recurrents_of<T>(instruction_set);
 
 /// Attention from a checked call on; additive scores, like the naive kernel, in lists of their own.
-#define SOFTLOOK_INSTANTIATE_FORWARD(prefix, T)                                 \
-  prefix template score_inputs<T> make_inputs<T>(const attention_call<T>&, T*); \
-  prefix template planned_run plan_run<reach::any, T>(const attention_call<T>&, \
-                                                      const register_shape&);   \
-  prefix template input_sizes sizes_of_inputs<T>(const attention_call<T>&);     \
-  prefix template void run_small<T>(const attention_call<T>&);                  \
-  prefix template row_major<T> small_weights<T>(const attention_call<T>&);      \
+#define SOFTLOOK_INSTANTIATE_FORWARD(prefix, T)                                                   \
+  prefix template score_inputs<T> make_inputs<T>(const attention_call<T>&, T*);                   \
+  prefix template planned_run plan_run<reach::any, T>(const attention_call<T>&,                   \
+                                                      const register_shape&);                     \
+  prefix template input_sizes sizes_of_inputs<T>(const attention_call<T>&);                       \
+  prefix template void run_small<T>(const attention_call<T>&);                                    \
+  prefix template void small_weights<T>(const attention_call<T>&, const mutable_matrix_view<T>&); \
   SOFTLOOK_INSTANTIATE_RUNS(prefix, T, false)
 
 #define SOFTLOOK_INSTANTIATE_ADDITIVE(prefix, T) SOFTLOOK_INSTANTIATE_RUNS(prefix, T, true)

@@ -82,15 +82,15 @@ void run_small(const attention_call<T>& c) {
 
 /// The weights alone.
 template <class T>
-[[nodiscard]] row_major<T> small_weights(const attention_call<T>& c) {
-  row_major<T> P(c.Q.rows, c.K.rows);
-  small_scores(c, {P.data(), P.rows(), P.cols(), P.cols(), 1});
-  for (index i = 0; i < P.rows(); ++i) {
-    T* const row = P.data() + i * P.cols();
-    const T sum = small_softmax(row, P.cols()).second;
-    for (index j = 0; j < P.cols(); ++j) row[j] = row[j] == -1 ? T(0) : row[j] / sum;
+void small_weights(const attention_call<T>& c, const mutable_matrix_view<T>& P) {
+  T scores[most_small_scores];
+  const index m = c.K.rows;
+  small_scores(c, {scores, c.Q.rows, m, m, 1});
+  for (index i = 0; i < c.Q.rows; ++i) {
+    T* const row = scores + i * m;
+    const T sum = small_softmax(row, m).second;
+    for (index j = 0; j < m; ++j) P(i, j) = row[j] == -1 ? T(0) : row[j] / sum;
   }
-  return P;
 }
 
 }  // namespace detail
