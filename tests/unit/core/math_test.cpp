@@ -17,7 +17,7 @@ constexpr int samples = 200000;
 template <class T>
 constexpr double exp_error_bound = std::is_same_v<T, float> ? 6e-7 : 1e-15;
 template <class T>
-constexpr double tanh_error_bound = std::is_same_v<T, float> ? 1e-6 : 1e-15;
+constexpr double tanh_error_bound = std::is_same_v<T, float> ? 5e-7 : 1e-15;
 
 template <class T>
 class ScalarMath : public ::testing::Test {};
