@@ -6,6 +6,7 @@
 #include <fstream>
 #include <limits>
 
+namespace case_file_test {
 namespace {
 
 using conformance::case_error;
@@ -180,3 +181,4 @@ TEST_F(CaseFile, AFileThatIsNotThereIsAnError) {
 }
 
 }  // namespace
+}  // namespace case_file_test

@@ -4,6 +4,7 @@
 
 #include <limits>
 
+namespace compare_test {
 namespace {
 
 using conformance::agrees;
@@ -79,3 +80,4 @@ TEST(Compare, ASampledTensorIsCheckedByPositionAndBySum) {
 }
 
 }  // namespace
+}  // namespace compare_test

@@ -6,6 +6,7 @@
 
 #include "tests/support/random.hpp"
 
+namespace layer_error_test {
 namespace {
 
 using conformance::mode;
@@ -73,3 +74,4 @@ TEST(FloatBounds, HoldForEncoderLayersAndSaySomething) {
 }
 
 }  // namespace
+}  // namespace layer_error_test

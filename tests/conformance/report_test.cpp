@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+namespace report_test {
 namespace {
 
 using conformance::status;
@@ -68,3 +69,4 @@ TEST(ExitCode, TellsFailureAndNothingPassed) {
 }
 
 }  // namespace
+}  // namespace report_test

@@ -4,6 +4,7 @@
 
 #include <fstream>
 
+namespace runner_test {
 namespace {
 
 using conformance::case_file;
@@ -161,3 +162,4 @@ TEST_F(Runner, SkipsTheSentenceEncoderWithoutItsModel) {
 }
 
 }  // namespace
+}  // namespace runner_test

@@ -15,6 +15,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
+namespace encoder_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -344,3 +345,4 @@ TEST_F(SentenceEncoder, SaysWhatIsWrongWithTheConfiguration) {
 }
 
 }  // namespace
+}  // namespace encoder_test

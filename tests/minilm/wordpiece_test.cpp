@@ -8,6 +8,7 @@
 
 #include "tests/support/errors.hpp"
 
+namespace wordpiece_test {
 namespace {
 
 using minilm::model_error;
@@ -154,3 +155,4 @@ TEST(WordPiece, SaysWhichFileItCannotRead) {
 }
 
 }  // namespace
+}  // namespace wordpiece_test

@@ -3,7 +3,7 @@
 
 #include "tests/mpi/support.hpp"
 
-namespace softlook {
+namespace softlook::agreement_test {
 namespace {
 
 using softlook_test::expect_same_on_all;
@@ -97,4 +97,4 @@ TEST(Communicator, MakesErrorsOfMpiExceptionsWithTheRank) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::agreement_test

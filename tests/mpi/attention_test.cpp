@@ -13,7 +13,7 @@
 #include "tests/support/erased.hpp"
 #include "tests/support/executors.hpp"
 
-namespace softlook {
+namespace softlook::attention_test {
 namespace {
 
 using softlook_test::alone;
@@ -288,4 +288,4 @@ TEST_F(Errors, OfATaskComeWhenAllMessagesHaveArrived) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::attention_test

@@ -28,7 +28,7 @@ void* operator new(std::size_t bytes, std::align_val_t to) {
 void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
 
-namespace softlook {
+namespace softlook::backward_test {
 namespace {
 
 using softlook_test::alone;
@@ -386,4 +386,4 @@ TEST(SumGradients, RefusesOtherShapesOnAllRanks) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::backward_test

@@ -5,7 +5,7 @@
 #include "softlook/mask/window.hpp"
 #include "tests/support/erased.hpp"
 
-namespace softlook {
+namespace softlook::decoding_test {
 namespace {
 
 using softlook_test::alone;
@@ -94,4 +94,4 @@ TEST(DecodeAttention, RefusesQueriesThatDiffer) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::decoding_test

@@ -5,7 +5,7 @@
 #include "softlook/mask/causal.hpp"
 #include "tests/support/erased.hpp"
 
-namespace softlook {
+namespace softlook::policies_test {
 namespace {
 
 using softlook_test::alone;
@@ -75,4 +75,4 @@ TEST(Policies, ReadRowsOfACacheOnEachRank) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::policies_test

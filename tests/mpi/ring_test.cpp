@@ -8,7 +8,7 @@
 #include "tests/support/bounds.hpp"
 #include "tests/support/erased.hpp"
 
-namespace softlook {
+namespace softlook::ring_test {
 namespace {
 
 using softlook_test::alone;
@@ -121,4 +121,4 @@ TEST(RingAttention, SharesCausalWorkAndMovesWhatItSays) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::ring_test

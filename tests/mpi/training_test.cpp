@@ -8,6 +8,7 @@
 #include "examples/characters/training.hpp"
 #include "examples/mpi/rank_training.hpp"
 
+namespace training_test {
 namespace {
 
 using softlook::index;
@@ -75,3 +76,4 @@ TEST(TrainingOverRanks, RefusesGroupsThatDoNotDivide) {
 }
 
 }  // namespace
+}  // namespace training_test

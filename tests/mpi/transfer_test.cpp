@@ -7,7 +7,7 @@
 
 #include "tests/mpi/support.hpp"
 
-namespace softlook {
+namespace softlook::transfer_test {
 namespace {
 
 using softlook_test::bitwise_equal;
@@ -77,4 +77,4 @@ TEST(Rows, AreRefusedOnAllRanksWhereOneHasTooMany) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::transfer_test

@@ -9,7 +9,7 @@
 
 #include "tests/smollm/file.hpp"
 
-namespace smollm {
+namespace smollm::gguf_test {
 namespace {
 
 using smollm_test::byte_string;
@@ -218,4 +218,4 @@ TEST(Gguf, MapsAFile) {
 }
 
 }  // namespace
-}  // namespace smollm
+}  // namespace smollm::gguf_test

@@ -10,7 +10,7 @@
 #include "examples/smollm/page.hpp"
 #include "tests/smollm/file.hpp"
 
-namespace smollm {
+namespace smollm::model_test {
 namespace {
 
 using smollm_test::file_writer;
@@ -350,4 +350,4 @@ TEST(Sampler, DrawsByTheProbabilities) {
 }
 
 }  // namespace
-}  // namespace smollm
+}  // namespace smollm::model_test

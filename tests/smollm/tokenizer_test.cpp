@@ -6,7 +6,7 @@
 
 #include "tests/smollm/file.hpp"
 
-namespace smollm {
+namespace smollm::tokenizer_test {
 namespace {
 
 using smollm_test::vocabulary;
@@ -165,4 +165,4 @@ TEST(WholeCharacters, EndBeforeABrokenBeginning) {
 }
 
 }  // namespace
-}  // namespace smollm
+}  // namespace smollm::tokenizer_test

@@ -8,11 +8,12 @@
 #include <iterator>
 #include <string>
 
-#include "examples/training/random.hpp"
 #include "examples/support/files.hpp"
+#include "examples/training/random.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/training/weights.hpp"
 
+namespace checkpoint_test {
 namespace {
 
 using examples::adamw;
@@ -213,3 +214,4 @@ TEST_F(Checkpoint, TensorsHaveNamesOfTheirOwn) {
 }
 
 }  // namespace
+}  // namespace checkpoint_test

@@ -9,6 +9,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/gradients.hpp"
 
+namespace cross_entropy_test {
 namespace {
 
 using examples::cross_entropy;
@@ -138,3 +139,4 @@ TEST(CrossEntropy, RefusesWhatIsNoClass) {
 }
 
 }  // namespace
+}  // namespace cross_entropy_test

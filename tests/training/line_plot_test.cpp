@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+namespace line_plot_test {
 namespace {
 
 using examples::line_plot;
@@ -69,3 +70,4 @@ TEST(LinePlot, MarksAreRoundNumbers) {
 }
 
 }  // namespace
+}  // namespace line_plot_test

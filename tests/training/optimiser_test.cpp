@@ -11,6 +11,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/training/weights.hpp"
 
+namespace optimiser_test {
 namespace {
 
 using examples::adamw;
@@ -220,3 +221,4 @@ TEST(Clipping, RefusesWhatHasDiverged) {
 }
 
 }  // namespace
+}  // namespace optimiser_test

@@ -7,6 +7,7 @@
 
 #include "examples/training/random.hpp"
 
+namespace progress_test {
 namespace {
 
 using examples::duration_text;
@@ -93,3 +94,4 @@ TEST(Random, IsDistributedAsItSays) {
 }
 
 }  // namespace
+}  // namespace progress_test

@@ -9,6 +9,7 @@
 #include "examples/support/files.hpp"
 #include "tests/support/errors.hpp"
 
+namespace safetensors_test {
 namespace {
 
 using examples::model_error;
@@ -300,3 +301,4 @@ TEST_F(SafetensorsFile, CutAnywhereIsRefused) {
 }
 
 }  // namespace
+}  // namespace safetensors_test

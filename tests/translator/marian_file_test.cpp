@@ -7,6 +7,7 @@
 #include "examples/support/files.hpp"
 #include "tests/support/errors.hpp"
 
+namespace marian_file_test {
 namespace {
 
 using softlook_test::message_of;
@@ -161,3 +162,4 @@ TEST(MarianFile, SaysWhichFileItCannotRead) {
 }
 
 }  // namespace
+}  // namespace marian_file_test

@@ -13,6 +13,7 @@
 #include "examples/support/files.hpp"
 #include "tests/support/random.hpp"
 
+namespace model_test {
 namespace {
 
 namespace fs = std::filesystem;
@@ -285,3 +286,4 @@ TEST_F(TranslationModel, SaysWhatItCannotUse) {
 }
 
 }  // namespace
+}  // namespace model_test

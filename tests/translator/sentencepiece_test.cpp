@@ -9,6 +9,7 @@
 #include "examples/support/files.hpp"
 #include "tests/support/errors.hpp"
 
+namespace sentencepiece_test {
 namespace {
 
 using softlook_test::message_of;
@@ -162,3 +163,4 @@ TEST(SentencePiece, SaysWhatIsWrongWithTheFile) {
 }
 
 }  // namespace
+}  // namespace sentencepiece_test

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+namespace sentences_test {
 namespace {
 
 using translator::sentences_of;
@@ -46,3 +47,4 @@ TEST(Sentences, OfNothingAreNone) {
 }
 
 }  // namespace
+}  // namespace sentences_test

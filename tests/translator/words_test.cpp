@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 
+namespace words_test {
 namespace {
 
 using translator::float_matrix;
@@ -46,3 +47,4 @@ TEST(Words, SumWhatTheirPiecesAreLookedAtAndLookWhereTheirPiecesLook) {
 }
 
 }  // namespace
+}  // namespace words_test

@@ -8,6 +8,7 @@
 #include "examples/support/files.hpp"
 #include "tests/support/errors.hpp"
 
+namespace onnx_file_test {
 namespace {
 
 using softlook_test::message_of;
@@ -211,3 +212,4 @@ TEST(OnnxFile, IsNamedInMessagesAndCutAnywhereIsRefused) {
 }
 
 }  // namespace
+}  // namespace onnx_file_test

@@ -12,6 +12,7 @@
 #include <map>
 #include <sstream>
 
+namespace transformer_test {
 namespace {
 
 using Eigen::Index;
@@ -149,3 +150,4 @@ TEST(Interpolation, LiesBetweenTheTwoNearestOrUsesFour) {
 }
 
 }  // namespace
+}  // namespace transformer_test

@@ -7,7 +7,7 @@
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::additive_magnitudes_test {
 namespace {
 
 using namespace softlook_test;
@@ -144,4 +144,4 @@ TYPED_TEST(AdditiveMagnitudes, WithScaleMaskAndTransforms) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::additive_magnitudes_test

@@ -8,7 +8,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::any_scalar_test {
 namespace {
 
 using namespace softlook_test;
@@ -102,4 +102,4 @@ TEST(AnyScalar, RefusesShapesThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::any_scalar_test

@@ -10,7 +10,7 @@
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::concurrency_test {
 namespace {
 
 using namespace softlook_test;
@@ -100,4 +100,4 @@ TYPED_TEST(Concurrency, WorkersRoundAsTheCallerDoes) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::concurrency_test

@@ -8,7 +8,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/ways.hpp"
 
-namespace softlook {
+namespace softlook::decomposable_test {
 namespace {
 
 using namespace softlook_test;
@@ -201,4 +201,4 @@ TYPED_TEST(DecomposableAttention, RejectsANetworkThatLosesTokens) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::decomposable_test

@@ -14,7 +14,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::dropout_test {
 namespace {
 
 using softlook_test::all_finite;
@@ -153,4 +153,4 @@ TEST(Dropout, RefusesWhatIsNoProbability) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::dropout_test

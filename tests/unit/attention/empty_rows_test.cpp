@@ -4,7 +4,7 @@
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::empty_rows_test {
 namespace {
 
 using namespace softlook_test;
@@ -108,4 +108,4 @@ TYPED_TEST(EmptyRows, KeepTheOtherRowsRight) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::empty_rows_test

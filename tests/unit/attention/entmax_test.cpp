@@ -14,7 +14,7 @@
 #include "tests/support/scalars.hpp"
 #include "tests/support/storage.hpp"
 
-namespace softlook {
+namespace softlook::entmax_test {
 namespace {
 
 using namespace softlook_test;
@@ -485,4 +485,4 @@ TYPED_TEST(EntmaxAttention, RejectsWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::entmax_test

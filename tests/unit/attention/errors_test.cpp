@@ -6,7 +6,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::errors_test {
 namespace {
 
 using namespace softlook_test;
@@ -217,4 +217,4 @@ TYPED_TEST(AttentionErrors, ArePassedOverForNoQueriesOnlyWhereShapesAgree) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::errors_test

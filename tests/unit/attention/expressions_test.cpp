@@ -6,7 +6,7 @@
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::expressions_test {
 namespace {
 
 using namespace softlook_test;
@@ -109,4 +109,4 @@ TYPED_TEST(AttentionExpressions, OutputIntoRefsAndFixedSizes) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::expressions_test

@@ -7,7 +7,7 @@
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::extreme_scores_test {
 namespace {
 
 using namespace softlook_test;
@@ -94,4 +94,4 @@ TYPED_TEST(ExtremeScores, OfHugeQueriesAndTinyKeys) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::extreme_scores_test

@@ -14,7 +14,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook {
+namespace softlook::frame_test {
 namespace {
 
 using softlook_test::all_finite;
@@ -224,4 +224,4 @@ TEST(FrameOfACall, NamesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::frame_test

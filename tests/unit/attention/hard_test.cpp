@@ -10,7 +10,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook {
+namespace softlook::hard_test {
 namespace {
 
 using namespace softlook_test;
@@ -266,4 +266,4 @@ TYPED_TEST(HardAttention, HardmaxIsOneHot) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::hard_test

@@ -11,7 +11,7 @@
 #include "tests/support/storage.hpp"
 #include "tests/support/ways.hpp"
 
-namespace softlook {
+namespace softlook::heads_test {
 namespace {
 
 using namespace softlook_test;
@@ -262,4 +262,4 @@ TEST(HeadColumns, RejectWhatDoesNotDivideOrDoesNotExist) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::heads_test

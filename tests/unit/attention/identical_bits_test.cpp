@@ -10,7 +10,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/storage.hpp"
 
-namespace softlook {
+namespace softlook::identical_bits_test {
 namespace {
 
 using namespace softlook_test;
@@ -286,4 +286,4 @@ TYPED_TEST(IdenticalBits, OfNaiveAttentionAndThePinnedNaiveKernel) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::identical_bits_test

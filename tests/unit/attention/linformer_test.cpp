@@ -14,7 +14,7 @@
 #include "tests/support/scalars.hpp"
 #include "tests/support/storage.hpp"
 
-namespace softlook {
+namespace softlook::linformer_test {
 namespace {
 
 using softlook_test::all_finite;
@@ -189,4 +189,4 @@ TEST(Linformer, RejectsAnOutputThatOverlapsAnInputOrDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::linformer_test

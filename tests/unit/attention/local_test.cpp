@@ -12,7 +12,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook {
+namespace softlook::local_test {
 namespace {
 
 using namespace softlook_test;
@@ -453,4 +453,4 @@ TYPED_TEST(LocalAttention, RejectsWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::local_test

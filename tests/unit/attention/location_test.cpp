@@ -11,7 +11,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook {
+namespace softlook::location_test {
 namespace {
 
 using namespace softlook_test;
@@ -304,4 +304,4 @@ TYPED_TEST(AwareAttention, CoverageLossIsTheOverlapWithThePast) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::location_test

@@ -4,7 +4,7 @@
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::log_sum_exp_test {
 namespace {
 
 using namespace softlook_test;
@@ -67,4 +67,4 @@ TYPED_TEST(LogSumExp, IsAColumnOfOneEntryPerQuery) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::log_sum_exp_test

@@ -13,7 +13,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/layers.hpp"
 
-namespace softlook {
+namespace softlook::low_precision_test {
 namespace {
 
 using namespace softlook_test;
@@ -266,4 +266,4 @@ TEST_F(RoundedAttention, IsRefusedWhereItCannotBe) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::low_precision_test

@@ -4,7 +4,7 @@
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::magnitudes_test {
 namespace {
 
 using namespace softlook_test;
@@ -138,4 +138,4 @@ TYPED_TEST(Magnitudes, ScalesOfEverySize) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::magnitudes_test

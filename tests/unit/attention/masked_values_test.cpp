@@ -6,7 +6,7 @@
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::masked_values_test {
 namespace {
 
 using namespace softlook_test;
@@ -169,4 +169,4 @@ TYPED_TEST(MaskedValues, InNaiveWeights) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::masked_values_test

@@ -14,7 +14,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook {
+namespace softlook::monotonic_test {
 namespace {
 
 using namespace softlook_test;
@@ -471,4 +471,4 @@ TYPED_TEST(MonotonicAttention, RejectsWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::monotonic_test

@@ -4,7 +4,7 @@
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::non_finite_test {
 namespace {
 
 using namespace softlook_test;
@@ -189,4 +189,4 @@ TYPED_TEST(NonFinite, InfiniteAdditiveInputsSaturate) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::non_finite_test

@@ -14,7 +14,7 @@
 #include "tests/support/scalars.hpp"
 #include "tests/support/storage.hpp"
 
-namespace softlook {
+namespace softlook::nystrom_test {
 namespace {
 
 using oracle::matrix;
@@ -296,4 +296,4 @@ TEST(Nystrom, RejectsAnOutputThatOverlapsAnInputOrDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::nystrom_test

@@ -6,7 +6,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::options_test {
 namespace {
 
 using namespace softlook_test;
@@ -126,4 +126,4 @@ TYPED_TEST(AttentionOptions, ScratchStaysWithinItsLimit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::options_test

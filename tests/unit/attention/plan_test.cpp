@@ -7,7 +7,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::plan_test {
 namespace {
 
 using namespace softlook_test;
@@ -106,4 +106,4 @@ TEST(PlanAttention, ChecksShapesLikeACall) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::plan_test

@@ -4,7 +4,7 @@
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::policies_test {
 namespace {
 
 using namespace softlook_test;
@@ -119,4 +119,4 @@ TYPED_TEST(AttentionWithPolicies, PoliciesInAnyOrder) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::policies_test

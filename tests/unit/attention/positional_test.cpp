@@ -9,7 +9,7 @@
 #include "tests/support/storage.hpp"
 #include "tests/support/ways.hpp"
 
-namespace softlook {
+namespace softlook::positional_test {
 namespace {
 
 using namespace softlook_test;
@@ -286,4 +286,4 @@ TYPED_TEST(PositionalAttention, RejectsAnOutputThatOverlapsWhatIsRead) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::positional_test

@@ -7,7 +7,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::relative_keys_test {
 namespace {
 
 using namespace softlook_test;
@@ -121,4 +121,4 @@ TYPED_TEST(RelativeKeys, RejectWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::relative_keys_test

@@ -4,7 +4,7 @@
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::scores_test {
 namespace {
 
 using namespace softlook_test;
@@ -87,4 +87,4 @@ TYPED_TEST(AttentionWithScores, ConcatIsAdditiveWithItsHalves) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::scores_test

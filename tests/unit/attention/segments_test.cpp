@@ -12,7 +12,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::segments_test {
 namespace {
 
 using softlook_test::all_finite;
@@ -168,4 +168,4 @@ TEST_F(Segments, RefuseOffsetsThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::segments_test

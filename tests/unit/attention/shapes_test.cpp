@@ -4,7 +4,7 @@
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::shapes_test {
 namespace {
 
 using namespace softlook_test;
@@ -123,4 +123,4 @@ TYPED_TEST(AttentionShapes, NothingAtAll) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::shapes_test

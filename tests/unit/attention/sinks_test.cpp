@@ -13,7 +13,7 @@
 #include "tests/support/layers.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::sinks_test {
 namespace {
 
 using namespace softlook_test;
@@ -170,4 +170,4 @@ TYPED_TEST(Sinks, RejectAnotherNumberOfThemAndNumbersThatAreNone) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::sinks_test

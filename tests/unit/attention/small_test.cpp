@@ -11,7 +11,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook {
+namespace softlook::small_test {
 namespace {
 
 using softlook_test::expect_error;
@@ -157,4 +157,4 @@ TYPED_TEST(SmallMatrices, SayThatNoKernelRuns) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::small_test

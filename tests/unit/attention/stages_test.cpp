@@ -4,7 +4,7 @@
 #include "tests/support/agreement.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::stages_test {
 namespace {
 
 using namespace softlook_test;
@@ -114,4 +114,4 @@ TYPED_TEST(ScoreStages, OfNoQueriesOrNoKeysAreEmpty) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::stages_test

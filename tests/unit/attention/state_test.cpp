@@ -11,7 +11,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook {
+namespace softlook::state_test {
 namespace {
 
 using namespace softlook_test;
@@ -154,4 +154,4 @@ TYPED_TEST(AttentionState, MergesStatesWithoutRowsOrValues) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::state_test

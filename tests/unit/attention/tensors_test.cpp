@@ -14,7 +14,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::tensors_test {
 namespace {
 
 using softlook_test::bitwise_equal;
@@ -175,4 +175,4 @@ TEST(Tensors, RefuseWhatDoesNotFitAndWriteNothing) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::tensors_test

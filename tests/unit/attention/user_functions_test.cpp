@@ -9,7 +9,7 @@
 #include "tests/support/executors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::user_functions_test {
 namespace {
 
 using namespace softlook_test;
@@ -198,4 +198,4 @@ TYPED_TEST(UserFunctions, AMaskOfTheUsersOwnTypeIsAMask) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::user_functions_test

@@ -15,7 +15,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::weights_test {
 namespace {
 
 using softlook_test::all_finite;
@@ -192,4 +192,4 @@ TEST(Weights, RefuseWhatIsNotThere) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::weights_test

@@ -12,7 +12,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::kv_cache_test {
 namespace {
 
 using softlook_test::all_finite;
@@ -182,4 +182,4 @@ TEST_F(KvCache, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::kv_cache_test

@@ -11,7 +11,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::paged_rows_test {
 namespace {
 
 using softlook_test::all_finite;
@@ -95,4 +95,4 @@ TEST(PagedRows, RefuseTablesThatLeaveThePool) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::paged_rows_test

@@ -14,7 +14,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::stored_rows_test {
 namespace {
 
 using softlook_test::all_finite;
@@ -204,4 +204,4 @@ TEST(Int8Rows, RefuseWhatTheyCannotHold) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::stored_rows_test

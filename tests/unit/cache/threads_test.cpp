@@ -11,7 +11,7 @@
 #include "tests/support/compare.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::threads_test {
 namespace {
 
 using namespace softlook_test;
@@ -88,4 +88,4 @@ TEST(CacheThreads, OneIsReadBySeveralOnOnePool) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::threads_test

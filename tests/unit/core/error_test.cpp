@@ -7,7 +7,7 @@
 
 #include "tests/support/errors.hpp"
 
-namespace softlook {
+namespace softlook::error_test {
 namespace {
 
 using softlook_test::expect_error;
@@ -51,4 +51,4 @@ TEST(Errors, AMessageThatIsTooLongIsCut) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::error_test

@@ -8,7 +8,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook {
+namespace softlook::math_test {
 namespace {
 
 constexpr int samples = 200000;
@@ -101,4 +101,4 @@ TEST(ScalarMathOfOtherTypes, FallsBackToTheStandardLibrary) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::math_test

@@ -12,7 +12,7 @@
 #include "tests/support/scalars.hpp"
 #include "tests/support/ways.hpp"
 
-namespace softlook {
+namespace softlook::parameters_test {
 namespace {
 
 using namespace softlook_test;
@@ -281,4 +281,4 @@ TYPED_TEST(Parameters, OfFeatureMaps) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::parameters_test

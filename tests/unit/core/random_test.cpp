@@ -5,7 +5,7 @@
 #include <cmath>
 #include <set>
 
-namespace softlook {
+namespace softlook::random_test {
 namespace {
 
 using detail::philox;
@@ -55,4 +55,4 @@ TEST(Gumbel, HasItsMeanAndVariance) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::random_test

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace softlook {
+namespace softlook::types_test {
 namespace {
 
 TEST(Range, CountsNothingWhenReversed) {
@@ -43,4 +43,4 @@ TEST(Options, LeaveEverythingToTheLibraryByDefault) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::types_test

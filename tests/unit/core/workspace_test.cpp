@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace softlook {
+namespace softlook::workspace_test {
 namespace {
 
 TEST(Workspace, GrowsAndNeverShrinks) {
@@ -24,4 +24,4 @@ TEST(Workspace, IsAlignedToACacheLine) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::workspace_test

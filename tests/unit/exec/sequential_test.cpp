@@ -4,7 +4,7 @@
 
 #include <vector>
 
-namespace softlook {
+namespace softlook::sequential_test {
 namespace {
 
 TEST(Sequential, RunsEveryTaskInOrderOnWorkerZero) {
@@ -23,4 +23,4 @@ TEST(Sequential, RunsNothingForNoTasks) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::sequential_test

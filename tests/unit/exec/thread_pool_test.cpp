@@ -8,7 +8,7 @@
 
 #include "tests/support/errors.hpp"
 
-namespace softlook {
+namespace softlook::thread_pool_test {
 namespace {
 
 /// Counts how often each task ran, and whether a worker ever had two tasks at a time.
@@ -159,4 +159,4 @@ TEST(ThreadPool, EndsWithoutEverWorking) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::thread_pool_test

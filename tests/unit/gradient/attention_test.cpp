@@ -17,7 +17,7 @@
 #include "tests/support/kernels.hpp"
 #include "tests/support/layers.hpp"
 
-namespace softlook {
+namespace softlook::attention_test {
 namespace {
 
 using namespace softlook_test;
@@ -408,4 +408,4 @@ TEST(AttentionGradientOf, NothingIsNothing) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::attention_test

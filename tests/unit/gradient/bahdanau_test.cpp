@@ -5,7 +5,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/gradients.hpp"
 
-namespace softlook {
+namespace softlook::bahdanau_test {
 namespace {
 
 using namespace softlook_test;
@@ -181,4 +181,4 @@ TEST(MaxoutGradient, OfEqualOnesIsTheFirstsAndNaNStays) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::bahdanau_test

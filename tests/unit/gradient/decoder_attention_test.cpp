@@ -6,7 +6,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::decoder_attention_test {
 namespace {
 
 using namespace softlook_test;
@@ -143,4 +143,4 @@ TEST(DecoderAttentionGradient, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::decoder_attention_test

@@ -4,7 +4,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::decomposable_test {
 namespace {
 
 using namespace softlook_test;
@@ -40,4 +40,4 @@ TEST(DecomposableGradient, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::decomposable_test

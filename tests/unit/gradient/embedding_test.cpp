@@ -4,7 +4,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::embedding_test {
 namespace {
 
 using namespace softlook_test;
@@ -108,4 +108,4 @@ TEST(PatchEmbeddingGradient, IsFiniteInFloat) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::embedding_test

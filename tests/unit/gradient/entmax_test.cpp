@@ -5,7 +5,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::entmax_test {
 namespace {
 
 using namespace softlook_test;
@@ -75,4 +75,4 @@ TEST(EntmaxGradient, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::entmax_test

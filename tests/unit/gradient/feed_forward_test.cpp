@@ -4,7 +4,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::feed_forward_test {
 namespace {
 
 using namespace softlook_test;
@@ -89,4 +89,4 @@ TEST(FeedForwardGradient, IsFiniteInFloat) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::feed_forward_test

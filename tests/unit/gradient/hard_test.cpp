@@ -11,7 +11,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::hard_test {
 namespace {
 
 using namespace softlook_test;
@@ -192,4 +192,4 @@ TEST(MovingBaseline, FollowsTheRewards) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::hard_test

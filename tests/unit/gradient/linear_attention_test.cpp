@@ -4,7 +4,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::linear_attention_test {
 namespace {
 
 using namespace softlook_test;
@@ -218,4 +218,4 @@ TEST(LinearAttentionGradient, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::linear_attention_test

@@ -4,7 +4,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::linear_test {
 namespace {
 
 using namespace softlook_test;
@@ -73,4 +73,4 @@ TEST(Parameters, AreWalkedByName) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::linear_test

@@ -10,7 +10,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::linformer_test {
 namespace {
 
 using namespace softlook_test;
@@ -103,4 +103,4 @@ TEST(LocationGradient, IsThatOfDifferences) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::linformer_test

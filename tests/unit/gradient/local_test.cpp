@@ -9,7 +9,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::local_test {
 namespace {
 
 using namespace softlook_test;
@@ -180,4 +180,4 @@ TEST(LocalGradient, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::local_test

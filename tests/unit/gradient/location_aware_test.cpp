@@ -5,7 +5,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::location_aware_test {
 namespace {
 
 using namespace softlook_test;
@@ -139,4 +139,4 @@ TEST(LocationAwareGradient, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::location_aware_test

@@ -9,7 +9,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::monotonic_test {
 namespace {
 
 using namespace softlook_test;
@@ -159,4 +159,4 @@ TEST(MonotonicGradient, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::monotonic_test

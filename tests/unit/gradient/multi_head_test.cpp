@@ -5,7 +5,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::multi_head_test {
 namespace {
 
 using namespace softlook_test;
@@ -192,4 +192,4 @@ TEST(MultiHeadGradient, IsFiniteInFloat) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::multi_head_test

@@ -12,7 +12,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::non_local_test {
 namespace {
 
 using namespace softlook_test;
@@ -206,4 +206,4 @@ TEST(NonLocalGradient, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::non_local_test

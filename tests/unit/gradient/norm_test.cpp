@@ -7,7 +7,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::norm_test {
 namespace {
 
 using namespace softlook_test;
@@ -95,4 +95,4 @@ TEST(NormGradient, IsFiniteInFloat) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::norm_test

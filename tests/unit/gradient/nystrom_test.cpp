@@ -7,7 +7,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::nystrom_test {
 namespace {
 
 using namespace softlook_test;
@@ -89,4 +89,4 @@ TEST(NystromGradient, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::nystrom_test

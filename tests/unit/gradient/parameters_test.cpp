@@ -5,7 +5,7 @@
 #include "softlook/vision/tokens.hpp"
 #include "tests/support/gradients.hpp"
 
-namespace softlook {
+namespace softlook::parameters_test {
 namespace {
 
 using namespace softlook_test;
@@ -53,4 +53,4 @@ TEST(Parameters, SettingsStayWhereZerosAndCastsAreMade) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::parameters_test

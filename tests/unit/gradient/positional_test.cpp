@@ -10,7 +10,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::positional_test {
 namespace {
 
 using namespace softlook_test;
@@ -118,4 +118,4 @@ TEST(PositionalGradient, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::positional_test

@@ -4,7 +4,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::recurrent_test {
 namespace {
 
 using namespace softlook_test;
@@ -160,4 +160,4 @@ TEST(RecurrentParameters, AreWalkedByName) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::recurrent_test

@@ -15,7 +15,7 @@
 #include "tests/support/kernels.hpp"
 #include "tests/support/layers.hpp"
 
-namespace softlook {
+namespace softlook::score_weights_test {
 namespace {
 
 using namespace softlook_test;
@@ -489,4 +489,4 @@ TEST_F(ScoreWeights, AreNotNeededForGradientsOfScores) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::score_weights_test

@@ -9,7 +9,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::scores_test {
 namespace {
 
 using namespace softlook_test;
@@ -114,4 +114,4 @@ TEST(ScoreGradient, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::scores_test

@@ -6,7 +6,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::transformer_test {
 namespace {
 
 using namespace softlook_test;
@@ -257,4 +257,4 @@ TEST(TransformerGradient, IsFiniteInFloat) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::transformer_test

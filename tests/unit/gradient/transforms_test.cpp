@@ -11,7 +11,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::transforms_test {
 namespace {
 
 using namespace softlook_test;
@@ -185,4 +185,4 @@ TEST(TransformGradient, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::transforms_test

@@ -4,7 +4,7 @@
 #include "tests/support/gradients.hpp"
 #include "tests/support/kernels.hpp"
 
-namespace softlook {
+namespace softlook::vision_test {
 namespace {
 
 using namespace softlook_test;
@@ -174,4 +174,4 @@ TEST(VisionGradient, RefusesWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::vision_test

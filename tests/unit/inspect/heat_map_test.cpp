@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "softlook/inspect/detail/drawing.hpp"
+#include "tests/support/text.hpp"
 
+namespace heat_map_test {
 namespace {
 
 using namespace softlook::inspect;
@@ -20,6 +22,8 @@ namespace drawing = softlook::detail::drawing;
 using softlook::argument_error;
 using softlook::shape_error;
 using softlook::inspect::style;
+using softlook_test::contains;
+using softlook_test::count;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
@@ -40,15 +44,6 @@ std::vector<std::string> lines_of(const std::string& text) {
   for (std::string line; std::getline(in, line);) lines.push_back(line);
   return lines;
 }
-
-int count(const std::string& text, const std::string& what) {
-  int found = 0;
-  for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
-    ++found;
-  return found;
-}
-
-bool contains(const std::string& text, const std::string& what) { return count(text, what) > 0; }
 
 /// Every tag is closed in order, and no "<" or "&" stands for itself.
 bool is_well_formed(const std::string& xml) {
@@ -365,3 +360,4 @@ TEST(StrongestKeysText, NamesQueriesAndKeys) {
 }
 
 }  // namespace
+}  // namespace heat_map_test

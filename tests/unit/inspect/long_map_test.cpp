@@ -7,6 +7,7 @@
 
 #include "tests/support/errors.hpp"
 
+namespace long_map_test {
 namespace {
 
 using softlook::argument_error;
@@ -109,3 +110,4 @@ TEST(LongMap, RejectsARegionOutsideOfIt) {
 }
 
 }  // namespace
+}  // namespace long_map_test

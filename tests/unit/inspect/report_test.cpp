@@ -19,29 +19,22 @@
 #include "softlook/inspect/detail/report_page.inl"
 // clang-format on
 #include "tests/support/errors.hpp"
+#include "tests/support/text.hpp"
 
+namespace report_test {
 namespace {
 
 using namespace softlook::inspect;
 using softlook::argument_error;
 using softlook::index;
 using softlook::shape_error;
+using softlook_test::contains;
+using softlook_test::count;
 using softlook_test::message_of;
 using grid = std::vector<std::vector<Eigen::MatrixXd>>;
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
-bool contains(const std::string& text, const std::string& what) {
-  return text.find(what) != std::string::npos;
-}
-
-int count(const std::string& text, const std::string& what) {
-  int found = 0;
-  for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
-    ++found;
-  return found;
-}
 
 std::string between(const std::string& text, const std::string& before, const std::string& after) {
   const std::size_t first = text.find(before) + before.size();
@@ -510,3 +503,4 @@ TEST(WriteHtml, SaysWhichFileItCannotWrite) {
 }
 
 }  // namespace
+}  // namespace report_test

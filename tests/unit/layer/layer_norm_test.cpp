@@ -5,7 +5,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/layers.hpp"
 
-namespace softlook {
+namespace softlook::layer_norm_test {
 namespace {
 
 using namespace softlook_test;
@@ -277,4 +277,4 @@ TYPED_TEST(LayerNorm, RejectsAnEpsilonThatIsNoPositiveNumber) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::layer_norm_test

@@ -7,7 +7,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/layers.hpp"
 
-namespace softlook {
+namespace softlook::linear_layer_test {
 namespace {
 
 using namespace softlook_test;
@@ -431,4 +431,4 @@ TEST(Activation, HasAName) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::linear_layer_test

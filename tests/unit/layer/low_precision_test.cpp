@@ -2,18 +2,19 @@
 
 #include <gtest/gtest.h>
 
-#include <bit>
-#include <cstdint>
+#include <cmath>
 
 #include "softlook/layer/linear_layer.hpp"
+#include "tests/oracle/bfloat16.hpp"
 #include "tests/oracle/decoder.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/layers.hpp"
 
-namespace softlook {
+namespace softlook::low_precision_test {
 namespace {
 
 using namespace softlook_test;
+using oracle::unit_of_bfloat16;
 using enum number_format;
 
 // Around groups of numbers, rows of tiles, tiles, lanes and panels.
@@ -21,7 +22,6 @@ constexpr index input_counts[] = {0, 1, 2, 3, 5, 31, 32, 33, 64, 97, 385};
 constexpr index output_counts[] = {0, 1, 17, 48, 49, 100};
 constexpr index row_counts[] = {0, 1, 3, 8, 15, 16, 17, 31, 32, 33, 47, 48, 49, 150};
 constexpr number_format formats[] = {bfloat16, int8};
-constexpr oracle::real unit_of_bfloat16 = 0x1p-8L;  // half of a step of 8 bits, relative
 
 /// Emulated ones are there on any machine.
 std::vector<low_precision> ways_of(number_format as) {
@@ -37,13 +37,11 @@ std::string text_of(const low_precision& p) {
          (p.emulated ? " emulated" : "");
 }
 
-float nearest_bfloat16(float x) {
-  const auto bits = std::bit_cast<std::uint32_t>(x);
+/// What units of products read: they flush what is denormal.
+float flushed_bfloat16(float x) {
   if (std::isnan(x)) return x;
   if (std::fabs(x) < 0x1p-126F) return std::copysign(0.0F, x);
-  const std::uint32_t rest = bits & 0xffff, above = bits - rest;
-  const bool up = rest > 0x8000 || (rest == 0x8000 && (bits >> 16 & 1) != 0);
-  return std::bit_cast<float>(above + (up ? 0x10000U : 0U));
+  return oracle::nearest_bfloat16(x);
 }
 
 /// Multiples of a scale of each row.
@@ -98,8 +96,8 @@ TEST_F(LowPrecision, SumsRoundedNumbersAsAccuratelyAsFloat) {
   for (const index inputs : {1, 5, 97, 385, 1000})
     for (const low_precision& how : ways_of(bfloat16)) {
       const auto X = matrix(33, inputs), W = matrix(inputs, 50);
-      const oracle::matrix x = oracle::widen(row_major<float>(X.unaryExpr(&nearest_bfloat16)));
-      const oracle::matrix w = oracle::widen(row_major<float>(W.unaryExpr(&nearest_bfloat16)));
+      const oracle::matrix x = oracle::widen(row_major<float>(X.unaryExpr(&flushed_bfloat16)));
+      const oracle::matrix w = oracle::widen(row_major<float>(W.unaryExpr(&flushed_bfloat16)));
       const row_major<float> Y = layer_of(W, how)(X);
       const oracle::matrix truth = x * w, sizes = x.cwiseAbs() * w.cwiseAbs();
       for (index i = 0; i < Y.rows(); ++i)
@@ -139,7 +137,7 @@ TEST_F(LowPrecision, IsWithinItsErrorOfTheProduct) {
           const oracle::real sx = qx.scale(i), sw = qw.scale(c);
           const oracle::real rounding =
               as == bfloat16
-                  ? (2 * unit_of_bfloat16 + unit_of_bfloat16 * unit_of_bfloat16) * sizes(i, c)
+                  ? oracle::real((2 + unit_of_bfloat16) * unit_of_bfloat16) * sizes(i, c)
                   : sw / 2 * x.row(i).cwiseAbs().sum() + sx / 2 * w.col(c).cwiseAbs().sum() +
                         oracle::real(inputs) * sx * sw / 4;
           const oracle::real error = std::fabs(Y(i, c) - truth(i, c));
@@ -274,4 +272,4 @@ TEST_F(LowPrecision, SaysHowWeightsAreKept) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::low_precision_test

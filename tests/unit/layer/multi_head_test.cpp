@@ -7,7 +7,7 @@
 #include "tests/support/layers.hpp"
 #include "tests/support/ways.hpp"
 
-namespace softlook {
+namespace softlook::multi_head_test {
 namespace {
 
 using namespace softlook_test;
@@ -511,4 +511,4 @@ TYPED_TEST(MultiHeadLayer, RejectsParametersThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::multi_head_test

@@ -6,7 +6,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/layers.hpp"
 
-namespace softlook {
+namespace softlook::rms_norm_test {
 namespace {
 
 using namespace softlook_test;
@@ -127,4 +127,4 @@ TYPED_TEST(RmsNorm, RejectsWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::rms_norm_test

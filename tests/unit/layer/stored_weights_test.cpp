@@ -6,29 +6,23 @@
 #include <cstdint>
 
 #include "softlook/layer/linear_layer.hpp"
+#include "tests/oracle/bfloat16.hpp"
 #include "tests/oracle/decoder.hpp"
 #include "tests/support/decoders.hpp"
 #include "tests/support/errors.hpp"
 
-namespace softlook {
+namespace softlook::stored_weights_test {
 namespace {
 
 using namespace softlook_test;
+using oracle::nearest_bfloat16;
+using oracle::unit_of_bfloat16;
 
 // Around register tiles of rows, of lanes and of panels; around the rows that convert in registers,
 // and the rows and steps that share a converted chunk.
 constexpr index input_counts[] = {0, 1, 5, 95, 96, 97, 385};
 constexpr index output_counts[] = {0, 1, 17, 47, 48, 49, 100};
 constexpr weight_storage storages[] = {weight_storage::bfloat16, weight_storage::int8};
-constexpr double unit_of_bfloat16 = 0x1p-8;  // half of a step of 8 bits, relative
-
-/// The upper half of a float, rounded in integers: ties go to the even one.
-float nearest_bfloat16(float x) {
-  const auto bits = std::bit_cast<std::uint32_t>(x);
-  const std::uint32_t rest = bits & 0xffff, above = bits - rest;
-  const bool up = rest > 0x8000 || (rest == 0x8000 && (bits >> 16 & 1) != 0);
-  return std::bit_cast<float>(above + (up ? 0x10000U : 0U));
-}
 
 /// Scales by the definition.
 row_vector<float> scales_of(const row_major<float>& W) {
@@ -445,4 +439,4 @@ TEST_F(StoredWeights, OfDoubleAreExact) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::stored_weights_test

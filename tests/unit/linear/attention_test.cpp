@@ -15,6 +15,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
+namespace attention_test {
 namespace {
 
 using softlook::causal_linear_attention;
@@ -635,3 +636,4 @@ TYPED_TEST(LinearAttention, MisuseIsNamed) {
 }
 
 }  // namespace
+}  // namespace attention_test

@@ -9,6 +9,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
+namespace random_features_test {
 namespace {
 
 using softlook::index;
@@ -171,3 +172,4 @@ TYPED_TEST(RandomFeatures, MisuseIsNamed) {
 }
 
 }  // namespace
+}  // namespace random_features_test

@@ -6,7 +6,7 @@
 #include "tests/support/mask_checks.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::block_sparse_test {
 namespace {
 
 using softlook_test::answers;
@@ -118,4 +118,4 @@ TEST(MaskBlockSparse, RejectsBlocksBelowOneAndLayoutsThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::block_sparse_test

@@ -6,7 +6,7 @@
 
 #include "tests/support/mask_checks.hpp"
 
-namespace softlook {
+namespace softlook::causal_test {
 namespace {
 
 using softlook_test::answers;
@@ -93,4 +93,4 @@ TEST(CausalWithOffset, TakesAnyIndexWithoutOverflow) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::causal_test

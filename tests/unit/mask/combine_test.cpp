@@ -12,7 +12,7 @@
 #include "tests/support/mask_checks.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::combine_test {
 namespace {
 
 using softlook_test::answers;
@@ -137,4 +137,4 @@ TEST(CombinedMasks, ComplementOfAnEmptyMaskAllowsEverything) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::combine_test

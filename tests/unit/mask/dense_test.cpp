@@ -8,7 +8,7 @@
 #include "tests/support/mask_checks.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::dense_test {
 namespace {
 
 using softlook_test::col_major;
@@ -133,4 +133,4 @@ TEST(MaskDense, RejectsATemporaryMatrix) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::dense_test

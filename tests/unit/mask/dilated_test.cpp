@@ -7,7 +7,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/mask_checks.hpp"
 
-namespace softlook {
+namespace softlook::dilated_test {
 namespace {
 
 using softlook_test::answers;
@@ -71,4 +71,4 @@ TEST(MaskDilatedWindow, RejectsNegativeSidesAndDilationBelowOne) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::dilated_test

@@ -12,7 +12,7 @@
 #include "tests/support/mask_checks.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::documents_test {
 namespace {
 
 using softlook_test::answers;
@@ -98,4 +98,4 @@ TEST(MaskDocuments, TakesNoListThatIsGoneAfterTheStatement) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::documents_test

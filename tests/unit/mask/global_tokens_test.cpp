@@ -5,7 +5,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/mask_checks.hpp"
 
-namespace softlook {
+namespace softlook::global_tokens_test {
 namespace {
 
 using softlook_test::answers;
@@ -66,4 +66,4 @@ TEST(MaskGlobalTokens, RejectsPositionsThatAreNone) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::global_tokens_test

@@ -10,7 +10,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/mask_checks.hpp"
 
-namespace softlook {
+namespace softlook::neighborhood_test {
 namespace {
 
 using masks::border;
@@ -121,4 +121,4 @@ TEST(MaskNeighborhood2d, RejectsEmptyGridsNegativeRadiiAndOtherTokens) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::neighborhood_test

@@ -4,7 +4,7 @@
 
 #include "tests/support/mask_checks.hpp"
 
-namespace softlook {
+namespace softlook::none_test {
 namespace {
 
 TEST(MaskNone, AllowsEveryPair) {
@@ -24,4 +24,4 @@ TEST(MaskNone, BoundsTheLoopByTheKeys) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::none_test

@@ -5,7 +5,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/mask_checks.hpp"
 
-namespace softlook {
+namespace softlook::of_heads_test {
 namespace {
 
 using softlook_test::expect_error;
@@ -34,4 +34,4 @@ TEST(MaskOfHeads, RejectsHeadsThatCannotOccur) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::of_heads_test

@@ -7,7 +7,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/mask_checks.hpp"
 
-namespace softlook {
+namespace softlook::padding_by_sequence_test {
 namespace {
 
 using softlook_test::answers;
@@ -44,4 +44,4 @@ TEST(MaskPaddingBySequence, RejectsLengthsOutOfRangeAndTooFewOfThem) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::padding_by_sequence_test

@@ -4,7 +4,7 @@
 
 #include "tests/support/mask_checks.hpp"
 
-namespace softlook {
+namespace softlook::padding_test {
 namespace {
 
 TEST(MaskPadding, AllowsTheFirstKeysOnly) {
@@ -20,4 +20,4 @@ TEST(MaskPadding, TilesAgreeWithPairs) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::padding_test

@@ -12,7 +12,7 @@
 #include "tests/support/mask_checks.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::patterns_test {
 namespace {
 
 using softlook_test::expect_error;
@@ -247,4 +247,4 @@ TEST(Patterns, HeadsSeeTheirOwnLayouts) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::patterns_test

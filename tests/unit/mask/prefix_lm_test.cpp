@@ -9,7 +9,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/mask_checks.hpp"
 
-namespace softlook {
+namespace softlook::prefix_lm_test {
 namespace {
 
 using masks::corner;
@@ -101,4 +101,4 @@ TEST(MaskPrefixLm, JoinsOtherMasks) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::prefix_lm_test

@@ -7,7 +7,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/mask_checks.hpp"
 
-namespace softlook {
+namespace softlook::segment_test {
 namespace {
 
 using softlook_test::answers;
@@ -61,4 +61,4 @@ TEST(MaskSegments, RejectLengthsAndCountsOutOfRange) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::segment_test

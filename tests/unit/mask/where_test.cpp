@@ -6,7 +6,7 @@
 
 #include "tests/support/mask_checks.hpp"
 
-namespace softlook {
+namespace softlook::where_test {
 namespace {
 
 TEST(MaskWhere, AsksThePredicate) {
@@ -52,4 +52,4 @@ TEST(MaskWhere, TilesAgreeWithPairs) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::where_test

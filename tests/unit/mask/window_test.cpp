@@ -6,7 +6,7 @@
 
 #include "tests/support/mask_checks.hpp"
 
-namespace softlook {
+namespace softlook::window_test {
 namespace {
 
 using softlook_test::answers;
@@ -86,4 +86,4 @@ TEST(MaskWindowOf, RejectsACountBelowOne) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::window_test

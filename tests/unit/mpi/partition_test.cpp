@@ -11,7 +11,7 @@
 #include "softlook/mpi/plan.hpp"
 #include "tests/support/errors.hpp"
 
-namespace softlook {
+namespace softlook::partition_test {
 namespace {
 
 using mpi::partition;
@@ -185,4 +185,4 @@ TEST(AttentionPlan, CountsBytesAndMessages) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::partition_test

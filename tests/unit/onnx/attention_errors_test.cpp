@@ -7,7 +7,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/onnx.hpp"
 
-namespace softlook {
+namespace softlook::attention_errors_test {
 namespace {
 
 using namespace softlook_test;
@@ -167,4 +167,4 @@ TEST(OnnxAttentionErrors, TheNaiveKernelDoesNotReadHalves) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::attention_errors_test

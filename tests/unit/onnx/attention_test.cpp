@@ -6,7 +6,7 @@
 #include "tests/support/bounds.hpp"
 #include "tests/support/onnx.hpp"
 
-namespace softlook {
+namespace softlook::attention_test {
 namespace {
 
 using namespace softlook_test;
@@ -341,4 +341,4 @@ TEST(OnnxAttention, EmptyTensorsAreNoSpecialCase) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::attention_test

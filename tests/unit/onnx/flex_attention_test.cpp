@@ -7,7 +7,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/onnx.hpp"
 
-namespace softlook {
+namespace softlook::flex_attention_test {
 namespace {
 
 using namespace softlook_test;
@@ -129,4 +129,4 @@ TEST(OnnxFlexAttentionErrors, NothingIsWritten) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::flex_attention_test

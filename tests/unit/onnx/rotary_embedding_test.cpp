@@ -6,7 +6,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/onnx.hpp"
 
-namespace softlook {
+namespace softlook::rotary_embedding_test {
 namespace {
 
 using namespace softlook_test;
@@ -145,4 +145,4 @@ TEST(OnnxRotaryEmbeddingErrors, NothingIsWritten) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::rotary_embedding_test

@@ -5,7 +5,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/onnx.hpp"
 
-namespace softlook {
+namespace softlook::tensor_scatter_test {
 namespace {
 
 using namespace softlook_test;
@@ -95,4 +95,4 @@ TEST(OnnxTensorScatterErrors, NothingIsWritten) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::tensor_scatter_test

@@ -14,7 +14,7 @@
 #include "tests/support/scalars.hpp"
 #include "tests/support/storage.hpp"
 
-namespace softlook {
+namespace softlook::encodings_test {
 namespace {
 
 using namespace softlook_test;
@@ -611,4 +611,4 @@ TEST(RotaryFrequencies, RejectWhatMakesNoSense) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::encodings_test

@@ -7,7 +7,7 @@
 #include "tests/support/score_checks.hpp"
 #include "tests/support/ways.hpp"
 
-namespace softlook {
+namespace softlook::additive_test {
 namespace {
 
 using namespace softlook_test;
@@ -162,4 +162,4 @@ TYPED_TEST(AdditiveScores, RejectTemporaries) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::additive_test

@@ -4,7 +4,7 @@
 #include "tests/support/score_checks.hpp"
 #include "tests/support/ways.hpp"
 
-namespace softlook {
+namespace softlook::dot_test {
 namespace {
 
 using namespace softlook_test;
@@ -84,4 +84,4 @@ TYPED_TEST(DotScores, ScaleOfTheOptionsReplacesTheDefault) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::dot_test

@@ -7,7 +7,7 @@
 #include "tests/support/score_checks.hpp"
 #include "tests/support/ways.hpp"
 
-namespace softlook {
+namespace softlook::general_test {
 namespace {
 
 using namespace softlook_test;
@@ -67,4 +67,4 @@ TYPED_TEST(GeneralScores, RejectATemporaryMatrix) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::general_test

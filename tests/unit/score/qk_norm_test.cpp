@@ -8,7 +8,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/score_checks.hpp"
 
-namespace softlook {
+namespace softlook::qk_norm_test {
 namespace {
 
 using namespace softlook_test;
@@ -138,4 +138,4 @@ TYPED_TEST(QkNormScores, RejectGainsOfAnotherSizeAndAnEpsilonOutOfRange) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::qk_norm_test

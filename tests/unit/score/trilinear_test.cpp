@@ -8,7 +8,7 @@
 #include "tests/support/score_checks.hpp"
 #include "tests/support/ways.hpp"
 
-namespace softlook {
+namespace softlook::trilinear_test {
 namespace {
 
 using namespace softlook_test;
@@ -138,4 +138,4 @@ TYPED_TEST(TrilinearScores, RejectATemporaryVector) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::trilinear_test

@@ -8,7 +8,7 @@
 #include "tests/support/executors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::bahdanau_attention_test {
 namespace {
 
 using namespace softlook_test;
@@ -374,4 +374,4 @@ TYPED_TEST(BahdanauAttention, WeightNormSetsTheLengthOfTheVector) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::bahdanau_attention_test

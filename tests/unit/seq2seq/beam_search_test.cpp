@@ -8,7 +8,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/storage.hpp"
 
-namespace softlook {
+namespace softlook::beam_search_test {
 namespace {
 
 using namespace softlook_test;
@@ -298,4 +298,4 @@ TEST(BeamSearch, RejectsOptionsAndStepsThatMakeNoSense) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::beam_search_test

@@ -7,7 +7,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::luong_attention_test {
 namespace {
 
 using namespace softlook_test;
@@ -177,4 +177,4 @@ TYPED_TEST(LuongAttention, RejectsWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::luong_attention_test

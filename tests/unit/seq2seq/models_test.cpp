@@ -2,17 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/oracle/recurrent.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/layers.hpp"
 
-namespace softlook {
+namespace softlook::models_test {
 namespace {
 
 using namespace softlook_test;
 using oracle::real;
 using tokens = std::vector<index>;
-
-real logistic(real x) { return 1 / (1 + std::exp(-x)); }
 
 oracle::matrix tanh_of(oracle::matrix X) {
   for (index k = 0; k < X.size(); ++k) X.data()[k] = std::tanh(X.data()[k]);
@@ -33,34 +32,7 @@ oracle::matrix row_of(const E& embedding, index token) {
 /// One step of the GRU of appendix A: the reset gate acts before the product.
 template <class T>
 oracle::matrix gru(const oracle::matrix& x, const oracle::matrix& h, const gru_parameters<T>& p) {
-  const index u = h.cols();
-  const oracle::matrix W = oracle::widen(p.Wx), U = oracle::widen(p.Wh);
-  const oracle::matrix a = oracle::linear(x, W, oracle::widen(p.bx));
-  const oracle::matrix b = oracle::linear(h, U, oracle::widen(p.bh));
-  oracle::matrix reset = h, next = h;
-  for (index c = 0; c < u; ++c) reset(0, c) = logistic(a(0, c) + b(0, c)) * h(0, c);
-  const oracle::matrix of_reset = oracle::linear(reset, U, oracle::widen(p.bh));
-  for (index c = 0; c < u; ++c) {
-    const real z = logistic(a(0, u + c) + b(0, u + c));
-    next(0, c) = (1 - z) * std::tanh(a(0, 2 * u + c) + of_reset(0, 2 * u + c)) + z * h(0, c);
-  }
-  return next;
-}
-
-struct lstm_truth {
-  oracle::matrix hidden, cell;
-};
-template <class T>
-void lstm(const oracle::matrix& x, lstm_truth& s, const lstm_parameters<T>& p) {
-  const index u = s.cell.cols();
-  const oracle::matrix g =
-      oracle::sum(oracle::linear(x, oracle::widen(p.Wx), oracle::widen(p.bx)),
-                  oracle::linear(s.hidden, oracle::widen(p.Wh), oracle::widen(p.bh)));
-  for (index c = 0; c < u; ++c) {
-    s.cell(0, c) =
-        logistic(g(0, u + c)) * s.cell(0, c) + logistic(g(0, c)) * std::tanh(g(0, 2 * u + c));
-    s.hidden(0, c) = logistic(g(0, 3 * u + c)) * std::tanh(s.cell(0, c));
-  }
+  return oracle::gru(x, h, p, gru_reset::before_product);
 }
 
 struct attended {
@@ -127,14 +99,14 @@ template <class T, class W>
 truth luong(const luong_parameters<T>& p, const W& score, const tokens& source,
             const tokens& target) {
   const index m = index(source.size());
-  std::vector<lstm_truth> layers;
+  std::vector<oracle::lstm_truth> layers;
   for (const auto& l : p.encoder)
     layers.push_back({oracle::matrix::Zero(1, l.Wh.rows()), oracle::matrix::Zero(1, l.Wh.rows())});
   oracle::matrix memory(m, p.encoder.back().Wh.rows());
   for (index j = 0; j < m; ++j) {
     oracle::matrix x = row_of(p.source_embedding, source[std::size_t(j)]);
     for (std::size_t l = 0; l < layers.size(); ++l) {
-      lstm(x, layers[l], p.encoder[l]);
+      layers[l] = oracle::lstm(x, layers[l], p.encoder[l]);
       x = layers[l].hidden;
     }
     memory.row(j) = x;
@@ -151,7 +123,7 @@ truth luong(const luong_parameters<T>& p, const W& score, const tokens& source,
   for (index i = 0; i < t.logits.rows(); ++i) {
     oracle::matrix x = beside(row_of(p.target_embedding, target[std::size_t(i)]), fed);
     for (std::size_t l = 0; l < layers.size(); ++l) {
-      lstm(x, layers[l], p.decoder[l]);
+      layers[l] = oracle::lstm(x, layers[l], p.decoder[l]);
       x = layers[l].hidden;
     }
     const oracle::matrix query = oracle::product(x, oracle::widen(score));
@@ -424,4 +396,4 @@ TYPED_TEST(Seq2Seq, RejectsPartsThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::models_test

@@ -2,55 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/oracle/recurrent.hpp"
 #include "tests/support/errors.hpp"
 #include "tests/support/layers.hpp"
 
-namespace softlook {
+namespace softlook::recurrent_cells_test {
 namespace {
 
 using namespace softlook_test;
+using oracle::lstm_truth;
 using oracle::real;
-
-real logistic(real x) { return 1 / (1 + std::exp(-x)); }
-
-/// h' of a GRU by its formula, one number at a time.
-template <class T>
-oracle::matrix gru(const oracle::matrix& X, const oracle::matrix& h, const gru_parameters<T>& p) {
-  const oracle::matrix a = oracle::linear(X, oracle::widen(p.Wx), oracle::widen(p.bx));
-  const oracle::matrix b = oracle::linear(h, oracle::widen(p.Wh), oracle::widen(p.bh));
-  const index u = h.cols();
-  oracle::matrix reset = h, next = h;
-  for (index i = 0; i < h.rows(); ++i)
-    for (index c = 0; c < u; ++c) reset(i, c) = h(i, c) * logistic(a(i, c) + b(i, c));
-  const oracle::matrix of_reset = oracle::linear(reset, oracle::widen(p.Wh), oracle::widen(p.bh));
-  for (index i = 0; i < h.rows(); ++i)
-    for (index c = 0; c < u; ++c) {
-      const real r = logistic(a(i, c) + b(i, c)), z = logistic(a(i, u + c) + b(i, u + c));
-      const real from_state =
-          p.reset == gru_reset::after_product ? r * b(i, 2 * u + c) : of_reset(i, 2 * u + c);
-      next(i, c) = (1 - z) * std::tanh(a(i, 2 * u + c) + from_state) + z * h(i, c);
-    }
-  return next;
-}
-
-struct lstm_truth {
-  oracle::matrix hidden, cell;
-};
-template <class T>
-lstm_truth lstm(const oracle::matrix& X, const lstm_truth& s, const lstm_parameters<T>& p) {
-  const oracle::matrix g =
-      oracle::sum(oracle::linear(X, oracle::widen(p.Wx), oracle::widen(p.bx)),
-                  oracle::linear(s.hidden, oracle::widen(p.Wh), oracle::widen(p.bh)));
-  const index u = s.cell.cols();
-  lstm_truth next = s;
-  for (index i = 0; i < s.cell.rows(); ++i)
-    for (index c = 0; c < u; ++c) {
-      next.cell(i, c) =
-          logistic(g(i, u + c)) * s.cell(i, c) + logistic(g(i, c)) * std::tanh(g(i, 2 * u + c));
-      next.hidden(i, c) = logistic(g(i, 3 * u + c)) * std::tanh(next.cell(i, c));
-    }
-  return next;
-}
 
 /// c' and h of an SSRU by its formula.
 template <class T>
@@ -63,7 +24,7 @@ lstm_truth ssru(const oracle::matrix& X, const lstm_truth& s, const ssru_paramet
         gate += X(i, k) * real(p.Wf(k, c));
         candidate += X(i, k) * real(p.W(k, c));
       }
-      const real f = logistic(gate);
+      const real f = oracle::logistic(gate);
       next.cell(i, c) = f * s.cell(i, c) + (1 - f) * candidate;
       next.hidden(i, c) = std::max(real(0), next.cell(i, c));
     }
@@ -126,7 +87,7 @@ TYPED_TEST(RecurrentCell, AGruIsItsFormula) {
       for (const index rows : {0, 1, 2, 19}) {
         const row_major<T> X = this->matrix(rows, this->inputs),
                            h = this->matrix(rows, this->units);
-        const oracle::matrix truth = gru(oracle::widen(X), oracle::widen(h), p);
+        const oracle::matrix truth = oracle::gru(oracle::widen(X), oracle::widen(h), p, p.reset);
         on_every_set([&](const options& opts) {
           EXPECT_LE(max_error(cell(X, h, opts), truth), cell_bound<T>(this->inputs + this->units));
         });
@@ -145,7 +106,7 @@ TYPED_TEST(RecurrentCell, AnLstmIsItsFormula) {
       const lstm_state<row_major<T>> s{this->matrix(rows, this->units),
                                        this->matrix(rows, this->units)};
       const lstm_truth truth =
-          lstm(oracle::widen(X), {oracle::widen(s.hidden), oracle::widen(s.cell)}, p);
+          oracle::lstm(oracle::widen(X), {oracle::widen(s.hidden), oracle::widen(s.cell)}, p);
       on_every_set([&](const options& opts) {
         const auto next = cell(X, s, opts);
         EXPECT_LE(max_error(next.hidden, truth.hidden), cell_bound<T>(this->inputs + this->units));
@@ -333,4 +294,4 @@ TYPED_TEST(RecurrentCell, RejectsWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::recurrent_cells_test

@@ -10,7 +10,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook {
+namespace softlook::bias_test {
 namespace {
 
 using softlook_test::all_finite;
@@ -88,4 +88,4 @@ TYPED_TEST(Bias, OfQueriesAnywhereInALongerProblem) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::bias_test

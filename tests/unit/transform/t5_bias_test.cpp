@@ -9,7 +9,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/ways.hpp"
 
-namespace softlook {
+namespace softlook::t5_bias_test {
 namespace {
 
 using namespace softlook_test;
@@ -180,4 +180,4 @@ TYPED_TEST(T5Bias, RejectsATemporary) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::t5_bias_test

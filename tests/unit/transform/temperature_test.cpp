@@ -8,7 +8,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::temperature_test {
 namespace {
 
 using namespace softlook_test;
@@ -51,4 +51,4 @@ TEST(Temperature, RejectsTooFewAndNumbersThatAreNotPositive) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::temperature_test

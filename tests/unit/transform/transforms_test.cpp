@@ -8,7 +8,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::transforms_test {
 namespace {
 
 using softlook_test::expect_error;
@@ -150,4 +150,4 @@ TEST(TransformsThatHoldAMatrix, RejectATemporary) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::transforms_test

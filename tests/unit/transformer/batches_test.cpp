@@ -9,7 +9,7 @@
 #include "softlook/transformer/transformer.hpp"
 #include "tests/support/layers.hpp"
 
-namespace softlook {
+namespace softlook::batches_test {
 namespace {
 
 using softlook_test::all_finite;
@@ -266,4 +266,4 @@ TEST_F(Batches, RefuseWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::batches_test

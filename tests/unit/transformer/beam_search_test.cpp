@@ -8,7 +8,7 @@
 #include "softlook/transformer/decoder.hpp"
 #include "tests/support/decoders.hpp"
 
-namespace softlook {
+namespace softlook::beam_search_test {
 namespace {
 
 using namespace softlook_test;
@@ -144,4 +144,4 @@ TEST_F(BeamOfADecoder, FindsWhatASearchWithoutCachesFinds) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::beam_search_test

@@ -8,7 +8,7 @@
 #include "tests/support/layers.hpp"
 #include "tests/support/ways.hpp"
 
-namespace softlook {
+namespace softlook::causal_test {
 namespace {
 
 using namespace softlook_test;
@@ -310,4 +310,4 @@ TYPED_TEST(CausalTransformer, PositionsBeyondGivenAnglesAreRefused) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::causal_test

@@ -8,7 +8,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/ways.hpp"
 
-namespace softlook {
+namespace softlook::decoder_test {
 namespace {
 
 using namespace softlook_test;
@@ -572,4 +572,4 @@ TYPED_TEST(TransformerDecoder, RejectsAStackWhoseLayersDoNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::decoder_test

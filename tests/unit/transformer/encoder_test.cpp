@@ -7,7 +7,7 @@
 #include "tests/support/layers.hpp"
 #include "tests/support/ways.hpp"
 
-namespace softlook {
+namespace softlook::encoder_test {
 namespace {
 
 using namespace softlook_test;
@@ -506,4 +506,4 @@ TYPED_TEST(TransformerEncoder, RejectsAStackWhoseLayersDoNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::encoder_test

@@ -6,7 +6,7 @@
 #include "tests/support/decoders.hpp"
 #include "tests/support/errors.hpp"
 
-namespace softlook {
+namespace softlook::transformer_test {
 namespace {
 
 using namespace softlook_test;
@@ -147,4 +147,4 @@ TYPED_TEST(Transformer, RejectsPartsAndInputsThatDoNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::transformer_test

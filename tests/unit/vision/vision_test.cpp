@@ -12,7 +12,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/storage.hpp"
 
-namespace softlook {
+namespace softlook::vision_test {
 namespace {
 
 using namespace softlook_test;
@@ -635,4 +635,4 @@ TYPED_TEST(Vision, BlocksRejectWhatDoesNotFit) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::vision_test

@@ -10,7 +10,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook {
+namespace softlook::overlap_test {
 namespace {
 
 using namespace softlook_test;
@@ -109,4 +109,4 @@ TYPED_TEST(Interleaved, RowsOfTheOutputMayAlternateWithRowsOfAnInput) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::overlap_test

@@ -10,7 +10,7 @@
 #include "softlook/exec/thread_pool.hpp"
 #include "tests/support/executors.hpp"
 
-namespace softlook::detail {
+namespace softlook::detail::latin_square_test {
 namespace {
 
 struct pair_of {
@@ -93,4 +93,4 @@ TEST(LatinSquare, IsNeverStuckByAnException) {
 }
 
 }  // namespace
-}  // namespace softlook::detail
+}  // namespace softlook::detail::latin_square_test

@@ -4,7 +4,7 @@
 
 #include "tests/support/errors.hpp"
 
-namespace softlook::detail {
+namespace softlook::detail::plan_test {
 namespace {
 
 // Register tiles of the instruction sets: lanes × vectors queries, rows keys.
@@ -199,4 +199,4 @@ TEST(Plan, RoundsUp) {
 }
 
 }  // namespace
-}  // namespace softlook::detail
+}  // namespace softlook::detail::plan_test

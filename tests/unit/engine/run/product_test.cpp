@@ -9,7 +9,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook::detail {
+namespace softlook::detail::product_test {
 namespace {
 
 using softlook_test::generator;
@@ -102,4 +102,4 @@ TYPED_TEST(PackedProduct, APanelIsDepthMajorAndFilledUpWithZerosOnEverySet) {
 }
 
 }  // namespace
-}  // namespace softlook::detail
+}  // namespace softlook::detail::product_test

@@ -11,7 +11,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook::detail {
+namespace softlook::detail::row_chain_test {
 namespace {
 
 using namespace softlook_test;
@@ -213,4 +213,4 @@ TYPED_TEST(RowChain, TakesProductsOfOtherRowsAndOfNone) {
 }
 
 }  // namespace
-}  // namespace softlook::detail
+}  // namespace softlook::detail::row_chain_test

@@ -14,7 +14,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook {
+namespace softlook::single_query_test {
 namespace {
 
 using namespace softlook_test;
@@ -155,4 +155,4 @@ TYPED_TEST(SingleQuery, ReadsPagesAndColumnsOfEitherOrder) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::single_query_test

@@ -12,7 +12,7 @@
 #include "tests/support/errors.hpp"
 #include "tests/support/executors.hpp"
 
-namespace softlook::detail {
+namespace softlook::detail::tasks_test {
 namespace {
 
 /// Deals the tasks to its last workers, as a pool whose first threads are busy does.
@@ -125,4 +125,4 @@ TEST(Tasks, NoTasksCallNothing) {
 }
 
 }  // namespace
-}  // namespace softlook::detail
+}  // namespace softlook::detail::tasks_test

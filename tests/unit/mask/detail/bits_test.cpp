@@ -6,7 +6,7 @@
 
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::bits_test {
 namespace {
 
 struct bits {
@@ -67,4 +67,4 @@ TEST(Bits, SpanOfNoneIsEmpty) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::bits_test

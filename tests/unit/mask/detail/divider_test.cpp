@@ -7,7 +7,7 @@
 
 #include "tests/support/random.hpp"
 
-namespace softlook {
+namespace softlook::divider_test {
 namespace {
 
 constexpr std::int32_t largest = std::numeric_limits<std::int32_t>::max();
@@ -53,4 +53,4 @@ TEST(Divisibility, IsARemainderOfZeroOnBothSidesOfZero) {
 }
 
 }  // namespace
-}  // namespace softlook
+}  // namespace softlook::divider_test

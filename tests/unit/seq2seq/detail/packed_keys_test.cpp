@@ -8,7 +8,7 @@
 #include "tests/support/random.hpp"
 #include "tests/support/scalars.hpp"
 
-namespace softlook::detail {
+namespace softlook::detail::packed_keys_test {
 namespace {
 
 using namespace softlook_test;
@@ -84,4 +84,4 @@ TYPED_TEST(PackedKeys, AreNotLentToAnotherInstructionSet) {
 }
 
 }  // namespace
-}  // namespace softlook::detail
+}  // namespace softlook::detail::packed_keys_test
