@@ -72,8 +72,6 @@ constexpr irrelevant_part irrelevant[] = {
     {"timm.", "weight", "norm.num_batches_tracked", "counts steps of training"},
 };
 
-bool starts_with(const std::string& text, const char* prefix) { return text.rfind(prefix, 0) == 0; }
-
 }  // namespace
 
 adapter_table all_adapters(const std::filesystem::path& model) {
@@ -100,14 +98,14 @@ adapter_table all_adapters(const std::filesystem::path& model) {
 bool has_convention(const case_file& c) {
   return c.implementation_defined() ||
          std::any_of(std::begin(conventions), std::end(conventions),
-                     [&](const text_pair& known) { return starts_with(c.name, known.first); });
+                     [&](const text_pair& known) { return c.name.starts_with(known.first); });
 }
 
 std::string convention_of(const case_file& c) {
   for (const auto& [prefix, text] : conventions)
-    if (starts_with(c.name, prefix)) return text;
+    if (c.name.starts_with(prefix)) return text;
   for (const auto& [prefix, text] : conventions_of_operations)
-    if (starts_with(c.op, prefix)) return text;
+    if (c.op.starts_with(prefix)) return text;
   return "left to each library by " + c.op;
 }
 
@@ -115,7 +113,7 @@ void require_all_read(const case_file& c) {
   for (const case_part& part : c.unread()) {
     const bool known =
         std::any_of(std::begin(irrelevant), std::end(irrelevant), [&](const irrelevant_part& i) {
-          return part.kind == i.kind && part.name == i.name && starts_with(c.op, i.op);
+          return part.kind == i.kind && part.name == i.name && c.op.starts_with(i.op);
         });
     if (!known)
       c.fail(part.line, part.kind + " " + part.name + " is not read by the adapter of " + c.op);

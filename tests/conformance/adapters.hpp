@@ -74,6 +74,9 @@ inline produced heads_first(const grid& g, double bound) {
 inline produced tokens_first(const grid& g, double bound) {
   return {{g.batches, g.rows, g.heads, g.cols}, reordered(g).values, bound};
 }
+inline produced three_dimensional(const grid& g, double bound) {
+  return {{g.batches, g.rows, g.cols}, g.values, bound};
+}
 /// The heads of a token side by side: (B, L, heads·D).
 inline produced packed(const grid& g, double bound) {
   return {{g.batches, g.rows, g.heads * g.cols}, reordered(g).values, bound};

@@ -5,11 +5,11 @@
 namespace conformance {
 namespace {
 
-using parameters = softlook::transformer_decoder_layer_parameters<double>;
+using decoder_parameters = softlook::transformer_decoder_layer_parameters<double>;
 
-parameters layer_parameters(const case_file& c, const std::string& prefix, index features,
-                            index hidden) {
-  parameters p;
+decoder_parameters decoder_layer_parameters(const case_file& c, const std::string& prefix,
+                                            index features, index hidden) {
+  decoder_parameters p;
   p.self_attention = attention_parameters(c, prefix + "self_attn.", features);
   p.cross_attention = attention_parameters(c, prefix + "multihead_attn.", features);
   read_layer(c, prefix, features, hidden, p);
@@ -22,7 +22,7 @@ outputs transformer_decoder(const case_file& c, const mode& m) {
   decoder_call call;
   read_layers(c, "torch.TransformerDecoder", call,
               [&](const std::string& prefix, index features, index hidden) {
-                return layer_parameters(c, prefix, features, hidden);
+                return decoder_layer_parameters(c, prefix, features, hidden);
               });
   call.X = batch_first(c, "tgt");
   call.memory = batch_first(c, "memory");
@@ -39,7 +39,7 @@ outputs transformer_decoder(const case_file& c, const mode& m) {
   to.input("memory", g.memory);
   for (std::size_t k = 0; k < g.weights.layers.size(); ++k) {
     const std::string prefix = layer_prefix(call.stack, k);
-    const parameters& layer = g.weights.layers[k];
+    const decoder_parameters& layer = g.weights.layers[k];
     to.layer(prefix, layer);
     to.attention(prefix + "multihead_attn.", layer.cross_attention);
     to.row(prefix + "norm3.weight", layer.gain3);

@@ -66,10 +66,6 @@ answers align(const case_file& c, const mode& m, const sentences& s) {
   return all;
 }
 
-produced three_dimensional(const grid& g, double bound) {
-  return {{g.batches, g.rows, g.cols}, g.values, bound};
-}
-
 outputs decomposable_attend(const case_file& c, const mode& m) {
   const sentences s{grid_of_batch(c, c.input("premise", 3)),
                     grid_of_batch(c, c.input("hypothesis", 3)),

@@ -126,7 +126,7 @@ attention_answer keras_dot(const case_file& c, const mode& m, keras_inputs in) {
   return run(m, in.call);
 }
 
-outputs attention(const case_file& c, const mode& m) {
+outputs attention_layer(const case_file& c, const mode& m) {
   const keras_inputs in = read_inputs(c);
   require(c, in.call.Q.cols == in.call.K.cols, "query and key differ in features");
   agree(c, "use_scale", c.has_weight("scale") ? 1 : 0);
@@ -217,8 +217,8 @@ outputs multi_head_attention(const case_file& c, const mode& m) {
 }  // namespace
 
 void add_keras_adapters(adapter_table& table) {
-  table["keras.Attention"] = attention;
-  table["keras.AdditiveAttention"] = attention;
+  table["keras.Attention"] = attention_layer;
+  table["keras.AdditiveAttention"] = attention_layer;
   table["keras.MultiHeadAttention"] = multi_head_attention;
   table["keras.GroupedQueryAttention"] = multi_head_attention;
 }

@@ -64,8 +64,8 @@ outputs multihead_attention(const case_file& c, const mode& m) {
   return out;
 }
 
-encoder_parameters layer_parameters(const case_file& c, const std::string& prefix, index features,
-                                    index hidden) {
+encoder_parameters encoder_layer_parameters(const case_file& c, const std::string& prefix,
+                                            index features, index hidden) {
   encoder_parameters p;
   p.self_attention = attention_parameters(c, prefix + "self_attn.", features);
   read_layer(c, prefix, features, hidden, p);
@@ -76,7 +76,7 @@ outputs transformer_encoder(const case_file& c, const mode& m) {
   encoder_call call;
   read_layers(c, "torch.TransformerEncoder", call,
               [&](const std::string& prefix, index features, index hidden) {
-                return layer_parameters(c, prefix, features, hidden);
+                return encoder_layer_parameters(c, prefix, features, hidden);
               });
   call.X = batch_first(c, "src");
   call.masks = read_masks(c, "src_mask", "src_key_padding_mask", call.X, call.X.rows,

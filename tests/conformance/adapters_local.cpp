@@ -120,7 +120,7 @@ attention_answer tfa_answer(const case_file& c, const mode& m, const attention_c
   return answer;
 }
 
-outputs tfa(const case_file& c, const mode& m) {
+outputs tfa_monotonic(const case_file& c, const mode& m) {
   const bool step = c.has_input("cell_output");
   attention_call call;
   call.Q = swapped(grid_of_batch(c, c.input(step ? "cell_output" : "queries", 3)));
@@ -174,8 +174,8 @@ outputs tfa_monotonic_weights(const case_file& c, const mode& m) {
 
 void add_local_adapters(adapter_table& table) {
   for (const char* op : {"BahdanauMonotonicAttention", "LuongMonotonicAttention"}) {
-    table[std::string("tfa.") + op] = tfa;
-    table[std::string("tfa.AttentionStep.") + op] = tfa;
+    table[std::string("tfa.") + op] = tfa_monotonic;
+    table[std::string("tfa.AttentionStep.") + op] = tfa_monotonic;
   }
   table["tfa.monotonic_attention"] = tfa_monotonic_weights;
 }

@@ -170,7 +170,7 @@ outputs attention_in(const case_file& c, const mode& m) {
   return out;
 }
 
-outputs attention(const case_file& c, const mode& m) {
+outputs attention_operator(const case_file& c, const mode& m) {
   return in_type_of(c, m, "Q", [&](const auto& type) {
     return attention_in<typename std::remove_cvref_t<decltype(type)>::type>(c, m);
   });
@@ -261,7 +261,7 @@ outputs flex_attention_in(const case_file& c, const mode& m) {
   return out;
 }
 
-outputs flex_attention(const case_file& c, const mode& m) {
+outputs flex_attention_operator(const case_file& c, const mode& m) {
   return in_type_of(c, m, "Q", [&](const auto& type) {
     return flex_attention_in<typename std::remove_cvref_t<decltype(type)>::type>(c, m);
   });
@@ -304,8 +304,8 @@ outputs rotary_embedding(const case_file& c, const mode& m) {
 }  // namespace
 
 void add_onnx_adapters(adapter_table& table) {
-  table["onnx.Attention"] = attention;
-  table["onnx.FlexAttention"] = flex_attention;
+  table["onnx.Attention"] = attention_operator;
+  table["onnx.FlexAttention"] = flex_attention_operator;
   table["onnx.TensorScatter"] = tensor_scatter;
   table["onnx.RotaryEmbedding"] = rotary_embedding;
 }

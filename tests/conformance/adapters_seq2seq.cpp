@@ -128,7 +128,7 @@ attention_answer tfa_answer(const case_file& c, const mode& m, const attention_c
   });
 }
 
-outputs tfa(const case_file& c, const mode& m) {
+outputs tfa_scored(const case_file& c, const mode& m) {
   const bool step = c.has_input("cell_output");
   const grid queries = swapped(grid_of_batch(c, c.input(step ? "cell_output" : "queries", 3)));
   const grid memory = grid_of_batch(c, c.input(step ? "memory_masked" : "memory", 3));
@@ -382,10 +382,10 @@ outputs allennlp(const case_file& c, const mode& m) {
 }  // namespace
 
 void add_seq2seq_adapters(adapter_table& table) {
-  table["tfa.BahdanauAttention"] = tfa;
-  table["tfa.LuongAttention"] = tfa;
-  table["tfa.AttentionStep.BahdanauAttention"] = tfa;
-  table["tfa.AttentionStep.LuongAttention"] = tfa;
+  table["tfa.BahdanauAttention"] = tfa_scored;
+  table["tfa.LuongAttention"] = tfa_scored;
+  table["tfa.AttentionStep.BahdanauAttention"] = tfa_scored;
+  table["tfa.AttentionStep.LuongAttention"] = tfa_scored;
   table["onmt.GlobalAttention"] = onmt;
   for (const char* op : {"AdditiveAttention", "BilinearAttention", "BilinearMatrixAttention",
                          "CosineAttention", "CosineMatrixAttention", "DotProductAttention",

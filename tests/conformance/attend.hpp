@@ -155,6 +155,11 @@ head_answer<T> attend(const mode& m, const head_problem<T>& p, const Policies&..
   return detail::attend_heads(m, p, policies...);
 }
 
+/// \throws std::invalid_argument  unless the condition holds.
+inline void demand(bool condition, const char* what) {
+  if (!condition) throw std::invalid_argument(what);
+}
+
 /// The scores of each query head at a stage.
 template <class T, class... Policies>
 std::vector<matrix<T>> attend_scores(const mode& m, const head_problem<T>& p, softlook::stage at,

@@ -10,10 +10,6 @@ namespace {
 // memory.
 constexpr index largest_result = index{1} << 26;
 
-void demand(bool condition, const char* what) {
-  if (!condition) throw std::invalid_argument(what);
-}
-
 bool fits(const grid& g, const attention_call& call) {
   const auto one_or = [](index extent, index full) { return extent == 1 || extent == full; };
   return one_or(g.batches, call.Q.batches) && one_or(g.heads, call.Q.heads) &&

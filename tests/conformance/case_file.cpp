@@ -42,10 +42,6 @@ std::uint64_t splitmix64(std::uint64_t z) {
   return z ^ (z >> 31);
 }
 
-bool starts_with(const std::string& text, const std::string& prefix) {
-  return text.compare(0, prefix.size(), prefix) == 0;
-}
-
 class parser {
  public:
   explicit parser(const std::filesystem::path& path) : file_(path, std::ios::binary) {
@@ -82,14 +78,14 @@ class parser {
     next_line("\"# origin: …\"");
     const bool sourced = line_.find(" | LITERAL") != std::string::npos ||
                          line_.find(" | COMPUTED") != std::string::npos;
-    if (!starts_with(line_, "# origin: ") || !sourced)
+    if (!line_.starts_with("# origin: ") || !sourced)
       fail("the first line must be \"# origin: … | LITERAL or COMPUTED | licence …\"");
     case_.origin = line_;
   }
 
   void statement(const fields& words) {
     const std::string& key = words[0];
-    if (starts_with(key, "#")) return;
+    if (key.starts_with("#")) return;
     if (key == "case")
       take_word(words, case_.name);
     else if (key == "op")

@@ -29,10 +29,6 @@ inline grid swapped(const grid& g) {
   return {g.rows, 1, g.batches, g.cols, reordered({1, g.batches, g.rows, g.cols, g.values}).values};
 }
 
-inline produced three_dimensional(const grid& g, double bound) {
-  return {{g.batches, g.rows, g.cols}, g.values, bound};
-}
-
 /// The parameters of v·tanh(q W_q + k W_k + b); b may be empty.
 template <class T>
 struct additive_parameters {

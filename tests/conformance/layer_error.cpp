@@ -8,7 +8,7 @@
 namespace conformance {
 namespace {
 
-constexpr double epsilon = std::numeric_limits<float>::epsilon();
+constexpr double float_epsilon = std::numeric_limits<float>::epsilon();
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 using dense_matrix = matrix<double>;
@@ -22,11 +22,11 @@ struct tracked {
 
 Eigen::VectorXd lengths(const dense_matrix& X) { return X.rowwise().norm(); }
 
-tracked rounded(const dense_matrix& X) { return {X, epsilon * lengths(X)}; }
+tracked rounded(const dense_matrix& X) { return {X, float_epsilon * lengths(X)}; }
 
 tracked sum_of(const tracked& a, const tracked& b) {
   tracked y = {a.value + b.value, a.error + b.error};
-  y.error += epsilon * lengths(y.value);
+  y.error += float_epsilon * lengths(y.value);
   return y;
 }
 
@@ -39,7 +39,7 @@ tracked linear_map(const tracked& X, const dense_matrix& W, const dense_row& b) 
   const Eigen::VectorXd magnitudes =
       lengths((X.value.cwiseAbs() * W.cwiseAbs()).rowwise() + bias.cwiseAbs());
   for (index i = 0; i < y.value.rows(); ++i)
-    y.error[i] = product_error(epsilon, X.error[i], largest, W.rows(), magnitudes[i]);
+    y.error[i] = product_error(float_epsilon, X.error[i], largest, W.rows(), magnitudes[i]);
   return y;
 }
 
@@ -50,7 +50,7 @@ tracked activated(const tracked& x, softlook::activation f) {
   if (f == softlook::activation::relu) return {x.value.unaryExpr(relu), x.error};
   tracked y = {x.value.unaryExpr(gelu), x.error};
   for (index i = 0; i < y.value.rows(); ++i)
-    y.error[i] = gelu_error(epsilon, x.error[i], x.value.row(i).norm());
+    y.error[i] = gelu_error(float_epsilon, x.error[i], x.value.row(i).norm());
   return y;
 }
 
@@ -67,7 +67,7 @@ tracked normed(const tracked& x, const dense_row& gain, const dense_row& bias, d
     row.magnitude = finite_magnitude(x.value.row(i));
     y.value.row(i) = centred.cwiseProduct(gain) / row.deviation;
     if (bias.size() > 0) y.value.row(i) += bias;
-    y.error[i] = norm_error(epsilon, x.error[i], row);
+    y.error[i] = norm_error(float_epsilon, x.error[i], row);
   }
   return y;
 }
@@ -128,8 +128,8 @@ Eigen::VectorXd pair_errors(const tracked& q, const tracked& k, index i, const d
   Eigen::VectorXd errors(k.value.rows());
   for (index j = 0; j < errors.size(); ++j) {
     const double magnitude = q.value.row(i).cwiseAbs().dot(k.value.row(j).cwiseAbs());
-    errors[j] = epsilon * std::abs(biases[j]) +
-                scale * pair_error(epsilon, q.error[i], (k.value.row(j) - centre).norm(),
+    errors[j] = float_epsilon * std::abs(biases[j]) +
+                scale * pair_error(float_epsilon, q.error[i], (k.value.row(j) - centre).norm(),
                                    q.value.row(i).norm(), k.error[j], q.value.cols(), magnitude);
   }
   return errors;
@@ -139,7 +139,7 @@ Eigen::VectorXd pair_errors(const tracked& q, const tracked& k, index i, const d
 tracked attended(const tracked& q, const tracked& k, const tracked& v, index h,
                  const plain_masks& masks, double& weight_bound) {
   const index keys = k.value.rows();
-  const double rounding = (static_cast<double>(keys) + 8) * epsilon;
+  const double rounding = (static_cast<double>(keys) + 8) * float_epsilon;
   dense_matrix B = dense_matrix::Zero(q.value.rows(), keys);
   for (index i = 0; i < B.rows(); ++i)
     for (index j = 0; j < keys; ++j) B(i, j) = masks.bias(h, i, j);
@@ -155,7 +155,7 @@ tracked attended(const tracked& q, const tracked& k, const tracked& v, index h,
     const Eigen::VectorXd errors = seen.select(all.array(), 0).matrix();
     const Eigen::VectorXd moved = errors.cwiseProduct(lengths(v.value.rowwise() - o.value.row(i))) +
                                   v.error + rounding * lengths(v.value);
-    weight_bound = std::max(weight_bound, weight_error(epsilon, keys, errors.maxCoeff()));
+    weight_bound = std::max(weight_bound, weight_error(float_epsilon, keys, errors.maxCoeff()));
     o.error[i] = mixture_error(errors.maxCoeff(), P.row(i).dot(moved));
   }
   return o;
@@ -169,7 +169,7 @@ tracked extended(const tracked& X, const dense_row& learned, bool zeros) {
     y.value.conservativeResize(rows + 1, Eigen::NoChange);
     y.value.row(rows) = row;
     y.error.conservativeResize(rows + 1);
-    y.error[rows] = epsilon * row.norm();
+    y.error[rows] = float_epsilon * row.norm();
   };
   if (learned.size() > 0) append(learned);
   if (zeros) append(dense_row::Zero(X.value.cols()));

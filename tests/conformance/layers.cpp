@@ -120,10 +120,6 @@ multi_head_call in_plain_terms(multi_head_call call) {
   return call;
 }
 
-void demand(bool condition, const char* what) {
-  if (!condition) throw std::invalid_argument(what);
-}
-
 }  // namespace
 
 layer_answer run(const mode& m, const multi_head_call& call) {
