@@ -51,6 +51,7 @@ function(softlook_check_headers target)
     endforeach()
     string(MAKE_C_IDENTIFIER "${target}_${base}" part)
     add_library(${part} OBJECT ${sources})
+    set_target_properties(${part} PROPERTIES UNITY_BUILD OFF)
     softlook_settings(${part})
     # Only compiling is the test; nothing runs, so nothing needs optimising.
     target_compile_options(${part} PRIVATE -O0)
