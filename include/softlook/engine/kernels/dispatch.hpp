@@ -167,11 +167,33 @@ void set_edits(mask_calls<T>& calls, [[maybe_unused]] instruction_set isa) {
   calls.forbid_keys = SOFTLOOK_STAMPED(isa, forbid<T, Mask, false>);
 }
 
+/// The rows of a matrix that a transform adds lie in as many pages as there are queries, which no
+/// processor foresees.
+template <class T, class Transform>
+void prefetch_added(const void* transform, range queries, range keys, problem p) {
+  const matrix_view<T> B = static_cast<const Transform*>(transform)->added(p);
+  if (B.col_stride != 1) return;
+  const auto line = std::uintptr_t(64), bytes = std::uintptr_t(keys.count()) * sizeof(T);
+  for (index i = queries.begin; i < queries.end; ++i) {
+    // gcc leaves out a loop that does nothing but prefetch.
+    __asm__ volatile("");
+    const auto row = std::uintptr_t(i) * std::uintptr_t(B.row_stride);
+    const auto from =
+        reinterpret_cast<std::uintptr_t>(B.data) + (row + std::uintptr_t(keys.begin)) * sizeof(T);
+    for (auto at = from / line * line; at < from + bytes; at += line)
+      __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 2);
+  }
+}
+
 /// The edits of a chain of transforms.
 template <class T, class Transform>
 void set_edits(transform_calls<T>& calls, [[maybe_unused]] instruction_set isa) {
   calls.apply_queries = SOFTLOOK_STAMPED(isa, apply_transform<T, Transform, true>);
   calls.apply_keys = SOFTLOOK_STAMPED(isa, apply_transform<T, Transform, false>);
+  if constexpr (requires(const Transform& f) {
+                  { f.added(problem{}) } -> std::same_as<matrix_view<T>>;
+                })
+    calls.prefetch = &prefetch_added<T, Transform>;
 }
 
 #if !SOFTLOOK_KERNELS_ELSEWHERE

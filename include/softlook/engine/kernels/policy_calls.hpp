@@ -51,6 +51,8 @@ struct transform_calls {
   void (*apply_matrix)(const void*, mutable_matrix_view<T> S, const call_frame&,
                        problem) = nullptr;  // the materialised path
   apply_function derivative = nullptr;      // S = ∂f/∂s, lanes are queries; null: 1
+  /// Asks memory for what is added to the scores of these positions, or null.
+  void (*prefetch)(const void*, range queries, range keys, problem) = nullptr;
 
   [[nodiscard]] explicit operator bool() const { return transform != nullptr; }
 };

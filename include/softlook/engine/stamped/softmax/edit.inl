@@ -123,8 +123,8 @@ __attribute__((noinline)) inline void add_rows(const Rows& rows, T* S, const edi
   const index width = b.vectors * index(lanes<T>);
   std::int32_t r = 0;
   if (QueriesInLanes && b.row_step == 1 && rows.keys_beside() && width % 4 == 0)
-    for (; r + 4 <= b.rows; r += 4)
-      for (index l = 0; l < width; l += 4) {
+    for (index l = 0; l < width; l += 4)
+      for (r = 0; r + 4 <= b.rows; r += 4) {
         const T* from[4];
 #pragma GCC unroll 4
         for (int k = 0; k < 4; ++k) from[k] = rows.at(b.lanes[l + k], b.first_row + r);

@@ -133,6 +133,11 @@ SOFTLOOK_STAMP_WAY inline void fill_rows(const Args& a, query_tile<T>& q, key_ti
   const index width = q.vectors * lanes<T>, first = to.live->rows * width;
   T* const S = to.S + first;
   const bool edited = a.policy->transform || partial;
+  if (a.policy->transform.prefetch && a.frame->plain()) {
+    const index query = a.frame->query(q.first), key = a.frame->key(k.keys.begin + row);
+    a.policy->transform.prefetch(a.policy->transform.transform, {query, query + q.used},
+                                 {key, key + count}, a.whole);
+  }
   const bool raised =
       score_panels(a, q, k, row, count, used.from, used.to, beside, edited ? nullptr : to.top, S);
   if (to.raw) __builtin_memcpy(to.raw + first, S, std::size_t(count * width) * sizeof(T));
