@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
-"""Mutation testing of masks, transforms, kernels and what runs them.
+"""Mutation testing of masks, scores, transforms, caches, kernels and what runs them.
 
 Each mutant is one change in one line of a header: an operator, a bound, a constant, a sign, a condition, a statement
-left out. It is compiled into a small program of tests (a killer), and is killed when that program fails, crashes or does
-not end. Mutants that cannot be told from the original are listed in equivalent.txt with the reason. Ends with status 1
-if another one survives.
+left out. It is compiled into a program of tests (a killer), and is killed when that program fails, crashes or does not
+end. Mutants that cannot be told from the original are listed in equivalent.txt with the reason. Ends with status 1 if
+another one survives. Verdicts are kept in OUT/verdicts.jsonl and hold until a file that the mutant's killers are made
+of changes.
 
     tests/mutation/mutate.py [--count N] [--seed S] [--only PART_OF_A_PATH] [--jobs J] [--out FOLDER] [--list]
 """
 
 import argparse
+import collections
 import concurrent.futures
 import difflib
+import hashlib
+import json
 import os
 import random
 import re
@@ -19,31 +23,103 @@ import resource
 import shutil
 import subprocess
 import sys
-import time
+import threading
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 HEADERS = os.path.join(ROOT, "include", "softlook")
-ROOM = "engine/stamped/"
-
-# (files, what they are compiled into): the files of a row are mutated equally often for their length.
-KERNELS = [ROOM + "softmax/" + name + ".inl" for name in (
-    "online_softmax", "softmax_state", "tile_walk", "tiled_forward", "tiles", "few_queries", "few_scores", "few_stored",
-    "dropout", "tiled_backward", "backward_rows", "additive_scores")] + [
-    ROOM + "gemm/" + name + ".inl" for name in ("micro_kernel", "pack", "rows", "finite")] + [
-    ROOM + "simd/math.inl", ROOM + "simd/stored.inl"]
-ENGINE = [ROOM + "softmax/edit.inl"] + ["engine/kernels/" + n + ".hpp" for n in ("frame", "edits", "row_source", "policy_calls")] + [
-    "engine/run/" + n + ".hpp" for n in ("plan", "tasks", "run_attention", "latin_square", "sequences", "score_inputs",
-                                        "sinks", "run_backward", "dropped_weights", "materialised")]
-TRANSFORMS = ["transform/transforms.hpp"]
+LIBRARY = "cmake/compiled/"
+UNIT = "tests/unit/"
+CALLS = "tests/mutation/calls.cpp"
 
 
-def mask_headers():
-    found = []
-    for folder in ("mask", "mask/detail"):
-        for name in sorted(os.listdir(os.path.join(HEADERS, folder))):
-            if name.endswith(".hpp") and name != "patterns.hpp":  # its test compiles all kernels
-                found.append(folder + "/" + name)
-    return found
+class Area:
+    """Files, the sources of softlook::compiled that hold their code, and programs of tests, the likeliest to kill
+    first. A mutant compiles the sources again, and of the tests those that read the file themselves (`again`)."""
+
+    def __init__(self, name, files, library=(), tests=(), again=()):
+        self.name, self.files = name, files
+        self.library = [LIBRARY + source + ".cpp" for source in library]
+        self.tests = [[t if t.startswith("tests/") else UNIT + t + "_test.cpp" for t in program] for program in tests]
+        self.again = [t if t.startswith("tests/") else UNIT + t + "_test.cpp" for t in again]
+
+
+def named(folder, names, ending):
+    return [folder + name + ending for name in names.split()]
+
+
+def mask_areas():
+    """Each mask with its test; what masks share with the tests of those that include it."""
+    files = []
+    for folder in ("mask/", "mask/detail/"):
+        files += [folder + n for n in sorted(os.listdir(os.path.join(HEADERS, folder))) if n.endswith(".hpp")]
+    for path in files:
+        tests = [path[:-4]]
+        if "detail" in path:
+            for other in files:
+                with open(os.path.join(HEADERS, other), encoding="utf-8") as f:
+                    if '"softlook/%s"' % path in f.read():
+                        tests.append(other[:-4])
+        tests = [t for t in tests if os.path.exists(os.path.join(ROOT, UNIT + t + "_test.cpp"))]
+        yield Area("masks", [path], (), [[t] for t in tests], tests)
+
+
+def areas():
+    softmax, gemm, simd = "engine/stamped/softmax/", "engine/stamped/gemm/", "engine/stamped/simd/"
+    yield from mask_areas()
+    for name in "dot general additive qk_norm trilinear".split():
+        yield Area("scores", ["score/%s.hpp" % name], (), [["score/" + name]], ["score/" + name])
+    for name in "transforms temperature t5_bias".split():
+        yield Area("transforms", ["transform/%s.hpp" % name], (), [["transform/" + name]], ["transform/" + name])
+    yield Area("transforms", ["transform/relative_rows.hpp"], (), [["attention/relative_keys"]],
+               ["attention/relative_keys"])
+    for files, test in ((["kv_cache"], "kv_cache"), (["paged_rows"], "paged_rows"),
+                        (["int8_rows", "detail/stored_row"], "stored_rows")):
+        yield Area("caches", ["cache/%s.hpp" % f for f in files], (), [["cache/" + test]], ["cache/" + test])
+
+    for name, library in (("plan", "attention_float"), ("tasks", "attention_float"), ("latin_square", "backward"),
+                          ("single_query", "attention_float")):
+        test = "engine/run/" + name
+        yield Area("runs", ["engine/run/%s.hpp" % name], [library], [[test], [CALLS]], [test])
+    yield Area("runs", named("engine/run/", "run_attention score_inputs sinks dropped_weights materialised", ".hpp"),
+               ["attention_float"], [[CALLS]])
+    yield Area("runs", ["engine/run/small.hpp"], ["attention_float"], [["attention/small"], [CALLS]])
+    yield Area("runs", named("engine/run/", "streamed_weights shown_weights score_rows", ".hpp"), ["attention_float"],
+               [["attention/weights", "attention/hard"]])
+    yield Area("runs", ["engine/run/sequences.hpp"], ["sequences"], [[CALLS]])
+    yield Area("runs", ["engine/run/run_backward.hpp"], ["backward"], [[CALLS]])
+    yield Area("runs", [softmax + "edit.inl"] + named("engine/kernels/", "frame edits row_source policy_calls", ".hpp"),
+               ["attention_float"], [[CALLS]], [CALLS])
+
+    yield Area("tiled", named(softmax, "online_softmax softmax_state tile_walk tiled_forward tiles", ".inl"),
+               ["kernels_float"], [[CALLS]])
+    yield Area("tiled", named(softmax, "tiled_weights tiled_scores", ".inl"), ["kernels_float"],
+               [["attention/weights"], [CALLS]])
+    yield Area("tiled", [softmax + "whole_scores.inl"], ["kernels_rows"], [["attention/hard", "attention/entmax"]])
+    yield Area("tiled", [softmax + "dropout.inl"], ["kernels_rows"], [[CALLS], ["attention/dropout"]])
+    yield Area("few queries", named(softmax, "few_queries few_scores", ".inl"), ["kernels_float"], [[CALLS]])
+    yield Area("few queries", [softmax + "few_stored.inl", simd + "stored.inl"], ["kernels_rows"],
+               [[CALLS], ["cache/stored_rows"]])
+    yield Area("few queries", [softmax + "single_query.inl"], ["kernels_float"], [["engine/run/single_query"], [CALLS]])
+    yield Area("additive", [softmax + "additive_scores.inl"], ["kernels_additive"],
+               [[CALLS], ["score/additive", "attention/additive_magnitudes"]])
+    yield Area("backward", [softmax + "tiled_backward.inl", softmax + "backward_rows.inl"], ["kernels_backward"],
+               [[CALLS]])
+    yield Area("backward", [softmax + "additive_backward.inl"], ["kernels_backward"],
+               [["gradient/scores"], ["gradient/bahdanau"]])
+    yield Area("products", named(gemm, "micro_kernel pack rows finite", ".inl"), ["kernels_float"], [[CALLS]])
+    yield Area("products", [gemm + "packed_product.inl"], ["kernels_layers"], [["layer/linear_layer"]])
+    yield Area("products", [gemm + "stored_product.inl"], ["kernels_layers"], [["layer/stored_weights"]])
+    yield Area("products", ["engine/run/packed_linear.hpp"], (), [["layer/linear_layer"]], ["layer/linear_layer"])
+    yield Area("simd", named(simd, "math steps vector", ".inl"), ["kernels_float"], [[CALLS]])
+    yield Area("rounded", named(softmax, "rounded_few rounded_tiles", ".inl"), ["kernels_rounded"],
+               [["attention/low_precision"]])
+    yield Area("rounded", named(gemm, "rounded_product rounded_rows", ".inl") +
+               named(simd, "dot_steps dot_tiles", ".inl"), ["kernels_rounded"],
+               [["layer/low_precision"], ["attention/low_precision"]])
+    yield Area("layers", ["engine/stamped/layers/activation.inl"], ["kernels_layers"], [["layer/linear_layer"]])
+    yield Area("layers", ["engine/stamped/layers/layer_norm.inl"], ["kernels_layers"], [["layer/layer_norm"]])
+    yield Area("recurrent", named("engine/stamped/recurrent/", "recurrent chunk panels", ".inl"), ["kernels_linear"],
+               [["linear/attention"]])
 
 
 def blanked(line):
@@ -81,7 +157,7 @@ SWAPS = [
 ]
 NUMBER = re.compile(r"(?<![\w.<])(\d+)(?![\w.>])")
 SKIPPED = re.compile(r"^\s*(#|//|template|using|static_assert|namespace|requires|concept|friend|\[\[nodiscard\]\] auto)|"
-                     r"\brequires\b|\bconcept\b|\braise|constexpr bool (is|has|can)_|\bnoexcept\(|operator[<=!>&|-]")
+                     r"\brequires\b|\bprefetch|\bconcept\b|\braise|constexpr bool (is|has|can)_|\bnoexcept\(|operator[<=!>&|-]")
 STATEMENT = re.compile(r"^\s+(?!return\b|const\b|auto\b|using\b|static\b|constexpr\b|break\b|continue\b|case\b|default\b|"
                        r"else\b|if\b|for\b|while\b|throw\b|struct\b|enum\b)"
                        r"([\w.\[\]+*-]+(->[\w.]+)*( [-+*|&]?= .*|\(.*\))|\+\+[\w.]+|--[\w.]+);$")
@@ -115,9 +191,38 @@ def mutants_of(path):
     return lines, found
 
 
+def digest(*parts):
+    h = hashlib.sha256()
+    for part in parts:
+        h.update(part if isinstance(part, bytes) else str(part).encode())
+        h.update(b"\0")
+    return h.hexdigest()[:24]
+
+
+def run(command, cpu_seconds):
+    """Its status; -1 if it did not end. The limit is of CPU time, which other programs do not change."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 5))
+    try:
+        return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              timeout=60 + 20 * cpu_seconds, preexec_fn=limit, check=False).returncode
+    except subprocess.TimeoutExpired:
+        return -1
+
+
+def cpu_of_children():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 class Killers:
+    """Compiles and runs programs of tests, with a mutant or without."""
+
     def __init__(self, out, compiler):
         self.out, self.compiler = out, compiler
+        self.objects = os.path.join(out, "objects")
+        os.makedirs(self.objects, exist_ok=True)
         self.flags = ["-std=c++20", "-O0", "-w", "-pthread", "-isystem", "/usr/include/eigen3",
                       '-DSOFTLOOK_SOAK_CASES="%s"' % os.path.join(ROOT, "tests", "soak", "cases")]
         # One instruction set compiles in a third of the time: the highest that the machine has.
@@ -127,114 +232,154 @@ class Killers:
             self.flags.append("-march=skylake-avx512")
         elif {"avx2", "fma", "bmi2", "f16c"} <= words:
             self.flags.append("-march=x86-64-v3")
-        self.limits = {}
+        version = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
+        self.flags_key = digest(version, *self.flags)
         self.read_once()
+        self.verdicts_file = os.path.join(out, "verdicts.jsonl")
+        self.verdicts, self.lock = {}, threading.Lock()
+        if os.path.exists(self.verdicts_file):
+            with open(self.verdicts_file, encoding="utf-8") as f:
+                self.verdicts = dict(json.loads(line) for line in f)
+        self.contents, self.keys = {}, {}
+        self.take_library()
+
+    def remember(self, key, verdict):
+        with self.lock:
+            self.verdicts[key] = verdict
+            with open(self.verdicts_file, "a", encoding="utf-8") as f:
+                f.write(json.dumps([key, verdict]) + "\n")
 
     def read_once(self):
         """GoogleTest and Eigen in precompiled form: half of what a killer takes to compile."""
-        os.makedirs(self.out, exist_ok=True)
         header = os.path.join(self.out, "read_once.hpp")
-        with open(header, "w", encoding="utf-8") as f:
-            f.write("".join("#include <%s>\n" % name for name in (
-                "gtest/gtest.h", "Eigen/Core", "algorithm", "cmath", "cstring", "functional", "limits", "memory", "optional",
-                "span", "sstream", "string", "thread", "vector")))
-        if run([self.compiler, *self.flags, "-x", "c++-header", header, "-o", header + ".gch"], 300) == 0:
-            self.flags += ["-include", header]  # g++ takes the .gch beside it, clang++ the .gch if it made it
+        text = "".join("#include <%s>\n" % name for name in (
+            "gtest/gtest.h", "Eigen/Core", "algorithm", "cmath", "cstring", "functional", "limits", "memory", "optional",
+            "span", "sstream", "string", "thread", "vector"))
+        stamp = os.path.join(self.out, "read_once." + digest(self.flags_key, text))
+        if not os.path.exists(stamp):
+            with open(header, "w", encoding="utf-8") as f:
+                f.write(text)
+            if run([self.compiler, *self.flags, "-x", "c++-header", header, "-o", header + ".gch"], 300) != 0:
+                sys.exit("mutation: GoogleTest or Eigen does not compile")
+            open(stamp, "w").close()
+        self.flags += ["-include", header]  # g++ takes the .gch beside it, clang++ the .gch if it made it
 
-    def compile(self, source, target, overlay):
-        include = (["-I", overlay] if overlay else []) + ["-I", os.path.join(ROOT, "include"), "-I", ROOT]
-        return run([self.compiler, *self.flags, *include, "-c", os.path.join(ROOT, source), "-o", target], 300)
+    def take_library(self):
+        """softlook::compiled, so that a mutant of a kernel compiles the unit with that kernel and no test."""
+        abi = os.path.join(self.objects, "abi.o")
+        if self.compile(LIBRARY + "abi.cpp", abi) != 0:
+            sys.exit("mutation: abi.cpp does not compile")
+        with open(abi, "rb") as f:
+            name = re.search(rb"softlook_abi=<(\w+)>", f.read()).group(1).decode()
+        self.flags += ["-DSOFTLOOK_COMPILED", "-DSOFTLOOK_COMPILED_%s=1" % name]
+        folder = os.path.join(ROOT, LIBRARY)
+        self.library = [LIBRARY + n for n in sorted(os.listdir(folder)) if n.endswith(".cpp") and n != "abi.cpp"]
 
-    def program(self, sources, folder, overlay, again):
-        """The program of these sources, of which `again` are compiled anew and the others taken as they are."""
-        objects = []
-        for source in sources:
-            name = source.replace("/", "_") + ".o"
-            if source in again:
-                target = os.path.join(folder, name)
-                if self.compile(source, target, overlay) != 0:
-                    return None
-            else:
-                target = os.path.join(self.out, "objects", name)
-            objects.append(target)
-        program = os.path.join(folder, "killer")
-        if run([self.compiler, *self.flags, *objects, "-o", program, "-lgtest_main", "-lgtest"], 120) != 0:
+    def compile(self, source, target, overlay=None):
+        include = [x for i in ([overlay] if overlay else []) + [os.path.join(ROOT, "include")]
+                   for x in ("-I", i, "-fmacro-prefix-map=%s=include" % i)]
+        return run([self.compiler, *self.flags, *include, "-I", ROOT, "-MMD", "-MF", target[:-2] + ".d",
+                    "-c", os.path.join(ROOT, source), "-o", target], 300)
+
+    def content(self, path):
+        if path not in self.contents:
+            with open(path, "rb") as f:
+                self.contents[path] = digest(f.read())
+        return self.contents[path]
+
+    def key_of_object(self, target):
+        """What an object was made of, None if a file is missing."""
+        try:
+            with open(target[:-2] + ".d", encoding="utf-8") as f:
+                files = sorted({os.path.normpath(p) for p in f.read().replace("\\\n", " ").split()[1:]})
+            return digest(self.flags_key, *(p + self.content(p) for p in files if p.startswith(ROOT + "/")
+                                            and not p.startswith(self.out)))
+        except FileNotFoundError:
             return None
-        return program
 
-    def killers_of(self, path):
-        """(sources of a program, those to compile again), the likeliest to kill first."""
-        calls = ["tests/mutation/calls.cpp", "tests/mutation/kernels.cpp"]
-        if path in KERNELS:
-            return [(calls, calls[1:])]
-        if path in ENGINE:
-            unit = "tests/unit/engine/run/%s_test.cpp" % os.path.basename(path)[:-4]
-            own = [([unit], [unit])] if os.path.exists(os.path.join(ROOT, unit)) else []
-            return own + [(calls, calls)]
-        if path in TRANSFORMS:
-            return [(["tests/unit/transform/transforms_test.cpp"],) * 2, (calls, calls[:1])]
-        name = os.path.basename(path)[:-4]
-        tests = [t for t in ("tests/unit/mask/detail/%s_test.cpp" % name, "tests/unit/mask/%s_test.cpp" % name)
-                 if os.path.exists(os.path.join(ROOT, t))]
-        if "detail" in path:
-            include = '"softlook/%s"' % path
-            for header in mask_headers():
-                test = "tests/unit/mask/%s_test.cpp" % os.path.basename(header)[:-4]
-                with open(os.path.join(HEADERS, header), encoding="utf-8") as f:
-                    if include in f.read() and os.path.exists(os.path.join(ROOT, test)):
-                        tests.append(test)
-        return [([t], [t]) for t in tests]
+    def object_of(self, source):
+        """The object of a source without a mutant, compiled if what it is made of changed."""
+        target = os.path.join(self.objects, source.replace("/", "_") + ".o")
+        if source not in self.keys:
+            key, stamp = self.key_of_object(target), target + ".key"
+            if key is None or not os.path.exists(target) or open(stamp).read() != key:
+                if self.compile(source, target) != 0:
+                    sys.exit("mutation: %s does not compile" % source)
+                key = self.key_of_object(target)
+                with open(stamp, "w", encoding="utf-8") as f:
+                    f.write(key)
+            self.keys[source] = key
+        return target
 
-    def prepare(self, paths):
-        """Compiles what mutants take as it is, and has every killer pass without a mutant."""
-        os.makedirs(os.path.join(self.out, "objects"), exist_ok=True)
-        seen = set()
-        for path in paths:
-            for sources, _ in self.killers_of(path):
-                if tuple(sources) in seen:
-                    continue
-                seen.add(tuple(sources))
-                begun = time.time()
-                program = self.program(sources, os.path.join(self.out, "objects"), None, sources)
-                built = time.time()
-                if program is None or run([program, "--gtest_brief=1"], 600) != 0:
-                    sys.exit("mutation: %s does not pass without a mutant" % " ".join(sources))
-                ran = time.time()
-                self.limits[tuple(sources)] = 4 * (ran - built) + 20
-                print("mutation: %s builds in %.1f s, runs in %.1f s" % (sources[0], built - begun, ran - built), flush=True)
+    def link(self, objects, tests, program):
+        """Objects with a mutant come first: of a function that several objects hold, the first is taken."""
+        rest = [self.object_of(s) for s in tests + self.library]
+        held = {os.path.basename(o) for o in objects}
+        rest = [o for o in rest if os.path.basename(o) not in held]
+        return run([self.compiler, "-pthread", *objects, *rest, "-o", program, "-lgtest_main", "-lgtest"], 120)
 
+    def key_of(self, area, tests):
+        for source in tests + area.library:
+            self.object_of(source)
+        return digest(*(self.keys[source] for source in tests + area.library))
 
-def run(command, seconds):
-    def limit():
-        resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-    try:
-        return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds,
-                              preexec_fn=limit, check=False).returncode
-    except subprocess.TimeoutExpired:
-        return -1
+    def seconds_of(self, area, tests):
+        """The CPU time of a program of tests without a mutant, which it has to pass."""
+        key = "passes " + self.key_of(area, tests)
+        if key not in self.verdicts:
+            program = os.path.join(self.out, "killer")
+            if self.link([], tests, program) != 0:
+                sys.exit("mutation: %s does not link" % " ".join(tests))
+            begun = cpu_of_children()
+            if run([program, "--gtest_brief=1"], 600) != 0:
+                sys.exit("mutation: %s does not pass without a mutant" % " ".join(tests))
+            self.remember(key, cpu_of_children() - begun)
+            print("mutation: %s runs in %.1f s" % (" ".join(tests), self.verdicts[key]), flush=True)
+        return self.verdicts[key]
 
+    def judge(self, number, area, path, lines, line, new):
+        """'killed', 'survived', 'same' (not a letter of code is another) or 'stillborn', and by what."""
+        folder = os.path.join(self.out, "mutant_%d" % number)
+        overlay = os.path.join(folder, "include")
+        made = {}
 
-def judge(killers, number, path, lines, line, new):
-    """'killed', 'survived' or 'stillborn', and by what."""
-    folder = os.path.join(killers.out, "mutant_%d" % number)
-    overlay = os.path.join(folder, "include")
-    target = os.path.join(overlay, "softlook", path)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.makedirs(os.path.dirname(target))
-    with open(target, "w", encoding="utf-8") as f:
-        f.write("\n".join(lines[:line] + [new] + lines[line + 1:]))
-    verdict = ("survived", "")
-    for sources, again in killers.killers_of(path):
-        program = killers.program(sources, folder, overlay, again)
-        if program is None:
-            verdict = ("stillborn", "")
-            break
-        status = run([program, "--gtest_brief=1", "--gtest_fail_fast"], killers.limits[tuple(sources)])
-        if status != 0:
-            verdict = ("killed", sources[0] if status > 0 else sources[0] + " (crash or no end)")
-            break
-    shutil.rmtree(folder, ignore_errors=True)
-    return verdict
+        def compiled(sources):
+            os.makedirs(os.path.dirname(os.path.join(overlay, "softlook", path)), exist_ok=True)
+            with open(os.path.join(overlay, "softlook", path), "w", encoding="utf-8") as f:
+                f.write("\n".join(lines[:line] + [new] + lines[line + 1:]))
+            for source in sources:
+                if source not in made:
+                    made[source] = os.path.join(folder, source.replace("/", "_") + ".o")
+                    if self.compile(source, made[source], overlay) != 0:
+                        return "stillborn"
+            if all(open(made[s], "rb").read() == open(self.object_of(s), "rb").read() for s in sources):
+                return "same"
+            return None
+
+        try:
+            verdict = "survived"
+            for tests in area.tests:
+                limit = int(10 + 4 * self.seconds_of(area, tests))
+                key = digest(path, line, new, self.key_of(area, tests))
+                if key not in self.verdicts:
+                    again = [t for t in tests if t in area.again] + area.library
+                    found = compiled(again)
+                    if not found:
+                        program = os.path.join(folder, "killer")
+                        if self.link([made[s] for s in again], tests, program) != 0:
+                            found = "stillborn"
+                        else:
+                            status = run([program, "--gtest_brief=1", "--gtest_fail_fast"], limit)
+                            found = "killed" if status > 0 else "crashed" if status < 0 else "survived"
+                    self.remember(key, found)
+                verdict = self.verdicts[key]
+                if verdict in ("killed", "crashed"):
+                    return "killed", tests[0] + (" (crash or no end)" if verdict == "crashed" else "")
+                if verdict == "stillborn":
+                    break
+            return verdict, ""
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def equivalents():
@@ -250,6 +395,25 @@ def equivalents():
     return known
 
 
+def places(only, seed):
+    """(area, path, lines, mutants of the file still to be drawn) in the order in which a mutant of each is tried: one
+    of each file, then others, of long files more. What is drawn of a file does not depend on the other files."""
+    queues, total = [], 0
+    for area in areas():
+        for path in area.files:
+            lines, found = mutants_of(path)
+            if only in path and found:
+                random.Random("%d %s" % (seed, path)).shuffle(found)
+                queues.append((area, path, lines, found))
+                total += len(found)
+    print("mutation: %d possible mutants in %d files" % (total, len(queues)))
+    order = list(queues)
+    while len(order) < total:
+        for queue in queues:
+            order += [queue] * (1 + len(queue[3]) // 60)
+    return collections.deque(order)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--count", type=int, default=120, help="mutants that compile")
@@ -261,63 +425,63 @@ def main():
     parser.add_argument("--list", action="store_true", help="only says what would be tried")
     a = parser.parse_args()
 
-    paths = [p for p in mask_headers() + TRANSFORMS + ENGINE + KERNELS if a.only in p]
-    chance = random.Random(a.seed)
-    # A file after the other, so that a few mutants of each are tried before more of the long ones.
-    queues = []
-    for path in paths:
-        lines, found = mutants_of(path)
-        chance.shuffle(found)
-        if found:
-            queues.append((path, lines, found))
-    total = sum(len(q[2]) for q in queues)
-    order = []
-    while any(q[2] for q in queues):
-        for path, lines, found in queues:
-            for _ in range(1 + len(found) // 60):
-                if found:
-                    order.append((path, lines, *found.pop()))
-    print("mutation: %d possible mutants in %d files" % (total, len(queues)))
+    order = places(a.only, a.seed)
     if a.list:
-        for path, _, line, new in order[:a.count]:
-            print("%s:%d: %s" % (path, line + 1, new.strip()))
+        for _, path, _, found in list(order)[:a.count]:
+            if found:
+                line, new = found.pop()
+                print("%s:%d: %s" % (path, line + 1, new.strip()))
         return 0
 
-    killers = Killers(a.out, a.compiler)
-    killers.prepare([p for p in paths if any(q[0] == p for q in queues)])
+    killers = Killers(os.path.abspath(a.out), a.compiler)
     known = equivalents()
-    tally = {"killed": 0, "survived": 0, "stillborn": 0, "explained": 0}
-    survivors = []
-    begun = time.time()
+    tally, skipped, survivors = {}, {"stillborn": 0, "same": 0}, []
+    begun = cpu_of_children()
+
+    def judged():
+        return sum(sum(row.values()) for row in tally.values())
+
     with concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
-        waiting = iter(enumerate(order))
-        running = {}
+        number, running = 0, {}
         while True:
-            while len(running) < a.jobs and tally["killed"] + tally["survived"] + tally["explained"] + len(running) < a.count:
-                number, (path, lines, line, new) = next(waiting, (None, (None,) * 4))
-                if path is None:
-                    break
-                running[pool.submit(judge, killers, number, path, lines, line, new)] = (path, lines, line, new)
+            while order and len(running) < a.jobs and judged() + len(running) < a.count:
+                place = order.popleft()
+                area, path, lines, found = place
+                if not found:
+                    continue
+                line, new = found.pop()
+                killers.key_of(area, [t for tests in area.tests for t in tests] + killers.library)
+                running[pool.submit(killers.judge, number, area, path, lines, line, new)] = place, line, new
+                number += 1
             if not running:
                 break
             done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
             for future in done:
-                path, lines, line, new = running.pop(future)
+                place, line, new = running.pop(future)
+                area, path, lines, _ = place
                 verdict, by = future.result()
+                if verdict in skipped:
+                    skipped[verdict] += 1
+                    order.appendleft(place)
+                    continue
                 why = known.get((path, lines[line].strip(), new.strip()))
-                if verdict == "survived" and why:
-                    verdict, by = "explained", why
-                tally[verdict] += 1
-                print("%-9s %s:%d: %s  %s" % (verdict, path, line + 1, new.strip(), by), flush=True)
+                if why:
+                    verdict, by = ("equivalent", why) if verdict == "survived" else (verdict, by + ", but explained")
+                row = tally.setdefault(area.name, {"killed": 0, "survived": 0, "equivalent": 0})
+                row[verdict] += 1
+                print("%-10s %s:%d: %s  %s" % (verdict, path, line + 1, new.strip(), by), flush=True)
                 if verdict == "survived":
                     survivors.append("".join(difflib.unified_diff(
                         [x + "\n" for x in lines], [x + "\n" for x in lines[:line] + [new] + lines[line + 1:]],
                         path, path, n=2)))
     for diff in survivors:
         print("\nSURVIVED:\n" + diff)
-    tried = tally["killed"] + tally["survived"] + tally["explained"]
-    print("mutation: %d mutants in %.0f s: %d killed, %d equivalent (equivalent.txt), %d survived; %d more did not compile"
-          % (tried, time.time() - begun, tally["killed"], tally["explained"], tally["survived"], tally["stillborn"]))
+    for name, row in tally.items():
+        print("mutation: %-12s %3d mutants: %3d killed, %d equivalent, %d survived" % (
+            name, sum(row.values()), row["killed"], row["equivalent"], row["survived"]))
+    print("mutation: %d mutants: %d killed, %d equivalent (equivalent.txt), %d survived; %d more did not compile, %d are "
+          "the same code; %.0f s of CPU" % (judged(), *(sum(row[k] for row in tally.values()) for k in (
+              "killed", "equivalent", "survived")), skipped["stillborn"], skipped["same"], cpu_of_children() - begun))
     return 1 if survivors else 0
 
 

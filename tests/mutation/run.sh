@@ -1,6 +1,6 @@
 #!/bin/sh
-# sh tests/mutation/run.sh [ARGUMENT...]: mutants of masks, transforms, kernels and what runs them, each against a small
-# program of tests; tests/mutation/mutate.py says what the arguments are. Needs g++, Eigen, GoogleTest and python3.
+# sh tests/mutation/run.sh [ARGUMENT...]: mutants of masks, scores, transforms, caches, kernels and what runs them, each
+# against a program of tests; tests/mutation/README.md says more. Needs g++, Eigen, GoogleTest and python3.
 set -eu
 me=tests/mutation/run.sh
 root=$(cd "$(dirname "$0")/../.." && pwd)

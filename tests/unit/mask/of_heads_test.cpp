@@ -22,6 +22,12 @@ TEST(MaskOfHeads, AllowsEverythingInItsHeadsAndNothingInOthers) {
   }
 }
 
+TEST(MaskOfHeads, AcceptsTheFirstAndTheLastOfItsHeads) {
+  EXPECT_NO_THROW((masks::of_heads{.every = 2, .first = 0}.check("attention", {})));
+  EXPECT_NO_THROW((masks::of_heads{.every = 2, .first = 1}.check("attention", {})));
+  EXPECT_NO_THROW((masks::of_heads{.every = 1}.check("attention", {})));
+}
+
 TEST(MaskOfHeads, RejectsHeadsThatCannotOccur) {
   expect_error<argument_error>([] { masks::of_heads{.every = 0}.check("attention", {}); },
                                {"attention: masks::of_heads.every is 0"});

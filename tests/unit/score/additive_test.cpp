@@ -69,6 +69,16 @@ TYPED_TEST(AdditiveScores, AddTheBiasInsideTheTanh) {
       this->terms(), this->largest());
 }
 
+TYPED_TEST(AdditiveScores, SayInTheirRecipesThatTheyAreAdditive) {
+  using T = TypeParam;
+  const scores::additive<T> two{this->Wq, this->Wk, this->v};
+  const scores::concat<T> one{this->W, this->v};
+  const scores::additive_projected<T> none{this->v};
+  EXPECT_TRUE(two.template recipe<T>("attention", this->dq, this->dk).additive);
+  EXPECT_TRUE(one.template recipe<T>("attention", this->dq, this->dk).additive);
+  EXPECT_TRUE(none.template recipe<T>("attention", this->a, this->a).additive);
+}
+
 TYPED_TEST(AdditiveScores, TakeTheVectorAsARowToo) {
   const Eigen::Matrix<TypeParam, 1, Eigen::Dynamic> row = this->v.transpose();
   EXPECT_TRUE(bitwise_equal(

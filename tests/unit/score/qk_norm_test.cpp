@@ -60,6 +60,15 @@ TYPED_TEST(QkNormScores, DivideByTheEuclideanNorm) {
         this->largest());
 }
 
+TYPED_TEST(QkNormScores, AreOfTheRootMeanSquareAndAMillionthWithoutOptions) {
+  const row_major<TypeParam> small = this->Q * TypeParam(1e-3);  // of which ε is a part that counts
+  const scores::qk_norm score(this->gain_q, this->gain_k);
+  const scores::qk_norm same(this->gain_q, this->gain_k,
+                             {.norm = scores::row_norm::rms, .epsilon = 1e-6});
+  EXPECT_TRUE(bitwise_equal(attention_scores(small, this->K, stage::raw, score),
+                            attention_scores(small, this->K, stage::raw, same)));
+}
+
 TYPED_TEST(QkNormScores, AgreeWithTheOracleEveryWay) {
   const scores::qk_norm score(this->gain_q, this->gain_k);
   expect_every_way_agrees(this->Q, this->K, this->V, std::nullopt, score);
