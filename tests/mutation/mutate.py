@@ -78,8 +78,8 @@ def areas():
 
     yield Area("tiled", named(softmax, "online_softmax softmax_state tile_walk tiled_forward tiles", ".inl"),
                ["kernels_float"], [[CALLS]])
-    yield Area("tiled", named(softmax, "tiled_weights tiled_scores", ".inl"), ["kernels_float"],
-               [["attention/weights"], [CALLS]])
+    yield Area("tiled", [softmax + "tiled_weights.inl"], ["kernels_float"], [["attention/weights"], [CALLS]])
+    yield Area("tiled", [softmax + "tiled_scores.inl"], ["kernels_float"], [["attention/hard", "attention/entmax"]])
     yield Area("tiled", [softmax + "whole_scores.inl"], ["kernels_rows"], [["attention/hard", "attention/entmax"]])
     yield Area("tiled", [softmax + "dropout.inl"], ["kernels_rows"], [[CALLS], ["attention/dropout"]])
     yield Area("few queries", named(softmax, "few_queries few_scores", ".inl"), ["kernels_float"], [[CALLS]])
@@ -91,8 +91,10 @@ def areas():
     yield Area("backward", [softmax + "tiled_backward.inl", softmax + "backward_rows.inl"], ["kernels_backward"],
                [[CALLS]])
     yield Area("backward", [softmax + "additive_backward.inl"], ["kernels_backward"],
-               [["gradient/scores"], ["gradient/bahdanau"]])
-    yield Area("products", named(gemm, "micro_kernel pack rows finite", ".inl"), ["kernels_float"], [[CALLS]])
+               [["gradient/score_weights"], ["gradient/bahdanau"]])
+    yield Area("products", named(gemm, "micro_kernel pack", ".inl"), ["kernels_float"], [[CALLS]])
+    yield Area("products", [gemm + "rows.inl"], ["kernels_rows"], [[CALLS], ["cache/stored_rows"]])
+    yield Area("products", [gemm + "finite.inl"], ["kernels_float"], [[CALLS], ["attention/masked_values"]])
     yield Area("products", [gemm + "packed_product.inl"], ["kernels_layers"], [["layer/linear_layer"]])
     yield Area("products", [gemm + "stored_product.inl"], ["kernels_layers"], [["layer/stored_weights"]])
     yield Area("products", ["engine/run/packed_linear.hpp"], (), [["layer/linear_layer"]], ["layer/linear_layer"])

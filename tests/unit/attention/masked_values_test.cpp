@@ -71,6 +71,27 @@ TYPED_TEST(MaskedValues, InPaddingOfWholeVectors) {
         50, n, masks::padding{.length = 50});
 }
 
+// A value that is not finite is looked for in every column: vectors two at a time, one at a time,
+// and columns that fill none.
+TYPED_TEST(MaskedValues, InAnyOneColumn) {
+  using T = TypeParam;
+  for (const index n : {1, 30}) {
+    const auto clean =
+        random_problem<T>({.queries = n, .keys = 9, .features = 3, .values = 53}, seed(77));
+    for (index c = 0; c < clean.V.cols(); ++c) {
+      auto dirty = clean;
+      dirty.V(8, c) = c % 2 == 0 ? this->nan : this->infinity;
+      for (const way& which : every_way()) {
+        const auto is =
+            attention(dirty.Q, dirty.K, dirty.V, masks::padding{.length = 8}, which.opts);
+        const auto should_be =
+            attention(clean.Q, clean.K, clean.V, masks::padding{.length = 8}, which.opts);
+        ASSERT_TRUE(bitwise_equal(is, should_be)) << which.name << " column " << c;
+      }
+    }
+  }
+}
+
 // Rows 0 … 24 share their tiles with rows that do see the poisoned keys.
 TYPED_TEST(MaskedValues, InTheFutureOfACausalRow) {
   for (const index from : {1, 3, 25, 60, 63})

@@ -48,6 +48,19 @@ TYPED_TEST(SixteenBits, EveryNumberIsReadAsItIs) {
     }
 }
 
+/// Few queries multiply numbers of 16 and 8 bits where they lie; those of the call's own type are
+/// read in place by the ordinary kernel.
+TYPED_TEST(SixteenBits, HaveProductsOfTheirOwn) {
+  using stored = detail::bits_of<TypeParam>;
+  for (const instruction_set isa : available_instruction_sets()) {
+    EXPECT_TRUE((detail::stored_rows_of<float, stored>(isa).dot));
+    EXPECT_TRUE((detail::stored_rows_of<float, stored>(isa).add));
+    EXPECT_TRUE((detail::stored_rows_of<float, std::int8_t, true>(isa).dot));
+    EXPECT_FALSE((detail::stored_rows_of<float, float>(isa).dot));
+    EXPECT_FALSE((detail::stored_rows_of<float, float>(isa).add));
+  }
+}
+
 /// Matrices without columns may have no memory.
 TYPED_TEST(SixteenBits, OfNoColumnsGiveRowsOfNothing) {
   using stored = Eigen::Matrix<TypeParam, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
