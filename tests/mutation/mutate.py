@@ -76,6 +76,12 @@ def areas():
                         (["int8_rows", "detail/stored_row"], "stored_rows")):
         yield Area("caches", ["cache/%s.hpp" % f for f in files], (), [["cache/" + test]], ["cache/" + test])
 
+    for name, library in (("plan", "attention_float"), ("tasks", "attention_float"), ("latin_square", "backward"),
+                          ("single_query", "attention_float")):
+        test = "engine/run/" + name
+        yield Area("runs", ["engine/run/%s.hpp" % name], [library], [[test], [CALLS]], [test])
+    yield Area("runs", named("engine/run/", "run_attention score_inputs sinks", ".hpp"),
+               ["attention_float"], [[CALLS]])
     yield Area("tiled", named(softmax, "online_softmax softmax_state tile_walk tiled_forward tiles", ".inl"),
                ["kernels_float"], [[CALLS]])
     yield Area("tiled", [softmax + "tiled_weights.inl"], ["kernels_float"], [["attention/weights"], [CALLS]])
@@ -97,23 +103,18 @@ def areas():
     yield Area("products", [gemm + "finite.inl"], ["kernels_float"], [[CALLS], ["attention/masked_values"]])
     yield Area("products", [gemm + "packed_product.inl"], ["kernels_layers"], [["layer/linear_layer"]])
     yield Area("products", [gemm + "stored_product.inl"], ["kernels_layers"], [["layer/stored_weights"]])
-    yield Area("products", ["engine/run/packed_linear.hpp"], (), [["layer/linear_layer"]], ["layer/linear_layer"])
     yield Area("simd", named(simd, "math steps vector", ".inl"), ["kernels_float"], [[CALLS]])
+    yield Area("layers", ["engine/stamped/layers/activation.inl"], ["kernels_layers"], [["layer/linear_layer"]])
+    yield Area("layers", ["engine/stamped/layers/layer_norm.inl"], ["kernels_layers"], [["layer/layer_norm"], ["layer/rms_norm"]])
     yield Area("rounded", named(softmax, "rounded_few rounded_tiles", ".inl"), ["kernels_rounded"],
                [["attention/low_precision"]])
     yield Area("rounded", named(gemm, "rounded_product rounded_rows", ".inl") +
                named(simd, "dot_steps dot_tiles", ".inl"), ["kernels_rounded"],
                [["layer/low_precision"], ["attention/low_precision"]])
-    yield Area("layers", ["engine/stamped/layers/activation.inl"], ["kernels_layers"], [["layer/linear_layer"]])
-    yield Area("layers", ["engine/stamped/layers/layer_norm.inl"], ["kernels_layers"], [["layer/layer_norm"]])
     yield Area("recurrent", named("engine/stamped/recurrent/", "recurrent chunk panels", ".inl"), ["kernels_linear"],
                [["linear/attention"]])
-    for name, library in (("plan", "attention_float"), ("tasks", "attention_float"), ("latin_square", "backward"),
-                          ("single_query", "attention_float")):
-        test = "engine/run/" + name
-        yield Area("runs", ["engine/run/%s.hpp" % name], [library], [[test], [CALLS]], [test])
-    yield Area("runs", named("engine/run/", "run_attention score_inputs sinks materialised", ".hpp"),
-               ["attention_float"], [[CALLS]])
+    yield Area("products", ["engine/run/packed_linear.hpp"], (), [["layer/linear_layer"]], ["layer/linear_layer"])
+    yield Area("runs", ["engine/run/materialised.hpp"], ["attention_float"], [[CALLS]])
     yield Area("runs", ["engine/run/small.hpp"], ["attention_float"], [["attention/small"], [CALLS]])
     yield Area("runs", named("engine/run/", "streamed_weights shown_weights score_rows", ".hpp"), ["attention_float"],
                [["attention/weights", "attention/hard"]])
@@ -160,7 +161,7 @@ SWAPS = [
 ]
 NUMBER = re.compile(r"(?<![\w.<])(\d+)(?![\w.>])")
 SKIPPED = re.compile(r"^\s*(#|//|template|using|static_assert|namespace|requires|concept|friend|\[\[nodiscard\]\] auto)|"
-                     r"\brequires\b|\bprefetch|\bconcept\b|\braise|constexpr bool (is|has|can)_|\bnoexcept\(|operator[<=!>&|-]")
+                     r"\brequires\b|\bprefetch|builtin_prefetch|\bconcept\b|\braise|constexpr bool (is|has|can)_|\bnoexcept\(|operator[<=!>&|-]")
 STATEMENT = re.compile(r"^\s+(?!return\b|const\b|auto\b|using\b|static\b|constexpr\b|break\b|continue\b|case\b|default\b|"
                        r"else\b|if\b|for\b|while\b|throw\b|struct\b|enum\b)"
                        r"([\w.\[\]+*-]+(->[\w.]+)*( [-+*|&]?= .*|\(.*\))|\+\+[\w.]+|--[\w.]+);$")
@@ -305,7 +306,9 @@ class Killers:
         target = os.path.join(self.objects, source.replace("/", "_") + ".o")
         if source not in self.keys:
             key, stamp = self.key_of_object(target), target + ".key"
-            if key is None or not os.path.exists(target) or open(stamp).read() != key:
+            if key is None or not os.path.exists(stamp) or open(stamp).read() != key:
+                if os.path.exists(stamp):
+                    os.remove(stamp)
                 if self.compile(source, target) != 0:
                     sys.exit("mutation: %s does not compile" % source)
                 key = self.key_of_object(target)
@@ -466,9 +469,9 @@ def main():
                 if verdict in skipped:
                     skipped[verdict] += 1
                     barren[path] = barren.get(path, 0) + 1
-                    if barren[path] < 8:
+                    if barren[path] < 12:
                         order.appendleft(place)
-                    elif barren[path] == 8:
+                    elif barren[path] == 12:
                         print("mutation: what is compiled again holds little of %s" % path, flush=True)
                         place[3].clear()
                     continue
