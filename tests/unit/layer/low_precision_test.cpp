@@ -173,12 +173,15 @@ TEST_F(LowPrecision, RoundsTiesToTheEvenNumberAndSubnormalsToZero) {
   row_major<float> R(1, 4);
   R << 1, 1 + 0x1p-6F, 1 + 0x1p-7F, 0;
   const row_major<float> one = row_major<float>::Ones(1, 1), big = one * 0x1p30F;
+  const row_major<float> least = one * 0x1p-126F;  // which is normal
   for (const low_precision& how : ways_of(bfloat16)) {
     EXPECT_TRUE((layer_of(W, how)(one).array() == R.array()).all()) << text_of(how);
     // The same of X.
     EXPECT_TRUE((layer_of(one, how)(W.transpose().eval()).array() == R.transpose().array()).all())
         << text_of(how);
     EXPECT_EQ(layer_of(big, how)(W.transpose().eval())(3, 0), 0) << text_of(how);
+    EXPECT_EQ(layer_of(big, how)(least)(0, 0), 0x1p-96F) << text_of(how);
+    EXPECT_EQ(layer_of(least, how)(big)(0, 0), 0x1p-96F) << text_of(how);
   }
 }
 
