@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <limits>
+#include <vector>
 
 #include "softlook/exec/thread_pool.hpp"
 #include "softlook/mask/causal.hpp"
@@ -55,6 +56,37 @@ TEST(TransformGradient, OfABiasIsThatOfDifferences) {
     expect_gradient("B", B, dB.gradient(rows, cols),
                     [&] { return in.loss(transforms::soft_cap{2}, transforms::bias(B), mask); });
   }
+}
+
+/// Gradients of scores by query and key of the call, a matrix for each head.
+struct taken_scores {
+  std::vector<matrix> dS;
+  taken_scores(index n, index m) : dS(4, matrix::Zero(n, m)) {}
+  void operator()(const score_gradients<double>& block, index head) {
+    for (index i = 0; i < block.dS.rows; ++i)
+      for (index j = 0; j < block.dS.cols; ++j)
+        dS[std::size_t(head)](block.first_query + i, block.first_key + j) += block.dS(i, j);
+  }
+};
+
+TEST(ScoreGradients, OfSequencesAreThoseOfEachAtItsRows) {
+  const inputs in(17010);
+  const std::vector<std::int32_t> queries{0, 2, 6}, keys{0, 3, 8};
+  taken_scores all(6, 8), expected(6, 8);
+  (void)in.back(all, segments{.queries = queries, .keys = keys});
+  for (std::size_t s = 0; s < 2; ++s) {
+    const index n = queries[s + 1] - queries[s], m = keys[s + 1] - keys[s];
+    inputs one = in;
+    one.Q = in.Q.middleRows(queries[s], n);
+    one.dO = in.dO.middleRows(queries[s], n);
+    one.K = in.K.middleRows(keys[s], m);
+    one.V = in.V.middleRows(keys[s], m);
+    taken_scores alone(n, m);
+    (void)one.back(alone);
+    for (std::size_t h = 0; h < 4; ++h)
+      expected.dS[h].block(queries[s], keys[s], n, m) = alone.dS[h];
+  }
+  for (std::size_t h = 0; h < 4; ++h) EXPECT_EQ(all.dS[h], expected.dS[h]) << "head " << h;
 }
 
 TEST(TransformGradient, OfSlopesIsThatOfDifferences) {
