@@ -16,7 +16,7 @@ SOFTLOOK_ALWAYS_INLINE index asked_ahead(const stored_run<Stored>& run, index co
 
 template <class T, class Stored, bool Paged>
 void dot_stored(const row_source<T>& source, range rows, const T* q, T* scores) {
-  constexpr index n = lanes<T>;
+  constexpr index n = lanes<T>, of_line = 64 / (n * index(sizeof(Stored)));
   const index vectors = source.cols / n;
   for (index r = rows.begin; r < rows.end;) {
     const stored_run<Stored> run = first_run<T, Stored, Paged>(source, {r, rows.end});
@@ -29,10 +29,16 @@ void dot_stored(const row_source<T>& source, range rows, const T* q, T* scores) 
 #pragma GCC unroll 1
       for (index k = 0; k < count; ++k, row += run.row_stride) {
         vec<T> s = {};
-#pragma GCC unroll 4
-        for (index v = 0; v < vectors; ++v) {
-          if (v * n * index(sizeof(Stored)) % 64 == 0) prefetch(row + v * n, ahead);
-          s = fma(load(q + v * n), stored_as(row + v * n), s);
+        for (index v = 0; v < vectors; v += of_line) {
+          prefetch(row + v * n, ahead);
+          if (v + of_line <= vectors) {
+#pragma GCC unroll 16
+            for (index u = v; u < v + of_line; ++u)
+              s = fma(load(q + u * n), stored_as(row + u * n), s);
+          } else {
+#pragma GCC unroll 1
+            for (index u = v; u < vectors; ++u) s = fma(load(q + u * n), stored_as(row + u * n), s);
+          }
         }
         if constexpr (sizeof(Stored) == 1)
           s = s * broadcast(T(run.scales[(j + k) * run.scale_stride]));
