@@ -17,15 +17,13 @@ using std::to_string;
 softlook::weight_format<float> format_named(const std::string& name, bool low_precision) {
   using enum softlook::weight_storage;
   using softlook::number_format;
-  if (name == "exact" && low_precision)
-    throw std::invalid_argument("exact weights are not multiplied with low precision");
-  for (const auto& [kept, as] : {std::pair{exact, number_format::bfloat16},
-                                 {bfloat16, number_format::bfloat16},
-                                 {int8, number_format::int8}})
-    if (name == softlook::name_of(kept)) {
-      if (low_precision) return softlook::low_precision{as};
-      return kept;
-    }
+  for (const auto kept : {exact, bfloat16, int8}) {
+    if (name != softlook::name_of(kept)) continue;
+    if (!low_precision) return kept;
+    if (kept == exact)
+      throw std::invalid_argument("exact weights are not multiplied with low precision");
+    return softlook::low_precision{kept == int8 ? number_format::int8 : number_format::bfloat16};
+  }
   throw std::invalid_argument("weights " + name + ": they are bfloat16, int8 or exact");
 }
 
