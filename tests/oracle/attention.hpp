@@ -67,23 +67,40 @@ bool allowed_by(std::int32_t i, std::int32_t j, softlook::problem size, const P&
 
 /// softmax of a row of scores; a row without a live key has no weights and log-sum-exp −∞, or that
 /// of its sink.
-inline void softmax_row(result& r, index i, const std::vector<char>& live, real sink) {
+inline void softmax_row(result& r, index i, const std::vector<char>& allowed, real sink) {
+  const index m = r.scores.cols();
+  const real* const s = r.scores.data() + i * m;
+  real* const w = r.weights.data() + i * m;
+  const char* const live = allowed.data();
   real largest = sink;
-  for (index j = 0; j < r.scores.cols(); ++j) {
-    const real s = r.scores(i, j);
-    if (!live[static_cast<std::size_t>(j)] || std::isnan(largest)) continue;
-    if (std::isnan(s) || s > largest) largest = s;
+  for (index j = 0; j < m; ++j) {
+    if (!live[j] || std::isnan(largest)) continue;
+    if (std::isnan(s[j]) || s[j] > largest) largest = s[j];
   }
   r.log_sum_exp(i) = largest;
   if (largest == -infinity) return;
   real sum = sink == -infinity ? 0 : std::exp(sink - largest);
-  for (index j = 0; j < r.scores.cols(); ++j) {
-    if (!live[static_cast<std::size_t>(j)]) continue;
-    r.weights(i, j) = std::exp(r.scores(i, j) - largest);
-    sum += r.weights(i, j);
+  for (index j = 0; j < m; ++j) {
+    if (!live[j]) continue;
+    w[j] = std::exp(s[j] - largest);
+    sum += w[j];
   }
-  for (index j = 0; j < r.scores.cols(); ++j) r.weights(i, j) /= sum;
+  for (index j = 0; j < m; ++j) w[j] /= sum;
   r.log_sum_exp(i) = largest + std::log(sum);
+}
+
+/// The sum of values of a row's live keys, weighted; what they hold otherwise does not count.
+inline void output_row(result& r, index i, const std::vector<char>& allowed, const matrix& V) {
+  const index m = r.weights.cols(), e = V.cols();
+  const real* const w = r.weights.data() + i * m;
+  real* const o = r.output.data() + i * e;
+  const char* const live = allowed.data();
+  for (index c = 0; c < e; ++c) {
+    const real* const v = V.data() + c;
+    for (index j = 0; j < m; ++j) {
+      if (live[j]) o[c] += w[j] * v[j * e];
+    }
+  }
 }
 
 }  // namespace parts
@@ -123,11 +140,7 @@ result attention(const QExpr& Q, const KExpr& K, const VExpr& V, const Policies&
     }
     parts::softmax_row(r, i, live, sink);
     if (r.log_sum_exp(i) == -infinity) continue;
-    for (index c = 0; c < v.cols(); ++c) {
-      for (index j = 0; j < m; ++j) {
-        if (live[static_cast<std::size_t>(j)]) r.output(i, c) += r.weights(i, j) * v(j, c);
-      }
-    }
+    parts::output_row(r, i, live, v);
   }
   return r;
 }

@@ -79,10 +79,10 @@ inline real joined_score(const score_definition& from, index i, index j) {
 inline real score_of(const score_definition& from, index i, index j) {
   if (from.joined) return joined_score(from, i, j);
   if (!from.additive) return inner_product(from.Q, i, from.K, j);
+  const index width = from.Q.cols();
+  const real *q = from.Q.data() + i * width, *k = from.K.data() + j * width, *v = from.v.data();
   real sum = 0;
-  for (index a = 0; a < from.Q.cols(); ++a) {
-    sum += from.v(0, a) * std::tanh(from.Q(i, a) + from.K(j, a));
-  }
+  for (index a = 0; a < width; ++a) sum += v[a] * std::tanh(q[a] + k[a]);
   return sum;
 }
 

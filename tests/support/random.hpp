@@ -61,11 +61,13 @@ template <class Matrix>
 Matrix random_matrix(Eigen::Index rows, Eigen::Index cols, generator& random,
                      double magnitude = 1.0) {
   Matrix result(rows, cols);
-  for (Eigen::Index i = 0; i < rows; ++i) {
-    for (Eigen::Index j = 0; j < cols; ++j) {
-      result(i, j) = static_cast<typename Matrix::Scalar>(magnitude * random.normal());
-    }
-  }
+  // Row by row whatever the storage, so that both hold the same matrix.
+  typename Matrix::Scalar* const data = result.data();
+  const Eigen::Index down = result.rowStride(), along = result.colStride();
+  for (Eigen::Index i = 0; i < rows; ++i)
+    for (Eigen::Index j = 0; j < cols; ++j)
+      data[i * down + j * along] =
+          static_cast<typename Matrix::Scalar>(magnitude * random.normal());
   return result;
 }
 

@@ -24,16 +24,17 @@ using oracle::real;
 oracle::matrix entmax_rows(const oracle::matrix& Z, real alpha) {
   oracle::matrix P = oracle::matrix::Zero(Z.rows(), Z.cols());
   for (index i = 0; i < Z.rows(); ++i) {
+    const real* z = Z.data() + i * Z.cols();
     real top = -oracle::infinity;
-    for (index j = 0; j < Z.cols(); ++j) top = std::max(top, Z(i, j));
+    for (index j = 0; j < Z.cols(); ++j) top = std::max(top, z[j]);
     if (top == -oracle::infinity) continue;
     const auto weight = [&](index j, real tau) {
-      const real base = (alpha - 1) * (Z(i, j) - top) - tau;
+      const real base = (alpha - 1) * (z[j] - top) - tau;
       return base > 0 ? std::pow(base, 1 / (alpha - 1)) : real(0);
     };
     const auto sum_at = [&](real tau) {
       real sum = 0;
-      for (index j = 0; j < Z.cols(); ++j) sum += weight(j, tau);
+      for (index j = 0, m = Z.cols(); j < m; ++j) sum += weight(j, tau);
       return sum;
     };
     real low = -1, high = 0;
