@@ -7,103 +7,160 @@
 template <class T>
 using words = typename simd<T>::words;
 
-/// Counters, one for each lane of a vector of T. A word is the low half of 64 bits, as products of
-/// words want it; what is above is not looked at. Floats have two vectors of them: those of even
-/// lanes and of odd ones.
-template <class T>
-struct philox_lanes {
-  static constexpr int parts = int(sizeof(std::uint64_t) / sizeof(T));
-  uint64_vector word[parts][4];
+// A word of counters is one number where all lanes have the same, else a vector: then rounds draw
+// once what lanes share, and a compiler takes it out of the loop over them. A word is the low half
+// of 64 bits, as products of words want it; what is above is not looked at.
+SOFTLOOK_ALWAYS_INLINE std::uint64_t product_with(std::uint64_t word, std::uint32_t multiplier) {
+  return (word & 0xFFFFFFFF) * multiplier;
+}
+SOFTLOOK_ALWAYS_INLINE uint64_vector product_with(uint64_vector word, std::uint32_t multiplier) {
+  return product_of_low_halves(word, uint64_vector{} + multiplier);
+}
 
-  SOFTLOOK_ALWAYS_INLINE void set(int k, std::uint64_t same) {
-#pragma GCC unroll 2
-    for (int part = 0; part < parts; ++part) word[part][k] = uint64_vector{} + same;
+/// A key of a round, as a number and in all lanes.
+struct round_key {
+  std::uint64_t one;
+  uint64_vector all;
+};
+
+/// high ^ word ^ key, numbers first.
+template <class High, class Word>
+SOFTLOOK_ALWAYS_INLINE auto mixed(High high, Word word, const round_key& key) {
+  constexpr bool one_high = std::is_same_v<High, std::uint64_t>;
+  constexpr bool one_word = std::is_same_v<Word, std::uint64_t>;
+  if constexpr (one_high && one_word)
+    return high ^ word ^ key.one;
+  else if constexpr (one_high)
+    return word ^ (uint64_vector{} + (high ^ key.one));
+  else if constexpr (one_word)
+    return high ^ (uint64_vector{} + (word ^ key.one));
+  else
+    return high ^ word ^ key.all;
+}
+
+inline constexpr int philox_rounds = 10;
+
+/// Words of counters after the rounds from Round on.
+template <int Round, class A, class B, class C, class D>
+SOFTLOOK_ALWAYS_INLINE void draw(A x0, B x1, C x2, D x3, const round_key (&keys)[philox_rounds][2],
+                                 uint64_vector (&drawn)[4]) {
+  if constexpr (Round == philox_rounds) {
+    drawn[0] = x0, drawn[1] = x1, drawn[2] = x2, drawn[3] = x3;
+  } else {
+    const auto product0 = product_with(x0, 0xD2511F53);
+    const auto product1 = product_with(x2, 0xCD9E8D57);
+    draw<Round + 1>(mixed(product1 >> 32, x1, keys[Round][0]), product1,
+                    mixed(product0 >> 32, x3, keys[Round][1]), product0, keys, drawn);
   }
-  SOFTLOOK_ALWAYS_INLINE void set(int k, const std::int32_t* of_lanes) {
-    if constexpr (parts == 2) {
-      __builtin_memcpy(&word[0][k], of_lanes, vector_bytes);
-      word[1][k] = word[0][k] >> 32;
-    } else {
-      std::uint64_t wide[lanes<T>];
-      for (int l = 0; l < lanes<T>; ++l) wide[l] = std::uint64_t(of_lanes[l]);
-      __builtin_memcpy(&word[0][k], wide, vector_bytes);
-    }
-  }
-  /// A word of each lane.
-  [[nodiscard]] SOFTLOOK_ALWAYS_INLINE words<T> lanes_of(int k) const {
-    const uint64_vector even = word[0][k] & 0xFFFFFFFF;
-    return (words<T>)(parts == 1 ? even : even | word[parts - 1][k] << 32);
+}
+
+/// The low halves of the first, where they lie, and those of the second in the lanes between them.
+template <std::size_t... L>
+SOFTLOOK_ALWAYS_INLINE uint32_vector interleaved(uint64_vector first, uint64_vector second,
+                                                 std::index_sequence<L...>) {
+  constexpr std::size_t low = std::endian::native == std::endian::little ? 0 : 1;
+  return __builtin_shufflevector((uint32_vector)first, (uint32_vector)second,
+                                 int((L % 2 == low ? 0 : sizeof...(L)) + L / 2 * 2 + low)...);
+}
+
+/// Words of the counters of a vector of T. Floats have two vectors of them: those of even lanes and
+/// those of odd ones.
+template <class T>
+struct drawn_words {
+  static constexpr int parts = int(sizeof(std::uint64_t) / sizeof(T));
+  uint64_vector part[parts][4];
+
+  [[nodiscard]] SOFTLOOK_ALWAYS_INLINE words<T> operator[](int k) const {
+    if constexpr (parts == 2)
+      return interleaved(part[0][k], part[1][k], std::make_index_sequence<std::size_t(lanes<T>)>{});
+    else
+      return part[0][k] & 0xFFFFFFFF;
   }
 };
 
 /// What a call draws, and what becomes of a weight.
 template <class T>
 class weight_drop {
-  static constexpr int rounds = 10;
-  uint64_vector keys_[rounds][2];
+  round_key keys_[philox_rounds][2];
   std::uint64_t head_, sequence_;
   words<T> threshold_;
-  vec<T> minus_kept_;
+  vec<T> kept_;
+
+  [[nodiscard]] static SOFTLOOK_ALWAYS_INLINE std::uint64_t part_of(std::uint64_t same, int) {
+    return same;
+  }
+  /// The words of one part of lanes.
+  [[nodiscard]] static SOFTLOOK_ALWAYS_INLINE uint64_vector part_of(const std::int32_t* of_lanes,
+                                                                    int part) {
+    uint64_vector word;
+    if constexpr (drawn_words<T>::parts == 2) {
+      __builtin_memcpy(&word, of_lanes, vector_bytes);
+      if (part == 1) word >>= 32;
+    } else {
+      std::uint64_t wide[lanes<T>];
+      for (int l = 0; l < lanes<T>; ++l) wide[l] = std::uint32_t(of_lanes[l]);
+      __builtin_memcpy(&word, wide, vector_bytes);
+    }
+    return word;
+  }
 
  public:
   SOFTLOOK_ALWAYS_INLINE weight_drop(const dropout& d, problem whole)
       : head_(std::uint32_t(whole.head)),
         sequence_(std::uint32_t(whole.sequence)),
         threshold_(words<T>{} + (typename simd<T>::word)(d.probability * 0x1p32)),
-        minus_kept_(broadcast(T(-1 / (1 - d.probability)))) {
+        kept_(broadcast(T(1 / (1 - d.probability)))) {
     std::uint32_t k0 = std::uint32_t(d.seed), k1 = std::uint32_t(d.seed >> 32);
-    for (int r = 0; r < rounds; ++r, k0 += 0x9E3779B9, k1 += 0xBB67AE85) {
-      keys_[r][0] = uint64_vector{} + k0;
-      keys_[r][1] = uint64_vector{} + k1;
+    for (int r = 0; r < philox_rounds; ++r, k0 += 0x9E3779B9, k1 += 0xBB67AE85) {
+      keys_[r][0] = {k0, uint64_vector{} + k0};
+      keys_[r][1] = {k1, uint64_vector{} + k1};
     }
   }
 
-  /// Words of counters whose first two are set. All rounds in one piece: a compiler then computes
-  /// once what even and odd lanes share in the first of them.
-  SOFTLOOK_ALWAYS_INLINE void draw(philox_lanes<T>& c) const {
-    const uint64_vector multiplier0 = uint64_vector{} + 0xD2511F53,
-                        multiplier1 = uint64_vector{} + 0xCD9E8D57;
-    c.set(2, head_);
-    c.set(3, sequence_);
-#pragma GCC unroll 10
-    for (int r = 0; r < rounds; ++r)
+  /// Of counters that begin with a group of keys and a query: one has a number for each lane.
+  template <class Group, class Query>
+  [[nodiscard]] SOFTLOOK_ALWAYS_INLINE drawn_words<T> drawn(Group group, Query query) const {
+    drawn_words<T> words_of;
 #pragma GCC unroll 2
-      for (int part = 0; part < c.parts; ++part) {
-        uint64_vector(&x)[4] = c.word[part];
-        const uint64_vector product0 = product_of_low_halves(x[0], multiplier0),
-                            product1 = product_of_low_halves(x[2], multiplier1);
-        x[0] = (product1 >> 32) ^ x[1] ^ keys_[r][0];
-        x[1] = product1;
-        x[2] = (product0 >> 32) ^ x[3] ^ keys_[r][1];
-        x[3] = product0;
-      }
+    for (int part = 0; part < words_of.parts; ++part)
+      draw<0>(part_of(group, part), part_of(query, part), head_, sequence_, keys_,
+              words_of.part[part]);
+    return words_of;
   }
 
   /// A dropped weight becomes −0, which touches no value, not even one that is not finite.
   [[nodiscard]] SOFTLOOK_ALWAYS_INLINE vec<T> edited(vec<T> weights, words<T> drawn) const {
-    using bits = typename simd<T>::bits;
-    const bits stays = (bits)(drawn >= threshold_);
-    return (vec<T>)(((bits)(weights * minus_kept_) & stays) ^ (bits)broadcast(T(-0.0)));
+    return drawn >= threshold_ ? weights * kept_ : broadcast(T(-0.0));
   }
 };
 
 /// Weights of some keys and of the queries in the lanes of vectors [from, to).
 template <class T>
-inline void drop_from_queries(const weight_drop<T>& drop, T* P, const weight_edit& at, index first,
+inline void drop_from_queries(const weight_drop<T>& given, T* P, const weight_edit& at, index first,
                               index keys, int from, int to) {
+  const weight_drop<T> drop = given;  // which no store of a weight can change
   const index stride = at.key_stride;
   for (index r = -(first % 4); r < keys; r += 4) {
-    const bool whole = r >= 0 && r + 4 <= keys;
-    for (int v = from; v < to; ++v) {
-      philox_lanes<T> c;
-      c.set(0, std::uint64_t((first + r) / 4));
-      c.set(1, at.positions + v * lanes<T>);
-      drop.draw(c);
-      T* weights = P + r * stride + v * lanes<T>;
+    const auto group = std::uint64_t((first + r) / 4);
+    T* const weights = P + r * stride;
+    if (r >= 0 && r + 4 <= keys) {
+      for (int v = from; v < to; ++v) {
+        const drawn_words<T> drawn = drop.drawn(group, at.positions + v * lanes<T>);
 #pragma GCC unroll 4
-      for (int word = 0; word < 4; ++word, weights += stride)
-        if (whole || (r + word >= 0 && r + word < keys))
-          store(weights, drop.edited(load(weights), c.lanes_of(word)));
+        for (int word = 0; word < 4; ++word) {
+          T* const some = weights + word * stride + v * lanes<T>;
+          store(some, drop.edited(load(some), drawn[word]));
+        }
+      }
+    } else {
+      for (int v = from; v < to; ++v) {
+        const drawn_words<T> drawn = drop.drawn(group, at.positions + v * lanes<T>);
+        for (int word = 0; word < 4; ++word) {
+          if (r + word < 0 || r + word >= keys) continue;
+          T* const some = weights + word * stride + v * lanes<T>;
+          store(some, drop.edited(load(some), drawn[word]));
+        }
+      }
     }
   }
 }
@@ -116,14 +173,11 @@ inline void drop_from_keys(const weight_drop<T>& drop, T* P, const weight_edit& 
   for (index r = -(first % 4); r < keys; r += block) {
     std::int32_t groups[lanes<T>];
     for (int l = 0; l < lanes<T>; ++l) groups[l] = std::int32_t((first + r) / 4 + l);
-    philox_lanes<T> c;
-    c.set(0, groups);
-    c.set(1, std::uint64_t(at.positions[0]));
-    drop.draw(c);
+    const drawn_words<T> all = drop.drawn(&groups[0], std::uint64_t(at.positions[0]));
     alignas(vector_bytes) typename simd<T>::word in_order[block];
 #pragma GCC unroll 4
     for (int word = 0; word < 4; ++word) {
-      const words<T> drawn = c.lanes_of(word);
+      const words<T> drawn = all[word];
       for (int l = 0; l < lanes<T>; ++l) in_order[4 * l + word] = drawn[l];
     }
     for (index x = 0; x < block; x += lanes<T>) {
