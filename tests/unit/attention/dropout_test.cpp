@@ -145,6 +145,20 @@ TEST(Dropout, WhatIsDroppedTouchesNothing) {
   }
 }
 
+TEST(Dropout, OfARowWithoutWeightsLeavesNoNumber) {
+  const dropout d{.probability = 0.9, .seed = 3};
+  for (const index n : {1, 40}) {
+    auto in = random_problem<float>({.queries = n, .keys = 1, .features = 8, .values = 5},
+                                    softlook_test::seed(977));
+    in.Q(0, 2) = std::numeric_limits<float>::quiet_NaN();
+    for (const kernel by : {kernel::tiled, kernel::few_queries, kernel::naive}) {
+      const matrix O = attention(in.Q, in.K, in.V, d, options{.kernel = by});
+      for (index x = 0; x < 5; ++x) EXPECT_TRUE(std::isnan(O(0, x))) << name_of(by);
+      EXPECT_TRUE(all_finite(O.bottomRows(n - 1))) << name_of(by);
+    }
+  }
+}
+
 TEST(Dropout, RefusesWhatIsNoProbability) {
   const matrix X = matrix::Zero(2, 2);
   for (const double p : {-0.1, 1.0, 1.5, double(std::numeric_limits<float>::quiet_NaN())})

@@ -15,7 +15,8 @@ SOFTLOOK_NAMESPACE_BEGIN
 namespace detail {
 
 /// The weights of a query, one counter after the other: what the kernels draw for many at a time
-/// (engine/stamped/softmax/dropout.inl) is compared with it. A dropped weight becomes −0, as there.
+/// (engine/stamped/softmax/dropout.inl) is compared with it. A dropped weight becomes −0, as there;
+/// a NaN stays: the softmax of its row is not a number, which there the row's sum tells.
 template <class T>
 void drop_row(const void* self, T* P, index keys, std::int32_t position, const call_frame& f,
               problem whole) {
@@ -31,7 +32,7 @@ void drop_row(const void* self, T* P, index keys, std::int32_t position, const c
                                         key);
     const index last = f.key_stride == 1 ? 3 : j % 4;  // of the key's own neighbours
     for (index word = j % 4; word <= last && r < shared; ++word, ++r)
-      P[r] = words[std::size_t(word)] < threshold ? T(-0.0) : P[r] * kept;
+      P[r] = words[std::size_t(word)] < threshold && P[r] == P[r] ? T(-0.0) : P[r] * kept;
   }
 }
 
