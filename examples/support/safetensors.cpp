@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 #include "examples/support/files.hpp"
@@ -245,19 +246,20 @@ void safetensors::read(std::span<const std::byte> file) {
   metadata_ = std::move(header.metadata);
 
   const auto data = file.subspan(length_bytes + text.size());
-  std::vector<std::pair<std::vector<std::uint64_t>, std::string>> places;
+  // No lists of numbers: libstdc++ 12 compares them wrongly where the first byte is the highest.
+  std::vector<std::tuple<std::uint64_t, std::uint64_t, std::string>> places;
   for (auto& [name, e] : header.entries) {
     const auto in_tensor = [&](const std::string& what) { fail(name, what); };
     tensors_.emplace(name, checked(e, data, in_tensor));
-    places.emplace_back(std::move(e.offsets), name);
+    places.emplace_back(e.offsets[0], e.offsets[1], name);
   }
   std::sort(places.begin(), places.end());
   std::uint64_t end = 0;
-  for (const auto& [offsets, name] : places) {
-    if (offsets[0] != end)
-      fail(name, "it begins at byte " + to_string(offsets[0]) + " of the data but the one before " +
+  for (const auto& [first_byte, end_byte, name] : places) {
+    if (first_byte != end)
+      fail(name, "it begins at byte " + to_string(first_byte) + " of the data but the one before " +
                      "it ends at byte " + to_string(end) + " (neither gaps nor overlap allowed)");
-    end = offsets[1];
+    end = end_byte;
   }
   if (end != data.size())
     throw model_error(name_ + ": " + to_string(data.size() - end) +

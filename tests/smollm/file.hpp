@@ -57,20 +57,17 @@ class file_writer {
     ++values_;
     values_bytes_.text(key).add(std::uint32_t{8}).text(x);
   }
-  void texts(std::string_view key, const std::vector<std::string>& all) {
+  /// A list of values of a kind, as many as are announced, which follow.
+  void begin_list(std::string_view key, std::uint32_t kind, std::uint64_t count) {
     ++values_;
-    values_bytes_.text(key)
-        .add(std::uint32_t{9})
-        .add(std::uint32_t{8})
-        .add(std::uint64_t{all.size()});
+    values_bytes_.text(key).add(std::uint32_t{9}).add(kind).add(count);
+  }
+  void texts(std::string_view key, const std::vector<std::string>& all) {
+    begin_list(key, 8, all.size());
     for (const std::string& s : all) values_bytes_.text(s);
   }
   void numbers(std::string_view key, const std::vector<std::int32_t>& all) {
-    ++values_;
-    values_bytes_.text(key)
-        .add(std::uint32_t{9})
-        .add(std::uint32_t{5})
-        .add(std::uint64_t{all.size()});
+    begin_list(key, 5, all.size());
     for (const std::int32_t x : all) values_bytes_.add(x);
   }
   void tensor(std::string_view name, const std::vector<std::uint64_t>& shape, std::uint32_t type,

@@ -163,12 +163,9 @@ TEST(Gguf, RefusesBrokenValues) {
              }),
              "\"x\" is given twice");
   // A list of lists, and one that announces more than there is.
-  struct list {
-    std::uint32_t kind, low, high;
-  };
-  EXPECT_HAS(with([](auto& w) { w.value("x", 9, list{9, 1, 0}); }), "a list of kind 9");
-  EXPECT_HAS(with([](auto& w) { w.value("x", 9, list{8, 0, 1U << 28U}); }), "does not fit");
-  EXPECT_HAS(with([](auto& w) { w.value("x", 9, list{10, 0, 1U << 29U}); }), "does not fit");
+  EXPECT_HAS(with([](auto& w) { w.begin_list("x", 9, 1); }), "a list of kind 9");
+  EXPECT_HAS(with([](auto& w) { w.begin_list("x", 8, 1ULL << 60U); }), "does not fit");
+  EXPECT_HAS(with([](auto& w) { w.begin_list("x", 10, 1ULL << 61U); }), "does not fit");
   EXPECT_HAS(with([](auto& w) { w.value("general.alignment", 4, 24U); }), "not a power of two");
   EXPECT_HAS(with([](auto& w) { w.value("general.alignment", 4, 0U); }), "not a power of two");
   EXPECT_HAS(with([](auto& w) { w.value("general.alignment", 4, 1U << 30U); }), "more than");
