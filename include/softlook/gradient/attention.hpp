@@ -102,13 +102,13 @@ void check_backward(const attention_call<T>& c, const backward_matrices<T>& b) {
 /// Q: n×d, K: m×d, V: m×e, O and dO: n×e, L: n, or n×heads with heads{…}, as
 /// attention_with_log_sum_exp() gives them. Grouped heads add up in their keys and values. A query
 /// without keys gives and gets nothing. Policies are those of the call: any mask and transforms,
-/// dropout, sinks, heads, segments, an executor, options; scores are scaled_dot, dot, general,
-/// additive, additive_projected or concat, gradients of whose weights are in extras. A transform is
-/// differentiated by a dual number (math::dual), unless it only adds; a user's function must take
-/// one, or `auto`. Masked keys and values touch nothing, whatever they hold. Scores are computed
-/// again, tile by tile: memory is O(n + m) besides what is returned, and projected inputs. Bits
-/// depend neither on threads, executor nor storage. With options{.workspace} and gradients of these
-/// shapes attention_backward_into() allocates nothing.
+/// dropout, sinks, heads, segments or a padded batch, an executor, options; scores are scaled_dot,
+/// dot, general, additive, additive_projected or concat, gradients of whose weights are in extras.
+/// A transform is differentiated by a dual number (math::dual), unless it only adds; a user's
+/// function must take one, or `auto`. Masked keys and values touch nothing, whatever they hold.
+/// Scores are computed again, tile by tile: memory is O(n + m) besides what is returned, and
+/// projected inputs. Bits depend neither on threads, executor nor storage. With options{.workspace}
+/// and gradients of these shapes attention_backward_into() allocates nothing.
 /// \throws shape_error  unless shapes fit; as attention() otherwise, before anything is written.
 /// Cost: five products of n·m·d; of additive scores three times attention(); two
 /// products for each projection.

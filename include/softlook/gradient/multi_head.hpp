@@ -57,8 +57,8 @@ const auto& multi_head_ahead(const multi_head_parameters<T>& p, const heads& h,
 
 /// Multi-head attention of queries, keys and values -> saved.Y: n×outputs.
 /// \see multi_head, which computes the same
-/// \param policies  those of multi_head but sequences: transforms, a mask, sinks, dropout, a frame,
-///        an executor, options.
+/// \param policies  those of multi_head: transforms, a mask, sinks, dropout, a frame, segments or a
+///        padded batch (without keys of the layer's own), an executor, options.
 /// \throws shape_error, argument_error  unless weights, heads, inputs and policies fit; nothing has
 ///         been written then.
 template <class T, dense_expression Q, dense_expression K, dense_expression V, class... Ps>

@@ -200,7 +200,8 @@ const auto& decoder_back(const char* where, const Parameters& p, const transform
 
 /// An encoder layer, X: n×features -> saved.Y().
 /// \see transformer_encoder_layer, which computes the same
-/// \param policies  those of the layer: a mask, transforms, an executor, options.
+/// \param policies  those of the layer: a mask, transforms, segments or a padded batch, an
+///        executor, options.
 /// \throws shape_error, argument_error  unless weights, options, X and policies fit; nothing has
 ///         been written then.
 template <class T, dense_expression X, class... Ps>
@@ -275,7 +276,8 @@ const auto& causal_transformer_backward(const transformer_encoder_parameters<T>&
 
 /// A decoder layer, X: n×features, memory: m×memory features -> saved.Y().
 /// \see transformer_decoder_layer, which computes the same
-/// \param policies  for_target(mask, transforms), for_memory(…), an executor, options.
+/// \param policies  for_target(mask, transforms, segments or a padded batch), for_memory(…), an
+///        executor, options.
 template <class T, dense_expression X, dense_expression M, class... Ps>
 const auto& transformer_decoder_layer_forward(const transformer_decoder_layer_parameters<T>& p,
                                               const transformer_layer_options& o, const X& x,

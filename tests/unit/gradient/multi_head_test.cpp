@@ -110,6 +110,56 @@ TEST(MultiHeadGradient, TurnsRotaryPositionsBack) {
   }
 }
 
+TEST(MultiHeadGradient, OfSeveralSequencesIsThatOfDifferences) {
+  generator random = seed(16046);
+  const std::int32_t queries[] = {0, 2, 2, 5}, keys[] = {0, 3, 4, 7};
+  const segments packed{queries, keys};
+  const masks::causal_bottom_right causal{};
+  for (const bool own : {false, true}) {
+    const layer_sizes s{.of = {.query = 4, .kv = 2}, .d = 6};
+    parameters p = weights_of(s, random);
+    p.rotary =
+        rotary_embedding<double>(rotary_frequencies(4, 10), {.head_features = 6, .magnitude = 1.2});
+    if (own) {
+      p.bias_k = random_matrix<parameters::row>(1, p.Wk.cols(), random);
+      p.bias_v = random_matrix<parameters::row>(1, p.Wv.cols(), random);
+    }
+    rows_of_layer x = rows_of(s, 5, 7, random);
+    expect_gradients(p, s.of, x, packed, causal);
+  }
+  const layer_sizes s;
+  parameters p = weights_of(s, random);
+  rows_of_layer x = rows_of(s, 6, 8, random);
+  const std::int32_t used[] = {3, 1}, seen[] = {2, 4};
+  expect_gradients(p, s.of, x, padded_batch{2, used, seen}, causal, transforms::soft_cap{2});
+}
+
+TEST(MultiHeadGradient, OfSequencesIsTheSumOfTheirs) {
+  generator random = seed(16047);
+  const layer_sizes s{.queries = 6, .keys = 6, .values = 6};
+  const parameters p = weights_of(s, random);
+  const std::int32_t at[] = {0, 4, 5, 12};
+  const matrix X = random_matrix<matrix>(12, 6, random), dY = random_matrix<matrix>(12, 5, random);
+  const dropout d{.probability = 0.4, .seed = 5};
+  saved_multi_head<double> saved, one;
+  parameters gradients = zeros_like(p), sum = zeros_like(p);
+  const matrix Y = multi_head_forward(p, s.of, X, saved, segments{at});
+  const matrix dX = multi_head_backward(p, s.of, saved, dY, gradients, segments{at});
+  for (int k = 0; k < 3; ++k) {
+    const index first = at[k], rows = at[k + 1] - first;
+    const matrix part = multi_head_forward(p, s.of, X.middleRows(first, rows), one);
+    EXPECT_LE((part - Y.middleRows(first, rows)).cwiseAbs().maxCoeff(), 1e-12);
+    const matrix back = multi_head_backward(p, s.of, one, dY.middleRows(first, rows), sum);
+    EXPECT_LE((back - dX.middleRows(first, rows)).cwiseAbs().maxCoeff(), 1e-12);
+  }
+  EXPECT_LE((gradients.Wq - sum.Wq).cwiseAbs().maxCoeff(), 1e-12);
+  EXPECT_LE((gradients.Wo - sum.Wo).cwiseAbs().maxCoeff(), 1e-12);
+  // Dropped weights hang on the number of the sequence.
+  rows_of_layer x = rows_of(s, 12, 12, random);
+  parameters q = p;
+  expect_gradients(q, s.of, x, segments{at}, d);
+}
+
 TEST(MultiHeadGradient, OfSelfAttentionIsOneSum) {
   generator random = seed(16044);
   const layer_sizes s{.queries = 6, .keys = 6, .values = 6};
@@ -148,6 +198,16 @@ TEST(MultiHeadGradient, RefusesWhatDoesNotFit) {
   expect_error<shape_error>(
       [&] { multi_head_forward(p, s.of, x.Q, x.K, x.V, saved, masks::dense(allowed)); },
       {"2", "3"});
+  const std::int32_t at[] = {0, 4};
+  expect_error<shape_error>(
+      [&] { multi_head_forward(p, s.of, x.Q, x.K, x.V, saved, segments{at}); },
+      {"multi_head_forward", "segments", "4", "3"});
+  parameters with_own = p;
+  with_own.bias_k = parameters::row::Zero(p.Wk.cols());
+  with_own.bias_v = parameters::row::Zero(p.Wv.cols());
+  expect_error<argument_error>(
+      [&] { multi_head_forward(with_own, s.of, x.Q, x.K, x.V, saved, padded_batch{1}); },
+      {"own", "padded_batch"});
   EXPECT_EQ(saved.Y.size(), 0);
   EXPECT_EQ(saved.Q.size(), 0);
   multi_head_forward(p, s.of, x.Q, x.K, x.V, saved);

@@ -117,6 +117,42 @@ TEST(TransformerGradient, OfADecoderLayerIsThatOfDifferences) {
   }
 }
 
+TEST(TransformerGradient, OfSeveralSequencesIsThatOfDifferences) {
+  generator random = seed(16056);
+  const std::int32_t at[] = {0, 2, 5}, memory_at[] = {0, 3, 4};
+  decoder_weights p = decoder_of(random);
+  const transformer_layer_options o = form(true);
+  matrix X = random_matrix<matrix>(5, features, random),
+         memory = random_matrix<matrix>(4, memory_features, random);
+  const matrix dY = random_matrix<matrix>(5, features, random);
+  const auto target = for_target(segments{at}, masks::causal_top_left{});
+  const auto cross = for_memory(segments{at, memory_at});
+  saved_transformer_decoder_layer<double> saved, other;
+  const matrix Y = transformer_decoder_layer_forward(p, o, X, memory, saved, target, cross);
+  const matrix expected = transformer_decoder_layer<double>(p, o)(X, memory, target, cross);
+  EXPECT_LE((Y - expected).cwiseAbs().maxCoeff(), 1e-12);
+  decoder_weights gradients = zeros_like(p);
+  const matrix dX = transformer_decoder_layer_backward(p, o, saved, dY, gradients, target, cross);
+  const auto loss = [&] {
+    return inner_product(dY,
+                         transformer_decoder_layer_forward(p, o, X, memory, other, target, cross));
+  };
+  expect_gradient("X", X, dX, loss);
+  expect_gradient("memory", memory, saved.dmemory, loss);
+  expect_parameter_gradients(p, gradients, loss);
+
+  encoder_weights e = encoder_of(4, true, random);
+  saved_transformer_encoder_layer<double> kept, again;
+  transformer_encoder_layer_forward(e, o, X, kept, segments{at});
+  encoder_weights de = zeros_like(e);
+  const matrix dX_of_encoder = transformer_encoder_layer_backward(e, o, kept, dY, de, segments{at});
+  const auto loss_of_encoder = [&] {
+    return inner_product(dY, transformer_encoder_layer_forward(e, o, X, again, segments{at}));
+  };
+  expect_gradient("X", X, dX_of_encoder, loss_of_encoder);
+  expect_parameter_gradients(e, de, loss_of_encoder);
+}
+
 TEST(TransformerGradient, OfStacksIsThatOfDifferences) {
   generator random = seed(16053);
   transformer_encoder_parameters<double> p;

@@ -68,9 +68,6 @@ decltype(auto) with_plain_policies(const F& f, const Ps&... ps) {
 
 template <class T, class... Ps>
 class inner_attention_of final : public inner_attention<T> {
-  static_assert((!is_sequences<Ps> && ...),
-                "softlook: gradients are those of one sequence; call for each, and add them up");
-
  public:
   explicit inner_attention_of(const char* where, const Ps&... ps) : where_(where), ps_(ps...) {}
 
@@ -79,6 +76,11 @@ class inner_attention_of final : public inner_attention<T> {
       if (own_keys(p) > 0)
         raise_argument(where_, "keys of the layer's own", double(own_keys(p)),
                        "their gradients are not known together with dropout{…}");
+    if constexpr ((std::is_same_v<Ps, padded_batch> || ...))
+      if (own_keys(p) > 0)
+        raise_argument(
+            where_, "keys of the layer's own", double(own_keys(p)),
+            "rows of padding would see them: give segments{…} instead of padded_batch{…}");
     with_call(p, h, n, m,
               [&](const attention_call<T>& call) { check_turned_positions(p.rotary, call); });
   }
