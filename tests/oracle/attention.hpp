@@ -95,10 +95,10 @@ inline void output_row(result& r, index i, const std::vector<char>& allowed, con
   const real* const w = r.weights.data() + i * m;
   real* const o = r.output.data() + i * e;
   const char* const live = allowed.data();
+  const real* const v = V.data();
   for (index c = 0; c < e; ++c) {
-    const real* const v = V.data() + c;
     for (index j = 0; j < m; ++j) {
-      if (live[j]) o[c] += w[j] * v[j * e];
+      if (live[j]) o[c] += w[j] * v[j * e + c];
     }
   }
 }

@@ -48,12 +48,12 @@ inline real inner_product(const matrix& a, index row_of_a, const matrix& b, inde
 inline matrix product(const matrix& X, const matrix& W) {
   const index d = X.cols(), width = W.cols();
   matrix result(X.rows(), width);
+  const real* const w = W.data();
   for (index i = 0; i < X.rows(); ++i) {
     const real* x = X.data() + i * d;
     for (index a = 0; a < width; ++a) {
-      const real* w = W.data() + a;
       real sum = 0;
-      for (index f = 0; f < d; ++f) sum += x[f] * w[f * width];
+      for (index f = 0; f < d; ++f) sum += x[f] * w[f * width + a];
       result(i, a) = sum;
     }
   }
