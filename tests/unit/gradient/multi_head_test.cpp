@@ -38,6 +38,12 @@ parameters weights_of(const layer_sizes& s, generator& random) {
   return p;
 }
 
+/// A key and value of the layer's own.
+void give_own_key(parameters& p, generator& random) {
+  p.bias_k = random_matrix<parameters::row>(1, p.Wk.cols(), random);
+  p.bias_v = random_matrix<parameters::row>(1, p.Wv.cols(), random);
+}
+
 struct rows_of_layer {
   matrix Q, K, V, dY;
 };
@@ -71,10 +77,7 @@ TEST(MultiHeadGradient, IsThatOfDifferences) {
     for (const int own : {0, 1, 2, 3}) {
       const layer_sizes s{.of = h, .biases = own < 2};
       parameters p = weights_of(s, random);
-      if (own & 1) {
-        p.bias_k = random_matrix<parameters::row>(1, p.Wk.cols(), random);
-        p.bias_v = random_matrix<parameters::row>(1, p.Wv.cols(), random);
-      }
+      if (own & 1) give_own_key(p, random);
       p.add_zero_attn = (own & 2) != 0;
       rows_of_layer x = rows_of(s, 3, 4, random);
       expect_gradients(p, h, x);
@@ -89,10 +92,7 @@ TEST(MultiHeadGradient, KnowsMasksTransformsAndScale) {
   allowed << 1, 1, 0, 1, 0, 0, 0, 0, 1, 0, 1, 1;  // the second query has no key
   for (const bool own : {false, true}) {
     parameters p = weights_of(s, random);
-    if (own) {
-      p.bias_k = random_matrix<parameters::row>(1, p.Wk.cols(), random);
-      p.bias_v = random_matrix<parameters::row>(1, p.Wv.cols(), random);
-    }
+    if (own) give_own_key(p, random);
     rows_of_layer x = rows_of(s, 3, 4, random);
     expect_gradients(p, s.of, x, transforms::bias(B), masks::dense(allowed), options{.scale = 0.4});
   }
@@ -120,10 +120,7 @@ TEST(MultiHeadGradient, OfSeveralSequencesIsThatOfDifferences) {
     parameters p = weights_of(s, random);
     p.rotary =
         rotary_embedding<double>(rotary_frequencies(4, 10), {.head_features = 6, .magnitude = 1.2});
-    if (own) {
-      p.bias_k = random_matrix<parameters::row>(1, p.Wk.cols(), random);
-      p.bias_v = random_matrix<parameters::row>(1, p.Wv.cols(), random);
-    }
+    if (own) give_own_key(p, random);
     rows_of_layer x = rows_of(s, 5, 7, random);
     expect_gradients(p, s.of, x, packed, causal);
   }

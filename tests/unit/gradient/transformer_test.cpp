@@ -70,24 +70,48 @@ transformer_layer_options form(bool norm_first) {
           .epsilon = 0.01};
 }
 
+/// Output, gradients of the rows and of the weights.
+template <class... Ps>
+void expect_encoder_gradients(encoder_weights& p, const transformer_layer_options& o, matrix& X,
+                              const matrix& dY, const Ps&... ps) {
+  saved_transformer_encoder_layer<double> saved, other;
+  const matrix Y = transformer_encoder_layer_forward(p, o, X, saved, ps...);
+  EXPECT_LE((Y - transformer_encoder_layer<double>(p, o)(X, ps...)).cwiseAbs().maxCoeff(), 1e-12);
+  encoder_weights gradients = zeros_like(p);
+  const matrix dX = transformer_encoder_layer_backward(p, o, saved, dY, gradients, ps...);
+  const auto loss = [&] {
+    return inner_product(dY, transformer_encoder_layer_forward(p, o, X, other, ps...));
+  };
+  expect_gradient("X", X, dX, loss);
+  expect_parameter_gradients(p, gradients, loss);
+  EXPECT_GT(saved.bytes(), 0U);
+}
+
+/// And of the memory.
+template <class... Ps>
+void expect_decoder_gradients(decoder_weights& p, const transformer_layer_options& o, matrix& X,
+                              matrix& memory, const matrix& dY, const Ps&... ps) {
+  saved_transformer_decoder_layer<double> saved, other;
+  const matrix Y = transformer_decoder_layer_forward(p, o, X, memory, saved, ps...);
+  const matrix expected = transformer_decoder_layer<double>(p, o)(X, memory, ps...);
+  EXPECT_LE((Y - expected).cwiseAbs().maxCoeff(), 1e-12);
+  decoder_weights gradients = zeros_like(p);
+  const matrix dX = transformer_decoder_layer_backward(p, o, saved, dY, gradients, ps...);
+  const auto loss = [&] {
+    return inner_product(dY, transformer_decoder_layer_forward(p, o, X, memory, other, ps...));
+  };
+  expect_gradient("X", X, dX, loss);
+  expect_gradient("memory", memory, saved.dmemory, loss);
+  expect_parameter_gradients(p, gradients, loss);
+}
+
 TEST(TransformerGradient, OfAnEncoderLayerIsThatOfDifferences) {
   generator random = seed(16051);
   for (const bool first : {false, true}) {
     encoder_weights p = encoder_of(4, false, random);
-    const transformer_layer_options o = form(first);
     matrix X = random_matrix<matrix>(3, features, random);
     const matrix dY = random_matrix<matrix>(3, features, random);
-    saved_transformer_encoder_layer<double> saved, other;
-    const matrix Y = transformer_encoder_layer_forward(p, o, X, saved);
-    EXPECT_LE((Y - transformer_encoder_layer<double>(p, o)(X)).cwiseAbs().maxCoeff(), 1e-12);
-    encoder_weights gradients = zeros_like(p);
-    const matrix dX = transformer_encoder_layer_backward(p, o, saved, dY, gradients);
-    const auto loss = [&] {
-      return inner_product(dY, transformer_encoder_layer_forward(p, o, X, other));
-    };
-    expect_gradient("X", X, dX, loss);
-    expect_parameter_gradients(p, gradients, loss);
-    EXPECT_GT(saved.bytes(), 0U);
+    expect_encoder_gradients(p, form(first), X, dY);
   }
 }
 
@@ -95,25 +119,11 @@ TEST(TransformerGradient, OfADecoderLayerIsThatOfDifferences) {
   generator random = seed(16052);
   for (const bool first : {false, true}) {
     decoder_weights p = decoder_of(random);
-    const transformer_layer_options o = form(first);
     matrix X = random_matrix<matrix>(3, features, random),
            memory = random_matrix<matrix>(2, memory_features, random);
     const matrix dY = random_matrix<matrix>(3, features, random);
-    const auto causal = for_target(masks::causal_top_left{});
-    const options how{.scale = 0.9};
-    saved_transformer_decoder_layer<double> saved, other;
-    const matrix Y = transformer_decoder_layer_forward(p, o, X, memory, saved, causal, how);
-    const matrix expected = transformer_decoder_layer<double>(p, o)(X, memory, causal, how);
-    EXPECT_LE((Y - expected).cwiseAbs().maxCoeff(), 1e-12);
-    decoder_weights gradients = zeros_like(p);
-    const matrix dX = transformer_decoder_layer_backward(p, o, saved, dY, gradients, causal, how);
-    const auto loss = [&] {
-      return inner_product(dY,
-                           transformer_decoder_layer_forward(p, o, X, memory, other, causal, how));
-    };
-    expect_gradient("X", X, dX, loss);
-    expect_gradient("memory", memory, saved.dmemory, loss);
-    expect_parameter_gradients(p, gradients, loss);
+    expect_decoder_gradients(p, form(first), X, memory, dY, for_target(masks::causal_top_left{}),
+                             options{.scale = 0.9});
   }
 }
 
@@ -121,36 +131,14 @@ TEST(TransformerGradient, OfSeveralSequencesIsThatOfDifferences) {
   generator random = seed(16056);
   const std::int32_t at[] = {0, 2, 5}, memory_at[] = {0, 3, 4};
   decoder_weights p = decoder_of(random);
-  const transformer_layer_options o = form(true);
   matrix X = random_matrix<matrix>(5, features, random),
          memory = random_matrix<matrix>(4, memory_features, random);
   const matrix dY = random_matrix<matrix>(5, features, random);
-  const auto target = for_target(segments{at}, masks::causal_top_left{});
-  const auto cross = for_memory(segments{at, memory_at});
-  saved_transformer_decoder_layer<double> saved, other;
-  const matrix Y = transformer_decoder_layer_forward(p, o, X, memory, saved, target, cross);
-  const matrix expected = transformer_decoder_layer<double>(p, o)(X, memory, target, cross);
-  EXPECT_LE((Y - expected).cwiseAbs().maxCoeff(), 1e-12);
-  decoder_weights gradients = zeros_like(p);
-  const matrix dX = transformer_decoder_layer_backward(p, o, saved, dY, gradients, target, cross);
-  const auto loss = [&] {
-    return inner_product(dY,
-                         transformer_decoder_layer_forward(p, o, X, memory, other, target, cross));
-  };
-  expect_gradient("X", X, dX, loss);
-  expect_gradient("memory", memory, saved.dmemory, loss);
-  expect_parameter_gradients(p, gradients, loss);
-
+  expect_decoder_gradients(p, form(true), X, memory, dY,
+                           for_target(segments{at}, masks::causal_top_left{}),
+                           for_memory(segments{at, memory_at}));
   encoder_weights e = encoder_of(4, true, random);
-  saved_transformer_encoder_layer<double> kept, again;
-  transformer_encoder_layer_forward(e, o, X, kept, segments{at});
-  encoder_weights de = zeros_like(e);
-  const matrix dX_of_encoder = transformer_encoder_layer_backward(e, o, kept, dY, de, segments{at});
-  const auto loss_of_encoder = [&] {
-    return inner_product(dY, transformer_encoder_layer_forward(e, o, X, again, segments{at}));
-  };
-  expect_gradient("X", X, dX_of_encoder, loss_of_encoder);
-  expect_parameter_gradients(e, de, loss_of_encoder);
+  expect_encoder_gradients(e, form(true), X, dY, segments{at});
 }
 
 TEST(TransformerGradient, OfStacksIsThatOfDifferences) {
