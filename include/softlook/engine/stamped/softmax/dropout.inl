@@ -134,34 +134,37 @@ class weight_drop {
   }
 };
 
+/// Weights of a group's keys [begin, end), `stride` apart, and of the queries in the lanes of
+/// vectors [from, to).
+template <class T>
+SOFTLOOK_ALWAYS_INLINE void drop_group(const weight_drop<T>& drop, std::uint64_t group, T* weights,
+                                       index stride, const std::int32_t* positions, int from,
+                                       int to, index begin, index end) {
+  for (int v = from; v < to; ++v) {
+    const drawn_words<T> drawn = drop.drawn(group, positions + v * lanes<T>);
+#pragma GCC unroll 4
+    for (int word = 0; word < 4; ++word) {
+      if (word < begin || word >= end) continue;
+      T* const some = weights + word * stride + v * lanes<T>;
+      store(some, drop.edited(load(some), drawn[word]));
+    }
+  }
+}
+
 /// Weights of some keys and of the queries in the lanes of vectors [from, to).
 template <class T>
 inline void drop_from_queries(const weight_drop<T>& given, T* P, const weight_edit& at, index first,
                               index keys, int from, int to) {
   const weight_drop<T> drop = given;  // which no store of a weight can change
   const index stride = at.key_stride;
+  const std::int32_t* const positions = at.positions;
   for (index r = -(first % 4); r < keys; r += 4) {
     const auto group = std::uint64_t((first + r) / 4);
     T* const weights = P + r * stride;
-    if (r >= 0 && r + 4 <= keys) {
-      for (int v = from; v < to; ++v) {
-        const drawn_words<T> drawn = drop.drawn(group, at.positions + v * lanes<T>);
-#pragma GCC unroll 4
-        for (int word = 0; word < 4; ++word) {
-          T* const some = weights + word * stride + v * lanes<T>;
-          store(some, drop.edited(load(some), drawn[word]));
-        }
-      }
-    } else {
-      for (int v = from; v < to; ++v) {
-        const drawn_words<T> drawn = drop.drawn(group, at.positions + v * lanes<T>);
-        for (int word = 0; word < 4; ++word) {
-          if (r + word < 0 || r + word >= keys) continue;
-          T* const some = weights + word * stride + v * lanes<T>;
-          store(some, drop.edited(load(some), drawn[word]));
-        }
-      }
-    }
+    if (r >= 0 && r + 4 <= keys)  // known numbers, no branch for each vector
+      drop_group(drop, group, weights, stride, positions, from, to, 0, 4);
+    else
+      drop_group(drop, group, weights, stride, positions, from, to, -r, keys - r);
   }
 }
 
